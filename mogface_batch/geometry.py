@@ -1,0 +1,143 @@
+"""Boxes, the letterbox and its inverse, EXIF orientation, NMS. Pure NumPy; knows nothing of images or models.
+
+Boxes are half-open everywhere: a box from 0 to 10 is 10 px wide, not 11.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Boxes = NDArray[np.float32]
+"""(N, 4) x1 y1 x2 y2."""
+Scores = NDArray[np.float32]
+"""(N,)"""
+Landmarks = NDArray[np.float32]
+"""(N, 5, 2) x y of left eye, right eye, nose, left and right mouth corner; left is the image's left."""
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Faces of one image, best first: ``boxes_xyxy`` (N, 4), ``scores`` (N,), ``landmarks`` (N, 5, 2) or None."""
+
+    boxes_xyxy: Boxes
+    scores: Scores
+    landmarks: Landmarks | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, rows: Rows | NDArray[np.bool_] | slice) -> "Faces":
+        """Return the faces at these rows."""
+        landmarks = None if self.landmarks is None else self.landmarks[rows]
+        return Faces(self.boxes_xyxy[rows], self.scores[rows], landmarks)
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """One uniform scale from source to canvas pixels; the source lies at the top left, the rest is padding.
+
+    ``canvas = source * scale``. Map and inverse are one object, so that they cannot disagree.
+    """
+
+    scale: float
+    content_hw: tuple[int, int]
+    """Size of the scaled source on the canvas."""
+    canvas_hw: tuple[int, int]
+
+    @classmethod
+    def fit(cls, source_hw: tuple[int, int], canvas_hw: tuple[int, int]) -> Self:
+        """Return the map that fits the whole source into the canvas, never enlarging it."""
+        scale = min(1.0, canvas_hw[0] / source_hw[0], canvas_hw[1] / source_hw[1])
+        return cls(
+            scale=scale, content_hw=scaled_hw(source_hw, scale, at_most=canvas_hw), canvas_hw=canvas_hw
+        )
+
+    def to_source(self, faces: Faces) -> Faces:
+        """Map faces from canvas to source pixels."""
+        scale = np.float32(self.scale)
+        landmarks = None if faces.landmarks is None else faces.landmarks / scale
+        return Faces(faces.boxes_xyxy / scale, faces.scores, landmarks)
+
+
+def scaled_hw(source_hw: tuple[int, int], scale: float, at_most: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width after scaling, at least 1 px and at most ``at_most``."""
+    height, width = (
+        max(1, min(limit, round(side * scale))) for side, limit in zip(source_hw, at_most, strict=True)
+    )
+    return height, width
+
+
+def padded_hw(source_hw: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Return height and width rounded up to multiples of ``stride``."""
+    height, width = (-(-side // stride) * stride for side in source_hw)
+    return height, width
+
+
+def areas(boxes_xyxy: Boxes) -> NDArray[np.float32]:
+    """Return (N,) areas; 0 for a box without area."""
+    sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], np.float32(0))
+    product: NDArray[np.float32] = sides[:, 0] * sides[:, 1]
+    return product
+
+
+def iou(one_xyxy: NDArray[np.float32], boxes_xyxy: Boxes) -> NDArray[np.float32]:
+    """Return (N,) intersection over union of one box (4,) with each of (N, 4); 0 where both have no area."""
+    low = np.maximum(one_xyxy[:2], boxes_xyxy[:, :2])
+    high = np.minimum(one_xyxy[2:], boxes_xyxy[:, 2:])
+    overlap = areas(np.concatenate([low, high], axis=1))
+    union = areas(one_xyxy[None])[0] + areas(boxes_xyxy) - overlap
+    ratio: NDArray[np.float32] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return ratio
+
+
+def nms(boxes_xyxy: Boxes, *, iou_at_most: float) -> Rows:
+    """Return the rising rows that greedy non-maximum suppression keeps.
+
+    Args:
+        boxes_xyxy: (N, 4), best first.
+        iou_at_most: A box that overlaps a better kept one by more than this is dropped.
+    """
+    left = np.arange(len(boxes_xyxy))
+    kept: list[int] = []
+    while left.size:
+        best, others = int(left[0]), left[1:]
+        kept.append(best)
+        left = others[iou(boxes_xyxy[best], boxes_xyxy[others]) <= iou_at_most]
+    return np.array(kept, dtype=np.intp)
+
+
+def choose_faces(candidates: Faces, *, score_at_least: float, iou_at_most: float, max_faces: int) -> Faces:
+    """Return the faces of one canvas: threshold, NMS and the cap, in this order, for every detector alike.
+
+    Args:
+        candidates: What the detector's graph gave for one canvas, scores falling, canvas pixels.
+        score_at_least: A face that scores less is dropped.
+        iou_at_most: See `nms`.
+        max_faces: At most this many, the best.
+    """
+    passing = candidates[candidates.scores >= score_at_least]
+    return passing[nms(passing.boxes_xyxy, iou_at_most=iou_at_most)[:max_faces]]
+
+
+def clip_to_image(faces: Faces, image_hw: tuple[int, int], *, min_side_px: float = 0.0) -> Faces:
+    """Return the faces with boxes cut at the image's border, without those that keep no area.
+
+    Args:
+        faces: In source pixels. Landmarks are not clipped.
+        image_hw: The upright image.
+        min_side_px: A face whose shorter side is less, after clipping, is dropped too.
+    """
+    height, width = image_hw
+    limits = np.array([width, height, width, height], dtype=np.float32)
+    clipped = np.clip(faces.boxes_xyxy, np.float32(0), limits)
+    sides = clipped[:, 2:] - clipped[:, :2]
+    remains = (sides > 0).all(axis=1) & (sides.min(axis=1, initial=np.inf) >= min_side_px)
+    return Faces(clipped, faces.scores, faces.landmarks)[remains]
+
+
+def upright_hw(raw_hw: tuple[int, int], exif_orientation: int) -> tuple[int, int]:
+    """Return height and width after the EXIF orientation (1..8) is applied; 5 to 8 swap them."""
+    return (raw_hw[1], raw_hw[0]) if exif_orientation >= 5 else raw_hw

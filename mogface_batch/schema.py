@@ -1,0 +1,80 @@
+"""The words and Arrow schemas that strangers read: statuses, the output table, exit codes of a finished job.
+
+The output table is described column by column in ``docs/output.md``. Changing anything here changes what
+people's queries mean: raise ``SCHEMA_VERSION`` and say so in the changelog.
+"""
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+EXIT_OK = 0
+EXIT_TOO_MANY_FAILED = 6
+
+
+class Status(StrEnum):
+    """What became of a manifest row."""
+
+    OK = "ok"
+    FETCH_FAILED = "fetch_failed"
+    UNDECODABLE = "undecodable"
+    TOO_LARGE = "too_large"
+    QUARANTINED = "quarantined"
+
+
+LANDMARK_POINTS = 5
+FACE = pa.struct(
+    [
+        pa.field("x1", pa.float32()),
+        pa.field("y1", pa.float32()),
+        pa.field("x2", pa.float32()),
+        pa.field("y2", pa.float32()),
+        pa.field("score", pa.float32()),
+        # x, y of left eye, right eye, nose, left and right mouth corner; left is the image's left.
+        pa.field("landmarks", pa.list_(pa.float32(), 2 * LANDMARK_POINTS)),
+    ]
+)
+
+PLAN_COLUMNS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        # Where the bytes are: `uri` made absolute. Not in the output table.
+        pa.field("address", pa.string(), nullable=False),
+        # Below OUT/annotated/. Planned, so that a repeat or a clash of names is decided once.
+        pa.field("picture", pa.string(), nullable=False),
+    ]
+)
+
+RESULT_COLUMNS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("error_code", pa.string()),
+        pa.field("error_message", pa.string()),
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("sha256", pa.string()),
+        pa.field("etag", pa.string()),
+        pa.field("size_bytes", pa.int64()),
+        pa.field("format", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("exif_orientation", pa.int8()),
+        pa.field("canvas_width", pa.int32()),
+        pa.field("canvas_height", pa.int32()),
+        pa.field("scale", pa.float64()),
+        pa.field("faces", pa.list_(FACE)),
+        pa.field("face_count", pa.int32()),
+        pa.field("annotated_uri", pa.string()),
+    ]
+)
+
+RESERVED_NAMES = frozenset([*PLAN_COLUMNS.names, *RESULT_COLUMNS.names])
+
+
+def output_schema(manifest_schema: pa.Schema) -> pa.Schema:
+    """Return the schema of a part: our columns, then the manifest's own, all of which may be null."""
+    return pa.schema([*RESULT_COLUMNS, *(pa.field(field.name, field.type) for field in manifest_schema)])
