@@ -1,0 +1,192 @@
+"""Predictions to be scored: from a job's output table, or from the text files that WIDER FACE's tools read.
+
+Knows nothing of ground truth. An image's key is ``event/name``: the last two parts of its address without the
+extension.
+"""
+
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mogface_batch.errors import InputError
+from mogface_batch.schema import Status
+
+Predictions = Mapping[str, NDArray[np.float64]]
+"""``event/name`` to (N, 5) x y w h score, in file order."""
+
+_LARGEST_PREDICTION_BYTES = 1 << 24
+_NO_FACES = np.empty((0, 5))
+
+
+def load_predictions(path: Path) -> Predictions:
+    """Return the predictions of an output folder, of a folder of text files, or of an archive of such a folder.
+
+    Raises:
+        InputError: It is none of these, or cannot be read.
+    """
+    if (path / "detections").is_dir():
+        return predictions_from_table(path)
+    return predictions_from_folder(path) if path.is_dir() else predictions_from_archive(path)
+
+
+def predictions_from_folder(folder: Path) -> Predictions:
+    """Return the predictions of ``<event>/<name>.txt`` files: the name, the count, ``x y w h score`` lines.
+
+    Raises:
+        InputError: There is no such file, or one cannot be read.
+    """
+    try:
+        paths = sorted(path for path in folder.glob("*/*.txt") if not path.name.startswith("."))
+        texts = ((str(path), path.read_bytes()) for path in paths)
+        predictions = _predictions_from_texts(texts)
+    except OSError as error:
+        raise InputError(f"The predictions in {folder} cannot be read ({error}).") from error
+    if not predictions:
+        raise InputError(f"{folder} holds no predictions: there is no <event>/<name>.txt in it.")
+    return predictions
+
+
+def predictions_from_archive(path: Path) -> Predictions:
+    """Return the predictions of a tar archive, compressed or not, of what `predictions_from_folder` reads.
+
+    The archive is read from its start to its end; nothing is written to the disk.
+
+    Raises:
+        InputError: The archive cannot be read or holds no predictions.
+    """
+    try:
+        # Not "r|*": in that mode tarfile takes a cut archive for a whole one.
+        with tarfile.open(path, mode="r:*") as archive:
+            predictions = _predictions_from_texts(_archived_texts(path, archive))
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read as an archive of predictions ({error}).") from error
+    if not predictions:
+        raise InputError(f"{path} holds no predictions: there is no <event>/<name>.txt in it.")
+    return predictions
+
+
+def _archived_texts(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+    """Yield address and content of each prediction file."""
+    for member in archive:
+        name = PurePosixPath(member.name)
+        if not member.isfile() or name.suffix != ".txt" or name.name.startswith(".") or not name.parent.name:
+            continue
+        # Refused before it is read: a few bytes of gzip can unpack to all memory.
+        if member.size > _LARGEST_PREDICTION_BYTES:
+            raise InputError(f"{member.name} in {path} is {member.size} bytes: too large for predictions.")
+        content = archive.extractfile(member)
+        if content is not None:
+            yield f"{path}/{member.name.removeprefix('./')}", content.read()
+    # The checksum comes after the last member, where tarfile does not read.
+    while archive.fileobj.read(1 << 20):
+        pass
+
+
+def _predictions_from_texts(texts: Iterable[tuple[str, bytes]]) -> dict[str, NDArray[np.float64]]:
+    """Return the predictions of (address, content) pairs."""
+    predictions: dict[str, NDArray[np.float64]] = {}
+    for address, content in texts:
+        _put(predictions, address, _parse(address, content))
+    return predictions
+
+
+def _parse(address: str, content: bytes) -> NDArray[np.float64]:
+    """Return the (N, 5) x y w h score of a prediction file."""
+    try:
+        _name, count, *lines = content.decode("utf-8").splitlines()
+        rows = np.array([line.split() for line in lines if line.strip()], dtype=np.float64)
+        rows = rows.reshape(int(count), 5)
+    except ValueError as error:
+        raise InputError(
+            f"{address} is no WIDER FACE prediction file ({error}): it must be the image's name, the number of "
+            "faces, and as many lines `x y w h score`."
+        ) from error
+    return rows
+
+
+def _key(address: str) -> str | None:
+    """Return ``event/name`` of an image's or prediction's address; None if it has no folder.
+
+    Only http addresses are URLs: keys of object stores and file names may hold ``%``, ``#`` and ``?``.
+    """
+    is_url = address.startswith(("http://", "https://"))
+    path = PurePosixPath(unquote(urlsplit(address).path) if is_url else address)
+    return f"{path.parent.name}/{path.stem}" if path.parent.name else None
+
+
+def _put(predictions: dict[str, NDArray[np.float64]], address: str, rows: NDArray[np.float64]) -> None:
+    """Add the predictions of one image; each image may come once."""
+    key = _key(address)
+    if key is None:
+        raise InputError(
+            f"{address} has no event folder: a WIDER FACE image's address ends in event/name.jpg."
+        )
+    if key in predictions:
+        raise InputError(
+            f"There are two predictions for {key}, the second is {address}: AP needs exactly one an image."
+        )
+    if not np.isfinite(rows).all():
+        raise InputError(
+            f"The predictions of {address} hold a number that is not finite: AP is not defined then."
+        )
+    predictions[key] = rows
+
+
+def predictions_from_table(out: Path) -> Predictions:
+    """Return the predictions of a job's output folder: its ``detections/part-*.parquet``, read one by one.
+
+    Raises:
+        InputError: There is no part, one cannot be read, or two rows are about one image.
+    """
+    parts = sorted((out / "detections").glob("part-*.parquet"))
+    if not parts:
+        raise InputError(f"{out} is no output of a job: there is no detections/part-*.parquet in it.")
+    return predictions_from_batches(batch for part in parts for batch in _read_part(part))
+
+
+def _read_part(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a part, only the columns needed."""
+    try:
+        with pq.ParquetFile(path) as part:
+            yield from part.iter_batches(columns=["uri", "status", "faces"])
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"The output part {path} cannot be read ({error}).") from error
+
+
+def predictions_from_batches(batches: Iterable[pa.RecordBatch]) -> Predictions:
+    """Return the predictions of record batches of the output table, each image's best first.
+
+    Boxes of the table are half-open, so ``w = x2 - x1`` and ``h = y2 - y1``. An image that failed has none.
+
+    Args:
+        batches: Each with the columns ``uri``, ``status`` and ``faces`` of `mogface_batch.schema`.
+
+    Raises:
+        InputError: A column is missing, or two rows are about one image.
+    """
+    predictions: dict[str, NDArray[np.float64]] = {}
+    for batch in batches:
+        if absent := {"uri", "status", "faces"} - set(batch.schema.names):
+            raise InputError(f"A part of the output has no column {min(absent)!r}.")
+        uris, statuses = batch.column("uri").to_pylist(), batch.column("status").to_pylist()
+        for uri, status, rows in zip(uris, statuses, _face_rows(batch.column("faces")), strict=True):
+            _put(predictions, uri, rows if status == Status.OK else _NO_FACES)
+    return predictions
+
+
+def _face_rows(faces: pa.ListArray) -> list[NDArray[np.float64]]:
+    """Return (N, 5) x y w h score for each row of the column, scores falling."""
+    flat = faces.flatten()
+    columns = [flat.field(name).to_numpy(zero_copy_only=False) for name in ("x1", "y1", "x2", "y2", "score")]
+    table = np.stack(columns, axis=1).astype(np.float64)
+    table[:, 2:4] -= table[:, :2]
+    ends = np.cumsum(faces.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
+    images = np.split(table, ends[:-1]) if len(ends) else []
+    return [rows[np.argsort(-rows[:, 4], kind="stable")] for rows in images]
