@@ -101,7 +101,12 @@ class RowFault(MogfaceBatchError):
 
 
 class FetchFault(RowFault):
-    """The bytes of an image could not be had."""
+    """The bytes of an image could not be had, after so many attempts."""
+
+    def __init__(self, code: str, message: str, attempts: int = 1) -> None:
+        super().__init__(code, message)
+        self.args = (code, message, attempts)
+        self.attempts = attempts
 
 
 class DecodeFault(RowFault):

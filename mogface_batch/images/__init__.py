@@ -1,1 +1,8 @@
-"""To be written."""
+"""Images: encoded bytes -> upright RGB pixels -> a canvas for a detector; faces -> a picture -> encoded bytes.
+
+    bytes -> header.read_header -> header.check_pixels -> decode.decode_rgb -> canvas.place_on_canvas
+    pixels and faces -> draw.draw_faces -> encode.encode -> bytes
+
+The only home of OpenCV and Pillow. It knows nothing of files, URIs, models, rows or configs. Read `header.py`
+first, then `decode.py`. Nothing is imported here, so that importing this package starts nothing heavy.
+"""

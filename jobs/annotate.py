@@ -1,0 +1,11 @@
+"""The entry point for a cluster: ``ray job submit --working-dir . -- python jobs/annotate.py CONFIG.yaml [key=value ...]``.
+
+The same as ``mogface-batch annotate``. Ray flattens exit codes to 0 and 1: the real one stands in OUT/run.json.
+"""
+
+import sys
+
+from mogface_batch.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["annotate", *sys.argv[1:]]))

@@ -1,0 +1,59 @@
+"""The command line: one verb = one module = one use case of the rooms below.
+
+A verb's module has `add` (its options and help) and `run` (parse, call, print, return the exit code). Each imports
+its rooms only when it runs, so that `--help` answers at once.
+"""
+
+import argparse
+import logging
+import os
+import sys
+
+from mogface_batch import __version__
+from mogface_batch.cli import annotate, describe, detect, doctor, evaluate, export
+from mogface_batch.errors import Interrupted, JobFault
+
+_VERBS = (annotate, detect, export, describe, evaluate, doctor)
+
+_EPILOG = """\
+exit codes:
+  0 done   1 a bug   2 usage or config   3 an input cannot be read   4 the model   5 the device
+  6 finished, but more rows failed than max_error_rate allows   7 the output   130 interrupted
+
+start here:
+  mogface-batch detect photo.jpg                    faces of one photo, as JSON and as a picture
+  mogface-batch annotate configs/laptop.yaml manifest.uri=photos output.uri=out
+  mogface-batch doctor                              is this machine ready?
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code; a fault becomes one sentence on stderr."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="mogface-batch: %(message)s")
+    try:
+        code: int = arguments.run(arguments)
+    except JobFault as fault:
+        print(f"mogface-batch: {fault}", file=sys.stderr)
+        return fault.exit_code
+    except KeyboardInterrupt:
+        return Interrupted.exit_code
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mogface-batch",
+        description="Find every face in a very large set of images, and lose nothing.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"mogface-batch {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb in _VERBS:
+        verb.add(verbs)
+    return parser

@@ -1,0 +1,79 @@
+"""``describe``: a model file, a config, or a run."""
+
+import argparse
+from typing import Any
+
+from mogface_batch.cli.options import Subparsers, add_json, add_verb, print_json, print_pairs
+
+_TEXT = """\
+Say what a thing is: the card of a model file, a config with all its defaults, or an output folder, also while the
+job is running.
+
+  mogface-batch describe retinaface.onnx
+  mogface-batch describe configs/laptop.yaml
+  mogface-batch describe out
+"""
+
+
+def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    parser = add_verb(verbs, "describe", "what a model file, a config or an output folder is", _TEXT)
+    parser.add_argument("target", metavar="F.onnx|CONFIG.yaml|OUT")
+    parser.add_argument(
+        "words", metavar="key=value", nargs="*", help="with a config: settings that change it"
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the description."""
+    target = arguments.target
+    if target.endswith((".yaml", ".yml")):
+        described = _config(target, arguments.words)
+    elif target.endswith(".onnx") or target.startswith("builtin:"):
+        described = _model(target)
+    else:
+        described = _output(target)
+    (print_json if arguments.json else print_pairs)(described)
+    return 0
+
+
+def _config(target: str, words: list[str]) -> dict[str, Any]:
+    from mogface_batch import config
+
+    chosen = config.load(target, words).model_dump(mode="json")
+    flat: dict[str, Any] = {}
+    for name, value in chosen.items():
+        flat |= (
+            {f"{name}.{key}": inner for key, inner in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
+    return flat
+
+
+def _model(target: str) -> dict[str, Any]:
+    from mogface_batch import models
+    from mogface_batch.detector.model_file import read_card
+
+    path = models.resolve(target).path
+    file = read_card(path)
+    tensors = {
+        f"{kind} {tensor.name}": f"{tensor.dtype} [{', '.join(map(str, tensor.shape))}]"
+        for kind, some in (("input", file.inputs), ("output", file.outputs))
+        for tensor in some
+    }
+    return {
+        "file": str(path),
+        "sha256": file.sha256,
+        "size_bytes": file.size_bytes,
+        **tensors,
+        **file.card.model_dump(mode="json"),
+    }
+
+
+def _output(target: str) -> dict[str, Any]:
+    from mogface_batch.pipeline.status import status_of
+
+    return status_of(target)

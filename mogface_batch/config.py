@@ -1,0 +1,332 @@
+"""The YAML files and ``key=value`` words as frozen models; every wrong field is named at once.
+
+Reading a config starts nothing heavy: neither Ray, ONNX Runtime nor OpenCV is imported from here.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from mogface_batch.errors import ConfigError
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+HeightWidth = tuple[PositiveInt, PositiveInt]
+
+
+class Options(BaseModel):
+    """Frozen, strict, and closed: an unknown key is an error, and `no` is not a string."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+class ManifestFormat(StrEnum):
+    """How the manifest is read; `auto` goes by its name."""
+
+    AUTO = "auto"
+    FOLDER = "folder"
+    TXT = "txt"
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+class Policy(StrEnum):
+    """How an image meets a canvas."""
+
+    LETTERBOX = "letterbox"
+    BUCKETS = "buckets"
+    NATIVE = "native"
+
+
+class Provider(StrEnum):
+    """Where the session runs; never guessed."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+    TENSORRT = "tensorrt"
+    OPENVINO = "openvino"
+    COREML = "coreml"
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether a worker takes an NVIDIA GPU."""
+        return self in {Provider.CUDA, Provider.TENSORRT}
+
+
+class Engine(StrEnum):
+    """What carries the stages; `auto` takes Ray where a cluster is set, else this machine alone."""
+
+    AUTO = "auto"
+    LOCAL = "local"
+    RAY = "ray"
+
+
+class DrawStyle(StrEnum):
+    """What an annotated picture shows: the faces marked, or the faces hidden."""
+
+    BOXES = "boxes"
+    BLUR = "blur"
+    MOSAIC = "mosaic"
+    SOLID = "solid"
+
+
+class ManifestOptions(Options):
+    """Which images."""
+
+    uri: str
+    """A folder, a glob, or a .txt, .csv, .jsonl or .parquet file; local or by URI."""
+    format: ManifestFormat = ManifestFormat.AUTO
+    uri_column: str = "uri"
+    id_column: str | None = None
+    """The column that becomes `image_id`; null: made from the URI."""
+    base_uri: str | None = None
+    """What relative names in the manifest are relative to; null: the manifest's own folder."""
+
+
+class OutputOptions(Options):
+    """Where the results go, and what is drawn."""
+
+    uri: str
+    annotated: bool = True
+    """Whether to write a picture for each image."""
+    style: DrawStyle = DrawStyle.BOXES
+
+
+class CanvasOptions(Options):
+    """How images are fitted for the detector. They are never enlarged."""
+
+    policy: Policy = Policy.LETTERBOX
+    sizes: Annotated[tuple[HeightWidth, ...], Field(min_length=1)] | None = None
+    """[height, width] pairs; null: the model's own canvas."""
+    shrink_over_px: PositiveInt | None = None
+    """A native image whose longer side is over this ..."""
+    shrink_to_px: PositiveInt | None = None
+    """... is shrunk so that it is this (ModelScope's own rule: 1500, 1000)."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.policy is Policy.NATIVE and self.sizes is not None:
+            raise ValueError(
+                "sizes have no meaning with policy native: remove them, or choose letterbox or buckets"
+            )
+        if self.policy is Policy.LETTERBOX and self.sizes is not None and len(self.sizes) != 1:
+            raise ValueError(
+                f"policy letterbox takes one size, not {len(self.sizes)}: choose buckets for several"
+            )
+        if self.policy is Policy.BUCKETS and (self.sizes is None or len(self.sizes) < 2):
+            raise ValueError("policy buckets needs two sizes or more")
+        if (self.shrink_over_px is None) != (self.shrink_to_px is None):
+            raise ValueError("shrink_over_px and shrink_to_px belong together: set both or neither")
+        if self.shrink_over_px is not None and self.shrink_to_px is not None:
+            if self.policy is not Policy.NATIVE:
+                raise ValueError("shrink_over_px has a meaning with policy native only")
+            if self.shrink_to_px > self.shrink_over_px:
+                raise ValueError(f"shrink_to_px {self.shrink_to_px} > shrink_over_px {self.shrink_over_px}")
+        return self
+
+
+class DetectOptions(Options):
+    """How the detector runs."""
+
+    provider: Provider = Provider.CPU
+    batch_size: PositiveInt | None = None
+    """Canvases in a session call; null: 8, with policy native 1."""
+    score_threshold: Share | None = None
+    """null: the model's own."""
+    min_face_px: Annotated[float, Field(ge=0.0)] = 0.0
+    """A face whose shorter side is less, in pixels of the image, is dropped."""
+    workers: PositiveInt = 1
+    """Processes that each hold one session."""
+    cpus_per_worker: PositiveInt | None = None
+    """Cores, and so threads, of a session; null: 1 on a GPU, else all cores (Ray: all but one) shared out."""
+    gpus_per_worker: Annotated[float, Field(ge=0.0)] | None = None
+    """May be a fraction, so that workers share a GPU; null: 1 for cuda and tensorrt, else 0."""
+
+    @model_validator(mode="after")
+    def _gpus_fit(self) -> Self:
+        gpus = self.gpus_per_worker
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"gpus_per_worker {gpus}: above 1 only whole numbers can be had")
+        if gpus == 0 and self.provider.is_gpu:
+            raise ValueError(f"gpus_per_worker 0 with provider {self.provider}: a worker there needs a GPU")
+        return self
+
+    @property
+    def gpus(self) -> float:
+        """GPUs that a worker reserves."""
+        if self.gpus_per_worker is not None:
+            return self.gpus_per_worker
+        return 1.0 if self.provider.is_gpu else 0.0
+
+
+class DecodeOptions(Options):
+    """How many processes read, decode, draw and write."""
+
+    workers: PositiveInt | None = None
+    """null: one a core (Ray: as many tasks as there are free cores)."""
+
+
+class LimitOptions(Options):
+    """What a single image may cost."""
+
+    pixels: PositiveInt = 100_000_000
+    """Width times height as the header declares it, checked before decoding."""
+    bytes: PositiveInt = 256 * 1024**2
+    """Size of the encoded file."""
+    canvas_px: PositiveInt = 2_500_000
+    """Height times width of a canvas."""
+    fetch_timeout_s: PositiveFloat = 60.0
+    """For one attempt to read an image."""
+    fetch_attempts: PositiveInt = 4
+
+
+class JobConfig(Options):
+    """One `annotate` job."""
+
+    model: str = "builtin:retinaface"
+    """`builtin:retinaface`, or the path or URI of a contract file."""
+    manifest: ManifestOptions
+    output: OutputOptions
+    canvas: CanvasOptions = CanvasOptions()
+    detect: DetectOptions = DetectOptions()
+    decode: DecodeOptions = DecodeOptions()
+    limits: LimitOptions = LimitOptions()
+    engine: Engine = Engine.AUTO
+    limit: PositiveInt | None = None
+    """Only the first N rows of the manifest."""
+    max_error_rate: Share = 0.5
+    """Exit 6 when a larger share of this manifest's rows failed; 1 allows any."""
+    rows_per_part: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Rows of a work unit and its part; null: as many as flow as one block."""
+
+
+def load(path: str | Path, words: Iterable[str] = ()) -> JobConfig:
+    """Return the config of a YAML file, changed by ``key=value`` words such as ``detect.batch_size=4``.
+
+    Raises:
+        ConfigError: With one line for each wrong field, and the nearest right key for an unknown one.
+    """
+    document = _read_yaml(Path(path))
+    for word in words:
+        _set(document, word)
+    return validated(document, where=str(path))
+
+
+def validated(document: Mapping[str, Any], *, where: str) -> JobConfig:
+    """Return the config that the document spells out.
+
+    Raises:
+        ConfigError: As `load`.
+    """
+    try:
+        # JSON mode: strict about numbers, yet a list may be a tuple and a word an enum member.
+        return JobConfig.model_validate_json(json.dumps(document, default=str))
+    except ValidationError as error:
+        lines = [_sentence(wrong) for wrong in error.errors()]
+        raise ConfigError("\n  ".join([f"{where} is no valid config:", *lines])) from None
+
+
+def known_keys() -> tuple[str, ...]:
+    """Return every key that can be set, dotted: ``model``, ``manifest.uri``, ..."""
+    return tuple(_keys(JobConfig, prefix=""))
+
+
+def _keys(model: type[BaseModel], *, prefix: str) -> Iterable[str]:
+    for name, field in model.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        nested = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Options)), None)
+        if nested is None:
+            yield prefix + name
+        else:
+            yield from _keys(nested, prefix=f"{prefix}{name}.")
+
+
+def nearest_key(wrong: str) -> str | None:
+    """Return the known key most like a wrong one, by its whole name or by its last part."""
+    keys = known_keys()
+    close = difflib.get_close_matches(wrong, keys, n=1, cutoff=0.6)
+    if close:
+        return close[0]
+    tails = {key.rpartition(".")[2]: key for key in keys}
+    close = difflib.get_close_matches(wrong.rpartition(".")[2], tails, n=1, cutoff=0.7)
+    return tails[close[0]] if close else None
+
+
+def _sentence(wrong: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in wrong["loc"])
+    if wrong["type"] == "extra_forbidden":
+        near = nearest_key(key)
+        return f"{key}: there is no such key" + (f"; did you mean {near}?" if near else "")
+    if wrong["type"] == "missing":
+        return f"{key}: is missing; set it in the file or type {key}=..."
+    text = wrong["msg"].removeprefix("Value error, ")
+    return f"{key}: {text}" if wrong["type"] == "value_error" else f"{key}: {text}, not {wrong['input']!r}"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.load(path.read_bytes(), Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} must hold keys and values, such as `model: builtin:retinaface`.")
+    return document
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A SafeLoader that refuses a key written twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is set twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML reads 1e-3 as a string for want of a dot; people mean a number.
+_PLAIN_FLOAT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+def _set(document: dict[str, Any], word: str) -> None:
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{word!r} is no key=value pair, such as detect.batch_size=4.")
+    *parents, last = key.split(".")
+    place = document
+    for parent in parents:
+        inner = place.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{key}: {parent} is set to {inner!r} and has no keys below it.")
+        place = inner
+    place[last] = _value(key, text)
+
+
+def _value(key: str, text: str) -> object:
+    if _PLAIN_FLOAT.fullmatch(text):
+        return float(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    # `manifest.uri=2024` and `output.uri=on` are names, not numbers or truth values.
+    return text if key in _TEXT_KEYS and not isinstance(value, str | None) else value
+
+
+_TEXT_KEYS = frozenset(
+    ["model", "manifest.uri", "manifest.uri_column", "manifest.id_column", "manifest.base_uri", "output.uri"]
+)

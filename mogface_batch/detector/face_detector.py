@@ -1,0 +1,258 @@
+"""`FaceDetector`: canvases in, faces out."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mogface_batch import storage
+from mogface_batch.config import LimitOptions, Provider
+from mogface_batch.contract import ModelCard
+from mogface_batch.detector.model_file import ModelFile, file_sha256, model_file
+from mogface_batch.detector.providers import parsed_provider
+from mogface_batch.detector.session import open_session
+from mogface_batch.errors import DeviceError, ModelError
+from mogface_batch.geometry import Faces, Letterbox, choose_faces, clip_to_image
+from mogface_batch.images.canvas import place_on_canvas
+from mogface_batch.images.decode import check_pixels, decode_rgb, read_header
+
+Pixels = NDArray[np.uint8]
+Source = Pixels | str | Path
+AnySource = TypeVar("AnySource", bound=Source)
+
+
+class FaceDetector:
+    """A contract file on a device, ready to run.
+
+    What it finds on a canvas does not depend on the other canvases of the call: equal to the bit on the CPU.
+    One detector may be used from several threads at once, which share its cores. It cannot be pickled: hand
+    the path to another process and open it there.
+    """
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        provider: Provider | str = Provider.CPU,
+        threads: int | None = None,
+        batch_size: int | None = None,
+        canvas_hw: tuple[int, int] | None = None,
+    ) -> Self:
+        """Return a detector that is ready to run.
+
+        Args:
+            path: A file made by ``mogface-batch export``.
+            provider: ``cpu``, ``cuda``, ``tensorrt``, ``openvino`` or ``coreml``; never replaced by another.
+            threads: For one call; None takes all cores on the CPU, 1 elsewhere.
+            batch_size: Run batches of exactly this many canvases, short ones padded. None runs what it is given.
+            canvas_hw: Every canvas has this height and width. None takes any.
+
+        Raises:
+            ModelError: The file is missing, is no ONNX model, or was made for another batch size or canvas.
+            ContractError: It breaks the contract; every violation is named.
+            DeviceError: The device or its libraries are not there.
+            ConfigError: There is no such provider.
+        """
+        path, provider = Path(path), parsed_provider(provider)
+        sha256 = file_sha256(path)
+        lengths = {
+            "batch": batch_size,
+            **dict(zip(("height", "width"), canvas_hw or (None, None), strict=True)),
+        }
+        if any(length is not None and length < 1 for length in lengths.values()):
+            raise ValueError(f"batch_size and canvas_hw must be at least 1, got {batch_size} and {canvas_hw}")
+        fixed = {name: length for name, length in lengths.items() if length is not None}
+        session = open_session(path, provider, threads=threads, fixed_dims=fixed)
+        model = model_file(path, sha256, session)
+        _check_lengths(path, model, lengths)
+        return cls(session, model, provider, batch_size=batch_size, canvas_hw=canvas_hw)
+
+    def __init__(
+        self,
+        session: Any,  # noqa: ANN401 - ONNX Runtime is untyped
+        model: ModelFile,
+        provider: Provider,
+        *,
+        batch_size: int | None,
+        canvas_hw: tuple[int, int] | None,
+    ) -> None:
+        """Hold what `open` has checked; call that instead."""
+        self._session = session
+        self._model = model
+        self._provider = provider
+        batch, height, width, _ = model.inputs[0].shape
+        self._batch_size = batch if isinstance(batch, int) else batch_size
+        fixed_hw = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+        self._canvas_hw = fixed_hw or canvas_hw
+        self._output_names = [tensor.name for tensor in model.outputs]
+
+    @property
+    def card(self) -> ModelCard:
+        """What the file says of itself."""
+        return self._model.card
+
+    @property
+    def model_sha256(self) -> str:
+        """Digest of the whole file, 64 hex digits."""
+        return self._model.sha256
+
+    @property
+    def provider(self) -> Provider:
+        """Where it runs."""
+        return self._provider
+
+    @property
+    def batch_size(self) -> int | None:
+        """Canvases in every run; None where a run takes what it is given."""
+        return self._batch_size
+
+    @property
+    def canvas_hw(self) -> tuple[int, int]:
+        """Height and width of the canvas that `detect` uses."""
+        return self._canvas_hw or self.card.default_canvas_hw
+
+    @property
+    def has_landmarks(self) -> bool:
+        """Whether it finds eyes, nose and mouth corners too."""
+        return "landmarks" in self._output_names
+
+    def detect_canvases(self, canvases: Pixels, *, score_at_least: float = 0.0) -> list[Faces]:
+        """Return the candidates of each canvas, before threshold and NMS, in canvas pixels, best first.
+
+        Args:
+            canvases: (N, H, W, 3) uint8 RGB; not written to. N may be 0.
+            score_at_least: Candidates that score less are left out, which saves memory.
+
+        Raises:
+            ValueError: Another dtype, shape or size than the detector takes.
+            DeviceError: The run failed on the device, as when its memory is full.
+        """
+        self._check(canvases)
+        return [
+            faces
+            for batch, count in self._batches(canvases)
+            for faces in self._run(batch, score_at_least)[:count]
+        ]
+
+    @overload
+    def detect(self, source: Source, *, score_threshold: float | None = None) -> Faces: ...
+    @overload
+    def detect(self, source: list[AnySource], *, score_threshold: float | None = None) -> list[Faces]: ...
+
+    def detect(
+        self, source: Source | list[AnySource], *, score_threshold: float | None = None
+    ) -> Faces | list[Faces]:
+        """Return the faces of one image, or of each image in a list, in pixels of the upright image.
+
+        Each image is fitted into `canvas_hw` (never enlarged), and its boxes are clipped to it.
+
+        Args:
+            source: A path, a URI, or (H, W, 3) uint8 RGB pixels; or a list of these.
+            score_threshold: Faces that score less are left out; None takes the model's own.
+
+        Raises:
+            ValueError: An array has another dtype or shape.
+            RowFault: A file cannot be fetched or decoded, or is too large.
+            DeviceError: The run failed on the device.
+        """
+        threshold = self.card.score_threshold if score_threshold is None else score_threshold
+        if isinstance(source, (np.ndarray, str, Path)):
+            return self._detect_images([source], threshold)[0]
+        size = self._batch_size or 1
+        starts = range(0, len(source), size)
+        return [faces for at in starts for faces in self._detect_images(source[at : at + size], threshold)]
+
+    def _detect_images(self, sources: Sequence[Source], threshold: float) -> list[Faces]:
+        """Return the faces of a few images, which lie in memory together."""
+        canvases = np.empty((len(sources), *self.canvas_hw, 3), dtype=np.uint8)
+        placed: list[tuple[Letterbox, tuple[int, int]]] = []
+        for row, source in enumerate(sources):
+            rgb = _pixels(source)
+            image_hw = rgb.shape[:2]
+            letterbox = Letterbox.fit(image_hw, self.canvas_hw)
+            canvases[row] = place_on_canvas(rgb, letterbox, self.card.pad_rgb)
+            placed.append((letterbox, image_hw))
+        found = self.detect_canvases(canvases, score_at_least=threshold)
+        return [
+            clip_to_image(letterbox.to_source(self._chosen(faces, threshold)), image_hw)
+            for faces, (letterbox, image_hw) in zip(found, placed, strict=True)
+        ]
+
+    def _chosen(self, candidates: Faces, threshold: float) -> Faces:
+        return choose_faces(
+            candidates,
+            score_at_least=threshold,
+            iou_at_most=self.card.nms_iou,
+            max_faces=self.card.max_faces,
+        )
+
+    def _check(self, canvases: Pixels) -> None:
+        if canvases.dtype != np.uint8 or canvases.ndim != 4 or canvases.shape[3] != 3:
+            raise ValueError(f"canvases are (N, H, W, 3) uint8 RGB, got {canvases.shape} {canvases.dtype}")
+        canvas_hw = canvases.shape[1:3]
+        if self._canvas_hw is not None and canvas_hw != self._canvas_hw:
+            raise ValueError(f"this detector takes canvases of (H, W) {self._canvas_hw}, got {canvas_hw}")
+        if min(canvas_hw) < 1 or any(side % self.card.stride for side in canvas_hw):
+            raise ValueError(f"height and width must be multiples of {self.card.stride}, got {canvas_hw}")
+
+    def _batches(self, canvases: Pixels) -> Iterator[tuple[Pixels, int]]:
+        """Yield batches as the session takes them, each with how many of its canvases were asked for."""
+        size = self._batch_size or max(1, len(canvases))
+        for start in range(0, len(canvases), size):
+            batch = np.ascontiguousarray(canvases[start : start + size])
+            count = len(batch)
+            if self._batch_size is not None and count < size:
+                blank = np.zeros((size - count, *batch.shape[1:]), dtype=np.uint8)
+                batch = np.concatenate([batch, blank])
+            yield batch, count
+
+    def _run(self, batch: Pixels, score_at_least: float) -> list[Faces]:
+        try:
+            outputs = self._session.run(self._output_names, {"images": batch})
+        except Exception as error:
+            count, height, width, _ = batch.shape
+            raise DeviceError(
+                f"Provider {self._provider} failed on {count} canvases of {height} x {width} pixels: {error}. "
+                "If its memory was full, choose a smaller batch_size or canvas."
+            ) from error
+        threshold = np.float32(score_at_least)
+        by_name = dict(zip(self._output_names, outputs, strict=True))
+        boxes, scores, landmarks = by_name["boxes"], by_name["scores"], by_name.get("landmarks")
+        found: list[Faces] = []
+        for row in range(len(batch)):
+            # Scores fall, so what passes is a prefix; copied, so that a few faces do not hold the whole batch.
+            end = len(scores[row]) - np.searchsorted(scores[row][::-1], threshold)
+            points = None if landmarks is None else landmarks[row, :end].copy()
+            found.append(Faces(boxes[row, :end].copy(), scores[row, :end].copy(), points))
+        return found
+
+
+def _pixels(source: Source) -> Pixels:
+    rgb = source if isinstance(source, np.ndarray) else _decoded(source)
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+        raise ValueError(f"an image is (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
+    return rgb
+
+
+def _decoded(path: str | Path) -> Pixels:
+    limits = LimitOptions()
+    encoded = storage.fetch(
+        storage.absolute(str(path)),
+        max_bytes=limits.bytes,
+        timeout_s=limits.fetch_timeout_s,
+        attempts=limits.fetch_attempts,
+    ).encoded
+    header = read_header(encoded)
+    check_pixels(header, limits.pixels)
+    return decode_rgb(encoded, header)
+
+
+def _check_lengths(path: Path, model: ModelFile, wanted: dict[str, int | None]) -> None:
+    for declared, (name, length) in zip(model.inputs[0].shape, wanted.items(), strict=False):
+        if isinstance(declared, int) and length is not None and declared != length:
+            raise ModelError(
+                f"{path} was made for {name} {declared}, not {length}: leave that setting out, or export it again."
+            )

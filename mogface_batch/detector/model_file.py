@@ -1,0 +1,76 @@
+"""What a model file declares: its tensors and its card, or every way in which it breaks the contract."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mogface_batch.config import Provider
+from mogface_batch.contract import ModelCard, TensorSpec, violations
+from mogface_batch.detector.session import open_session
+from mogface_batch.errors import ContractError, ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file that obeys the contract."""
+
+    card: ModelCard
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    sha256: str
+    size_bytes: int
+
+
+def read_card(path: str | Path) -> ModelFile:
+    """Return what a contract file declares, read on the CPU whatever it was made for.
+
+    Raises:
+        ModelError: The file is missing or is no ONNX model.
+        ContractError: It breaks the contract; every violation is named.
+    """
+    path = Path(path)
+    sha256 = file_sha256(path)
+    session = open_session(path, Provider.CPU, threads=1, fixed_dims={}, optimize=False)
+    return model_file(path, sha256, session)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the digest of a model file, 64 hex digits.
+
+    Raises:
+        ModelError: It is missing, is no file, or cannot be read.
+    """
+    if not path.exists():
+        raise ModelError(f"The model {path} does not exist.")
+    if not path.is_file():
+        raise ModelError(f"The model {path} is not a file.")
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"The model {path} cannot be read: {error.strerror}.") from None
+
+
+def model_file(path: Path, sha256: str, session: Any) -> ModelFile:  # noqa: ANN401 - ONNX Runtime is untyped
+    """Return what the file in this session declares.
+
+    Raises:
+        ContractError: It breaks the contract; every violation is named.
+    """
+    inputs, outputs = _declared(session.get_inputs()), _declared(session.get_outputs())
+    card, wrong_in_card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map)
+    wrong = (*violations(inputs, outputs), *wrong_in_card)
+    if wrong or card is None:
+        raise ContractError(str(path), wrong)
+    return ModelFile(card, inputs, outputs, sha256, path.stat().st_size)
+
+
+def _declared(tensors: list[Any]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(tensor.name, _dtype(tensor.type), tuple(tensor.shape)) for tensor in tensors)
+
+
+def _dtype(ort_type: str) -> str:
+    """Return NumPy's word for ``tensor(float)``; what has none stays as it is."""
+    word = ort_type.removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(word, word)

@@ -1,0 +1,212 @@
+"""Opens an ONNX Runtime session on exactly the device that was asked for, or says what is missing."""
+
+import functools
+import importlib
+import importlib.metadata
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mogface_batch.config import Provider
+from mogface_batch.detector.providers import PROVIDERS
+from mogface_batch.errors import DeviceError, ModelError
+
+DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+"""They own the same folder: only one of them may be installed."""
+
+_OPENVINO_PLUGIN = "onnxruntime_ep_openvino"
+_HEAVY = frozenset(
+    [
+        "Conv",
+        "FusedConv",
+        "ConvTranspose",
+        "MatMul",
+        "FusedMatMul",
+        "Gemm",
+        "GroupNorm",
+        "InstanceNormalization",
+    ]
+)
+"""Operators that make up a network; one of them on another provider is a silent fall-back."""
+
+
+def open_session(
+    path: Path,
+    provider: Provider,
+    *,
+    threads: int | None,
+    fixed_dims: Mapping[str, int],
+    optimize: bool = True,
+) -> Any:  # noqa: ANN401 - ONNX Runtime is untyped
+    """Return a session whose network runs on this provider and on no other.
+
+    Args:
+        path: An ONNX file with its weights inside; data in other files is refused.
+        provider: Never replaced by another.
+        threads: For one call; None takes all cores on the CPU, 1 elsewhere.
+        fixed_dims: Free dimensions of the file that are known to be this long.
+        optimize: False opens faster, to read what the file declares.
+
+    Raises:
+        ModelError: The file is no ONNX model that can be loaded.
+        DeviceError: The device or its libraries are not there, or a part of the network landed elsewhere.
+    """
+    ort = loaded_onnxruntime()
+    spec = PROVIDERS[provider]
+    options = _session_options(ort, threads or (_cores() if provider is Provider.CPU else 1), fixed_dims)
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    chosen = _chosen_providers(ort, options, provider)
+    try:
+        # By default ONNX Runtime prints and goes on with another provider.
+        session = ort.InferenceSession(path, options, providers=chosen, enable_fallback=0)
+    except Exception as error:  # noqa: BLE001 - its exceptions have no common base
+        raise _creation_fault(path, provider, error) from None
+    if spec.ort_name not in session.get_providers():
+        raise DeviceError(f"Provider {provider} could not be started. {spec.needs}")
+    _check_assignment(session, path, provider)
+    return session
+
+
+def loaded_onnxruntime() -> Any:  # noqa: ANN401 - ONNX Runtime is untyped
+    """Return the module onnxruntime, where exactly one distribution of it is installed.
+
+    Raises:
+        DeviceError: There is none, or there are several, or it does not load.
+    """
+    installed = [name for name in DISTRIBUTIONS if _is_installed(name)]
+    if not installed:
+        raise DeviceError(
+            "ONNX Runtime is not installed: type pip install 'mogface-batch[cpu]', "
+            "or pip install 'mogface-batch[gpu]' on a machine with an NVIDIA GPU."
+        )
+    if len(installed) > 1:
+        raise DeviceError(
+            f"{' and '.join(installed)} are installed together, and one has overwritten files of the other. "
+            f"Type pip uninstall -y {' '.join(installed)}, then install one again: "
+            "pip install 'mogface-batch[gpu]' for NVIDIA GPUs, else pip install 'mogface-batch[cpu]'."
+        )
+    try:
+        import onnxruntime  # noqa: PLC0415 - only after the check above can a failure be explained
+
+        onnxruntime.get_available_providers()
+    except (ImportError, AttributeError) as error:
+        raise DeviceError(
+            f"{installed[0]} is installed but does not load ({error}): "
+            f"type pip install --force-reinstall --no-deps {installed[0]}."
+        ) from None
+    return onnxruntime
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _cores() -> int:
+    """Return the cores that this process may use, which ONNX Runtime's own default ignores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _session_options(ort: Any, threads: int, fixed_dims: Mapping[str, int]) -> Any:  # noqa: ANN401
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    # Threads that spin take the cores from those that decode.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    # No folder: a model file must not make us read the files beside it.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    for name, length in fixed_dims.items():
+        options.add_free_dimension_override_by_name(name, length)
+    return options
+
+
+def _chosen_providers(ort: Any, options: Any, provider: Provider) -> list[Any]:  # noqa: ANN401
+    """Return what to hand to the session; a plug-in is put into the options instead."""
+    spec = PROVIDERS[provider]
+    available = ort.get_available_providers()
+    if spec.ort_name not in available:
+        if provider is Provider.OPENVINO:
+            _add_openvino_plugin(ort, options)
+            return []
+        raise DeviceError(
+            f"Provider {provider} is not in the installed ONNX Runtime {ort.__version__}: type {spec.install}. "
+            "Or choose provider cpu."
+        )
+    if provider in {Provider.CUDA, Provider.TENSORRT} and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    behind = [(name, PROVIDERS[Provider.CUDA].options) if "CUDA" in name else name for name in spec.behind]
+    return [(spec.ort_name, dict(spec.options)), *behind]
+
+
+def _add_openvino_plugin(ort: Any, options: Any) -> None:  # noqa: ANN401
+    spec = PROVIDERS[Provider.OPENVINO]
+    try:
+        plugin = importlib.import_module(_OPENVINO_PLUGIN)
+    except ImportError:
+        raise DeviceError(
+            f"Provider openvino is not installed: type {spec.install}. Or choose provider cpu."
+        ) from None
+    _register_library(ort, _OPENVINO_PLUGIN, plugin.get_library_path())
+    devices = [device for device in ort.get_ep_devices() if device.ep_name == spec.ort_name]
+    # The CPU comes first: it is the only device whose results we have compared.
+    devices.sort(key=lambda device: device.ep_metadata.get("ov_device") != "CPU")
+    if not devices:
+        raise DeviceError(f"Provider openvino finds no device here. {spec.needs} Or choose provider cpu.")
+    options.add_provider_for_devices(devices[:1], dict(spec.options))
+
+
+@functools.cache
+def _register_library(ort: Any, name: str, library: str) -> None:  # noqa: ANN401
+    """Load a plug-in; once, for a second time is an error in ONNX Runtime."""
+    try:
+        ort.register_execution_provider_library(name, library)
+    except Exception as error:
+        raise DeviceError(f"{name} is installed but does not load: {error}.") from error
+
+
+def _creation_fault(path: Path, provider: Provider, error: Exception) -> ModelError | DeviceError:
+    message = str(error).rsplit(" : ", maxsplit=1)[-1]
+    why = message.removeprefix(f"Load model from {path} failed:").strip().rstrip(".")
+    if "external data" in why.lower():
+        return ModelError(
+            f"{path} keeps its weights in another file, which is not read: save it as one file "
+            "(onnx.save(onnx.load(F), G)), or make it with mogface-batch export."
+        )
+    is_the_file = type(error).__name__ in {"InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel"}
+    if is_the_file or "No graph was found" in why or provider is Provider.CPU:
+        return ModelError(f"{path} is no ONNX model that can be loaded: {why}.")
+    return DeviceError(f"Provider {provider} could not be started: {why}. {PROVIDERS[provider].needs}")
+
+
+def _check_assignment(session: Any, path: Path, provider: Provider) -> None:  # noqa: ANN401
+    """Refuse a session that runs a part of the network elsewhere.
+
+    ONNX Runtime's own strict mode (``session.disable_cpu_ep_fallback``) also refuses the arithmetic on shapes
+    that it puts on the CPU by design, which a file for every canvas size has; so the network itself is checked.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):  # ONNX Runtime before 1.31
+        return
+    ours = PROVIDERS[provider].ort_name
+    strays = sorted(
+        {
+            f"{node.op_type} on {part.ep_name}"
+            for part in session.get_provider_graph_assignment_info()
+            if part.ep_name != ours
+            for node in part.get_nodes()
+            if node.op_type in _HEAVY
+        }
+    )
+    if strays:
+        raise DeviceError(
+            f"{path} would not run on provider {provider} alone: {', '.join(strays)}. "
+            "Export the file for this provider, or choose another."
+        )

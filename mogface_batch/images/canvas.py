@@ -1,0 +1,49 @@
+"""Upright pixels -> the canvas that a detector sees."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mogface_batch.geometry import Letterbox
+
+
+def place_on_canvas(
+    rgb: NDArray[np.uint8], letterbox: Letterbox, pad_rgb: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    """Return a new canvas with the scaled image at its top left and ``pad_rgb`` elsewhere.
+
+    Args:
+        rgb: (H, W, 3) upright source.
+        letterbox: Made for this (H, W); its scale is at most 1.
+        pad_rgb: The colour of the padding.
+
+    Returns:
+        (canvas_h, canvas_w, 3).
+
+    Raises:
+        ValueError: The scale would enlarge.
+    """
+    height, width = letterbox.content_hw
+    canvas = np.empty((*letterbox.canvas_hw, 3), dtype=np.uint8)
+    canvas[:height, :width] = _scaled(rgb, letterbox.scale)[:height, :width]
+    canvas[:height, width:] = pad_rgb
+    canvas[height:] = pad_rgb
+    return canvas
+
+
+def _scaled(rgb: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    if scale == 1:
+        return rgb
+    if scale > 1:
+        raise ValueError(f"a canvas never enlarges, but the scale is {scale}")
+    height, width = rgb.shape[:2]
+    # Given the factors and no size, OpenCV samples at exactly this scale, whatever the rounded size: boxes are
+    # divided by it on the way back. A side that would vanish becomes 1 px, the mean of all of it.
+    scaled: NDArray[np.uint8] = cv2.resize(
+        rgb,
+        dsize=None,
+        fx=max(scale, 1 / width),
+        fy=max(scale, 1 / height),
+        interpolation=cv2.INTER_AREA,
+    )
+    return scaled

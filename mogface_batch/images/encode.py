@@ -1,0 +1,53 @@
+"""Pixels -> the bytes of a picture, by extension. No metadata: an EXIF thumbnail would show what was blurred."""
+
+from pathlib import PurePosixPath
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mogface_batch.errors import TooLargeFault
+
+_JPEG_SETTINGS = (cv2.IMWRITE_JPEG_QUALITY, 92)
+_JPEG_MOST_PX, _WEBP_MOST_PX, _PNG_MOST_PX = 65_500, 16_383, 1_000_000
+_SETTINGS: dict[str, tuple[int, ...]] = {
+    ".jpg": _JPEG_SETTINGS,
+    ".jpeg": _JPEG_SETTINGS,
+    ".png": (),
+    # OpenCV's own default is lossless, which is slow and large.
+    ".webp": (cv2.IMWRITE_WEBP_QUALITY, 92),
+}
+_MOST_PX = {".jpg": _JPEG_MOST_PX, ".jpeg": _JPEG_MOST_PX, ".png": _PNG_MOST_PX, ".webp": _WEBP_MOST_PX}
+"""The longest side that each encoder writes."""
+
+
+def encode(rgb: NDArray[np.uint8], extension: str) -> bytes:
+    """Return the picture in the format of the extension.
+
+    Args:
+        rgb: (H, W, 3).
+        extension: ``.jpg``, ``.jpeg``, ``.png`` or ``.webp``, in any case; JPEG and WebP at quality 92.
+
+    Raises:
+        TooLargeFault: ``picture_too_large``: the format has no pictures with so long a side.
+        ValueError: No picture is written with this extension.
+    """
+    kind = extension.lower()
+    if kind not in _SETTINGS:
+        raise ValueError(f"no picture is written as {extension!r}, only as {', '.join(_SETTINGS)}")
+    height, width = rgb.shape[:2]
+    if max(height, width) > _MOST_PX[kind]:
+        raise TooLargeFault(
+            "picture_too_large",
+            f"the picture is {width} x {height}; a {kind} file holds at most {_MOST_PX[kind]} px a side",
+        )
+    written, encoded = cv2.imencode(kind, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _SETTINGS[kind])
+    if not written:
+        raise RuntimeError(f"OpenCV could not write {width} x {height} pixels as {kind}")
+    return bytes(encoded)
+
+
+def picture_extension(path: str) -> str | None:
+    """Return the extension of ``path`` in lower case if `encode` writes it, else None."""
+    extension = PurePosixPath(path).suffix.lower()
+    return extension if extension in _SETTINGS else None

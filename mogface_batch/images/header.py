@@ -1,0 +1,205 @@
+"""Encoded bytes -> what they declare: format, size, EXIF orientation. No pixel is decoded here.
+
+Pillow's own guard against decompression bombs is switched off: `check_pixels` is the guard, with our limit, and
+the caller calls it before `decode.decode_rgb`. For the same reason nothing here calls ``getexif()``, which
+decodes a whole PNG to look for an EXIF chunk behind the pixels.
+"""
+
+import logging
+import re
+import struct
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+
+from mogface_batch import geometry
+from mogface_batch.errors import DecodeFault, TooLargeFault
+
+FORMATS = {
+    "JPEG": "jpeg",
+    "MPO": "mpo",
+    "PNG": "png",
+    "WEBP": "webp",
+    "BMP": "bmp",
+    "TIFF": "tiff",
+    "GIF": "gif",
+    "JPEG2000": "jpeg2000",
+    "PPM": "ppm",
+    "AVIF": "avif",
+}
+"""The formats that are read: Pillow's word -> ours. Pillow never tries another, so it never starts Ghostscript."""
+
+# Pillow opens an MPO as the JPEG that it begins with.
+_OPENERS = tuple(word for word in FORMATS if word != "MPO")
+
+Image.MAX_IMAGE_PIXELS = None
+# A million odd files would print a million lines that say less than their rows do.
+warnings.filterwarnings("ignore", module="PIL")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+_ORIENTATION = 0x0112
+_SHORT = 3
+_PNG = b"\x89PNG\r\n\x1a\n"
+_OPENCV_MODES = ("L", "RGB")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What encoded bytes declare about their image."""
+
+    format: str
+    """One of the values of `FORMATS`."""
+    raw_hw: tuple[int, int]
+    """Height and width as stored, before the EXIF orientation is applied."""
+    exif_orientation: int
+    """1 to 8; 1 where absent or nonsense."""
+    opencv_reads: bool = False
+    """Whether OpenCV decodes it: JPEG of one or three components. Pillow decodes all else."""
+
+    @property
+    def upright_hw(self) -> tuple[int, int]:
+        """Height and width after the EXIF orientation is applied."""
+        return geometry.upright_hw(self.raw_hw, self.exif_orientation)
+
+
+def read_header(encoded: bytes) -> Header:
+    """Return what the bytes declare, without decoding a pixel.
+
+    Raises:
+        DecodeFault: ``empty_file``, ``not_an_image``, ``truncated`` or ``out_of_memory``.
+    """
+    if not encoded:
+        raise DecodeFault("empty_file", "the file is empty")
+    if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
+        return _webp_header(encoded)
+    image = open_image(encoded)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return _tiff_header(image)
+    is_png = encoded.startswith(_PNG)
+    exif = _first_chunk(b"eXIf", _png_chunks(encoded)) if is_png else image.info.get("exif")
+    width, height = image.size
+    return Header(
+        format=FORMATS[image.format or ""],
+        raw_hw=(height, width),
+        exif_orientation=_orientation(exif),
+        opencv_reads=image.format in {"JPEG", "MPO"} and image.mode in _OPENCV_MODES,
+    )
+
+
+def check_pixels(header: Header, max_pixels: int) -> None:
+    """Refuse an image that declares more than ``max_pixels`` pixels.
+
+    Raises:
+        TooLargeFault: ``too_many_pixels``.
+    """
+    height, width = header.raw_hw
+    if height * width > max_pixels:
+        raise TooLargeFault(
+            "too_many_pixels",
+            f"{width} x {height} is {height * width} pixels, more than limits.pixels = {max_pixels}",
+        )
+
+
+def open_image(encoded: bytes) -> Image.Image:
+    """Return Pillow's image of the bytes, its pixels not yet decoded.
+
+    Raises:
+        DecodeFault: ``not_an_image`` or ``out_of_memory``.
+    """
+    try:
+        return Image.open(BytesIO(encoded), formats=_OPENERS)
+    except UnidentifiedImageError as error:
+        known = ", ".join(FORMATS.values())
+        raise DecodeFault(
+            "not_an_image",
+            f"the file is no image of a format that is read ({known}), or its header is damaged",
+        ) from error
+    except MemoryError as error:
+        raise DecodeFault("out_of_memory", "not enough memory to open the image") from error
+    # A decoder that reads hostile bytes can raise anything; none of it is a bug of ours.
+    except Exception as error:
+        raise DecodeFault(
+            "not_an_image", f"the header of the image cannot be read: {cause(error)}"
+        ) from error
+
+
+def cause(error: Exception) -> str:
+    """Return a decoder's own words on one line, the same in every process: without memory addresses."""
+    words = re.sub(r"<[^>]*>|0x[0-9a-fA-F]+", "...", " ".join(str(error).split()))
+    return words[:200] or type(error).__name__
+
+
+def _tiff_header(image: TiffImagePlugin.TiffImageFile) -> Header:
+    orientation = _valid(image.tag_v2.get(_ORIENTATION))
+    width, height = image.size
+    # Pillow reports the upright size of a TIFF; its own inverse gives the stored one.
+    return Header("tiff", geometry.upright_hw((height, width), orientation), orientation)
+
+
+def _webp_header(encoded: bytes) -> Header:
+    """Read it without Pillow, which allocates the whole canvas, twice, when it opens a WebP."""
+    if len(encoded) < 8 + int.from_bytes(encoded[4:8], "little"):
+        raise DecodeFault("truncated", "the webp data is cut short: the file is smaller than it declares")
+    chunks = _riff_chunks(encoded)
+    try:
+        raw_hw = _webp_hw(*next(chunks))
+    except (StopIteration, struct.error) as error:
+        raise DecodeFault("not_an_image", "the header of the webp file is cut short") from error
+    return Header("webp", raw_hw, _orientation(_first_chunk(b"EXIF", chunks)))
+
+
+def _webp_hw(kind: bytes, body: bytes) -> tuple[int, int]:
+    if kind == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
+        width, height = struct.unpack_from("<HH", body, 6)
+        return height & 0x3FFF, width & 0x3FFF
+    if kind == b"VP8L" and body[:1] == b"\x2f":
+        (bits,) = struct.unpack_from("<I", body, 1)
+        return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
+    if kind == b"VP8X" and len(body) >= 10:
+        return int.from_bytes(body[7:10], "little") + 1, int.from_bytes(body[4:7], "little") + 1
+    raise DecodeFault("not_an_image", "the header of the webp file cannot be read")
+
+
+def _riff_chunks(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 12
+    while at + 8 <= len(encoded):
+        kind, size = struct.unpack_from("<4sI", encoded, at)
+        yield kind, encoded[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+
+
+def _png_chunks(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = len(_PNG)
+    while at + 8 <= len(encoded):
+        size, kind = struct.unpack_from(">I4s", encoded, at)
+        yield kind, encoded[at + 8 : at + 8 + size]
+        at += 12 + size
+
+
+def _first_chunk(wanted: bytes, chunks: Iterator[tuple[bytes, bytes]]) -> bytes | None:
+    return next((body for kind, body in chunks if kind == wanted), None)
+
+
+def _orientation(exif: bytes | None) -> int:
+    """Return the orientation that an EXIF block declares: tag 0x0112 of its first directory."""
+    body = (exif or b"").removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(body[:4])
+    if order is None:
+        return 1
+    try:
+        (at,) = struct.unpack_from(order + "I", body, 4)
+        (entries,) = struct.unpack_from(order + "H", body, at)
+        for entry in range(at + 2, at + 2 + 12 * entries, 12):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", body, entry)
+            if tag == _ORIENTATION and kind == _SHORT:
+                return _valid(value)
+    except struct.error:
+        return 1
+    return 1
+
+
+def _valid(orientation: object) -> int:
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1

@@ -1,0 +1,110 @@
+"""``--dry-run``: what there is to do and how long it takes, from a measured sample; writes nothing."""
+
+import contextlib
+import random
+import time
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+
+from mogface_batch import storage
+from mogface_batch.config import JobConfig
+from mogface_batch.pipeline import fingerprint
+from mogface_batch.pipeline.job import Model, chosen_engine, cores, job_of, rows_per_unit
+from mogface_batch.pipeline.manifest import open_manifest
+from mogface_batch.pipeline.plan import Planner, read_unit, units
+from mogface_batch.pipeline.publish import published_parts
+from mogface_batch.pipeline.stages.job import Job
+from mogface_batch.schema import Status
+
+SAMPLE = 32
+SAMPLE_AT_MOST_S = 20.0
+
+
+def dry_run(config: JobConfig, model: Model) -> dict[str, Any]:
+    """Return names and values for a person.
+
+    Raises:
+        JobFault: What would end the job at once: a wrong manifest, model, device or output folder.
+    """
+    store = storage.open_store(storage.absolute(config.output.uri))
+    chosen = fingerprint.settings(config, model.file.card, model.file.sha256)
+    fingerprint.check(store, chosen, fingerprint.drawing(config))
+    job = job_of(config, model, threads=config.detect.cpus_per_worker or cores())
+    sampler = _Sampler()
+    with contextlib.closing(Planner(store, rows_per_unit=rows_per_unit(config, job.fitting))) as planner:
+        named, new = planner.count(open_manifest(config.manifest), limit=config.limit, see=sampler.see)
+    done = published_parts(store)
+    unfinished = [unit for unit in units(store, fingerprint.digest(chosen)) if unit.part not in done]
+    for unit in unfinished:
+        for address in read_unit(store, unit)["address"].to_pylist():
+            sampler.see(address)
+    left = new + sum(unit.row_count for unit in unfinished)
+    report: dict[str, Any] = {
+        "manifest rows": named,
+        "rows new": new,
+        "rows planned, not finished": left - new,
+        "rows done": named - left if named >= left else 0,
+        "engine": chosen_engine(config).value,
+        "output": store.address,
+    }
+    return report | (
+        _measured(job, model, sampler.sample, left) if left else {"time left": "nothing is left to do"}
+    )
+
+
+class _Sampler:
+    """Keeps a fair sample of addresses, the same for the same manifest."""
+
+    def __init__(self) -> None:
+        self.sample: list[str] = []
+        self._seen = 0
+        self._random = random.Random(0)  # noqa: S311 - a sample, no secret
+
+    def see(self, address: str) -> None:
+        self._seen += 1
+        if len(self.sample) < SAMPLE:
+            self.sample.append(address)
+        elif (place := self._random.randrange(self._seen)) < SAMPLE:
+            self.sample[place] = address
+
+
+def _measured(job: Job, model: Model, sample: list[str], left: int) -> dict[str, Any]:
+    from mogface_batch.pipeline.stages.detect import Detect  # noqa: PLC0415 - only here native code runs in the driver
+    from mogface_batch.pipeline.stages.prepare import Prepare  # noqa: PLC0415
+
+    prepare, detect = Prepare(job), Detect(job, str(model.path))
+    statuses, canvases, measured = Counter[str](), Counter[str](), 0
+    decode_s = infer_s = 0.0
+    start = time.monotonic()
+    for first in range(0, len(sample), job.batch_size):
+        some = pa.table({"address": pa.array(sample[first : first + job.batch_size], pa.string())})
+        before = time.monotonic()
+        prepared = prepare(some)
+        between = time.monotonic()
+        detect(prepared)
+        decode_s, infer_s = decode_s + between - before, infer_s + time.monotonic() - between
+        measured += some.num_rows
+        for row in prepared.select(["status", "canvas_width", "canvas_height"]).to_pylist():
+            statuses[row["status"]] += 1
+            if row["status"] == Status.OK:
+                canvases[f"{row['canvas_width']}x{row['canvas_height']}"] += 1
+        if time.monotonic() - start > SAMPLE_AT_MOST_S:
+            break
+    per_image_s = (decode_s + infer_s) / measured
+    return {
+        "sample": f"{measured} images: "
+        + ", ".join(f"{status} {count}" for status, count in statuses.most_common()),
+        "canvases": ", ".join(f"{canvas} {count / measured:.0%}" for canvas, count in canvases.most_common(5))
+        or "none",
+        "read and decode": f"{1000 * decode_s / measured:.1f} ms an image and core",
+        "session": f"{1000 * infer_s / measured:.1f} ms an image with {job.threads} threads",
+        "time left": f"about {_duration(per_image_s * left)} if one process did everything in turn",
+    }
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,15 @@
+"""What an engine tells the job while it runs."""
+
+from dataclasses import dataclass
+
+from mogface_batch.pipeline.publish import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """So many more images have passed the detector."""
+
+    images: int
+
+
+Event = Advance | Receipt

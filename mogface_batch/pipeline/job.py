@@ -1,0 +1,290 @@
+"""`annotate`: the whole use case, from a config to exactly one row for each manifest row."""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mogface_batch import storage
+from mogface_batch.config import Engine, JobConfig, Policy
+from mogface_batch.detector.model_file import ModelFile
+from mogface_batch.errors import ConfigError, Interrupted, JobFault, OutputError
+from mogface_batch.pipeline import fingerprint, local_engine, records
+from mogface_batch.pipeline.engine import Event
+from mogface_batch.pipeline.fitting import Fitting
+from mogface_batch.pipeline.manifest import open_manifest
+from mogface_batch.pipeline.plan import Planner, Unit, units
+from mogface_batch.pipeline.progress import Progress
+from mogface_batch.pipeline.publish import Receipt, published_parts, receipt_of_part
+from mogface_batch.pipeline.stages.job import Job
+from mogface_batch.schema import EXIT_OK, EXIT_TOO_MANY_FAILED, SCHEMA_VERSION, Status
+
+DEFAULT_BATCH = 8
+UNIT_CANVAS_BYTES = 96 * 1024**2
+"""A unit's canvases flow as one block through the object store."""
+TYPICAL_NATIVE_PX = 1_000_000
+MOST_ROWS_PER_UNIT = 512
+FEW_ROWS_PER_UNIT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The detector of a job: its file on this machine, and what the file declares."""
+
+    path: Path
+    file: ModelFile
+    source: str
+
+
+def annotate(config: JobConfig, model: Model) -> dict[str, Any]:
+    """Run the job and return its record, which `records.publish_record` has left in the output folder.
+
+    Raises:
+        JobFault: The job cannot go on. Its exit code is left in the output folder, unless that belongs to others.
+    """
+    run = _Run(config, model)
+    with _signals_raise():
+        try:
+            return run.record(run.work())
+        except ConfigError:
+            raise
+        except JobFault as fault:
+            with contextlib.suppress(OutputError):
+                run.record(fault.exit_code, error=str(fault))
+            raise
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    def stop(number: int, _: FrameType | None) -> None:
+        raise Interrupted(
+            f"Stopped by {signal.Signals(number).name}: what is finished stays, the same command goes on from there."
+        )
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def job_of(config: JobConfig, model: Model, *, threads: int) -> Job:
+    """Return what the stages need to know.
+
+    Raises:
+        ConfigError: A canvas does not suit the model.
+    """
+    card = model.file.card
+    chosen = fingerprint.settings(config, card, model.file.sha256)
+    lineage = {
+        "schema_version": str(SCHEMA_VERSION),
+        "fingerprint": fingerprint.digest(chosen),
+        "model_sha256": model.file.sha256,
+        "model": model.source,
+        "detector": card.detector,
+        "settings": json.dumps(chosen, sort_keys=True),
+        "provider": config.detect.provider.value,
+        "packages": json.dumps(records.package_versions(), sort_keys=True),
+    }
+    return Job(
+        output=storage.absolute(config.output.uri),
+        fitting=Fitting.of(config.canvas, card, max_canvas_px=config.limits.canvas_px),
+        pad_rgb=card.pad_rgb,
+        limits=config.limits,
+        provider=config.detect.provider.value,
+        batch_size=batch_size(config),
+        threads=threads,
+        score_at_least=chosen["detect.score_threshold"],
+        iou_at_most=card.nms_iou,
+        max_faces=card.max_faces,
+        min_face_px=config.detect.min_face_px,
+        style=config.output.style.value if config.output.annotated else None,
+        lineage=lineage,
+    )
+
+
+def batch_size(config: JobConfig) -> int:
+    """Return how many canvases a session call takes."""
+    return config.detect.batch_size or (1 if config.canvas.policy is Policy.NATIVE else DEFAULT_BATCH)
+
+
+def rows_per_unit(config: JobConfig, fitting: Fitting) -> int:
+    """Return how many rows share a part: as many as flow as one block, in whole batches."""
+    if config.rows_per_part:
+        return config.rows_per_part
+    canvas_px = max((height * width for height, width in fitting.sizes), default=TYPICAL_NATIVE_PX)
+    rows = min(max(UNIT_CANVAS_BYTES // (3 * canvas_px), FEW_ROWS_PER_UNIT), MOST_ROWS_PER_UNIT)
+    return (
+        max(rows - rows % batch_size(config), batch_size(config))
+        if batch_size(config) <= MOST_ROWS_PER_UNIT
+        else batch_size(config)
+    )
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def chosen_engine(config: JobConfig) -> Engine:
+    """Return the engine that `auto` means here: Ray where a cluster is set, as it is inside a Ray job."""
+    if config.engine is not Engine.AUTO:
+        return config.engine
+    return Engine.RAY if os.environ.get("RAY_ADDRESS") else Engine.LOCAL
+
+
+class _Run:
+    def __init__(self, config: JobConfig, model: Model) -> None:
+        self.config, self.model = config, model
+        self.engine = chosen_engine(config)
+        self.started, self.clock = records.utc_now(), time.monotonic()
+        self.run_id = records.new_run_id(self.started)
+        self.store = storage.open_store(storage.absolute(config.output.uri))
+        self.settings = fingerprint.settings(config, model.file.card, model.file.sha256)
+        self.fingerprint = fingerprint.digest(self.settings)
+        self.fitting = Fitting.of(config.canvas, model.file.card, max_canvas_px=config.limits.canvas_px)
+        self.now = records.Counts()
+        self.table = records.Counts()
+        self.named = self.new = self.failed = 0
+
+    def work(self) -> int:
+        """Do everything, and return the exit code."""
+        drawn = fingerprint.drawing(self.config)
+        fingerprint.check(self.store, self.settings, drawn)
+        manifest = open_manifest(self.config.manifest)
+        with self._engine() as run:
+            planner = Planner(
+                self.store,
+                rows_per_unit=rows_per_unit(self.config, self.fitting),
+                before_publishing=lambda: fingerprint.claim(self.store, self.settings, drawn),
+            )
+            with contextlib.closing(planner):
+                self.named, self.new = planner.extend(manifest, limit=self.config.limit)
+                done = published_parts(self.store)
+                missing = [unit for unit in units(self.store, self.fingerprint) if unit.part not in done]
+                self._work_off(run, missing, planner)
+                self._count_the_rest({unit.part for unit in missing}, planner)
+        return EXIT_TOO_MANY_FAILED if self.failed > self.config.max_error_rate * self.named else EXIT_OK
+
+    def _work_off(self, run: "_Engine", missing: list[Unit], planner: Planner) -> None:
+        if not missing:
+            return
+        with Progress(sum(unit.row_count for unit in missing)) as progress:
+            for event in run(missing):
+                progress.see(event)
+                if isinstance(event, Receipt):
+                    self.now.add(event)
+                    self._count(event, planner)
+        if self.now.rows != sum(unit.row_count for unit in missing):
+            raise RuntimeError(
+                f"{self.now.rows} rows came out of {sum(unit.row_count for unit in missing)}: a bug"
+            )
+
+    def _count_the_rest(self, counted: set[str], planner: Planner) -> None:
+        for unit in units(self.store, self.fingerprint):
+            if unit.part not in counted:
+                self._count(receipt_of_part(self.store, unit.part), planner)
+
+    def _count(self, receipt: Receipt, planner: Planner) -> None:
+        self.table.add(receipt)
+        self.failed += sum(planner.names(image_id) for image_id in receipt.failed_ids)
+
+    @contextlib.contextmanager
+    def _engine(self) -> Iterator["_Engine"]:
+        if self.engine is Engine.RAY:
+            with _ray(self.config, self.model) as run:
+                yield run
+        else:
+            with _local(self.config, self.model) as run:
+                yield run
+
+    def record(self, exit_code: int, *, error: str | None = None) -> dict[str, Any]:
+        """Publish the run's record and return it."""
+        wall_s = time.monotonic() - self.clock
+        record = {
+            "run_id": self.run_id,
+            "exit_code": exit_code,
+            "error": error,
+            "started": self.started.isoformat(),
+            "finished": records.utc_now().isoformat(),
+            "wall_s": round(wall_s, 3),
+            "images_per_s": round(self.now.rows / wall_s, 3),
+            "manifest": {
+                "uri": self.config.manifest.uri,
+                "rows": self.named,
+                "new": self.new,
+                "failed": self.failed,
+            },
+            "this_run": self.now.to_dict(),
+            "table": self.table.to_dict(),
+            "seconds_by_stage": {
+                stage: round(seconds, 3) for stage, seconds in sorted(self.now.seconds.items())
+            },
+            "output": self.store.address,
+            "engine": self.engine.value,
+            "provider": self.config.detect.provider.value,
+            "model": {
+                "source": self.model.source,
+                "sha256": self.model.file.sha256,
+                "detector": self.model.file.card.detector,
+            },
+            "fingerprint": self.fingerprint,
+            "settings": self.settings,
+            "config": self.config.model_dump(mode="json"),
+            "packages": records.package_versions(),
+        }
+        records.publish_record(self.store, record)
+        return record
+
+
+_Engine = Callable[[list[Unit]], Iterator[Event]]
+
+
+@contextlib.contextmanager
+def _local(config: JobConfig, model: Model) -> Iterator[_Engine]:
+    workers = config.detect.workers
+    threads = config.detect.cpus_per_worker or (
+        1 if config.detect.provider.is_gpu else max(1, cores() // workers)
+    )
+    job = job_of(config, model, threads=threads)
+    # Images of one canvas size fill a batch by themselves; of several, only many together do.
+    chunk_rows = rows_per_unit(config, job.fitting) if len(job.fitting.sizes) > 1 else max(job.batch_size, 4)
+    with local_engine.started(
+        job,
+        str(model.path),
+        cpu_workers=config.decode.workers or cores(),
+        detect_workers=workers,
+        chunk_rows=chunk_rows,
+    ) as engine:
+        yield lambda missing: engine.run(iter(missing))
+
+
+@contextlib.contextmanager
+def _ray(config: JobConfig, model: Model) -> Iterator[_Engine]:
+    try:
+        from mogface_batch.pipeline import ray_engine  # noqa: PLC0415 - Ray takes seconds to import
+    except ImportError:
+        raise ConfigError(
+            "engine=ray needs Ray: type pip install 'mogface-batch[ray]', or set engine=local."
+        ) from None
+    with ray_engine.connected() as cluster_cpus:
+        workers = config.detect.workers
+        # One core stays for the other stages, which would otherwise wait for ever.
+        share = 1 if config.detect.provider.is_gpu else max(1, int(cluster_cpus - 1) // workers)
+        cpus = config.detect.cpus_per_worker or share
+        job = job_of(config, model, threads=cpus)
+        pool = ray_engine.DetectPool(workers, cpus, config.detect.gpus)
+        yield lambda missing: ray_engine.run(job, model.path, model.file.sha256, missing, pool=pool)
+
+
+def failed_rows(record: dict[str, Any]) -> int:
+    """Return how many rows of the whole table are not ok, by a run's record."""
+    by_status = record["table"]["by_status"]
+    return int(sum(count for status, count in by_status.items() if status != Status.OK))

@@ -1,0 +1,71 @@
+"""Run the session on canvases."""
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mogface_batch.detector import FaceDetector
+from mogface_batch.pipeline.faces_column import to_column
+from mogface_batch.pipeline.stages.job import DETECTED, Job
+from mogface_batch.schema import Status
+
+if TYPE_CHECKING:
+    from mogface_batch.geometry import Faces
+
+
+class Detect:
+    """Runs the session on what `Prepare` gave; replaces the canvases by candidates in canvas pixels."""
+
+    def __init__(self, job: Job, model_path: str) -> None:
+        self._detector = FaceDetector.open(
+            model_path,
+            provider=job.provider,
+            threads=job.threads,
+            batch_size=job.batch_size,
+            canvas_hw=job.fitting.one_size,
+        )
+        self._score_at_least = job.score_at_least
+
+    def __call__(self, prepared: pa.Table) -> pa.Table:
+        """Return the rows with ``candidates`` (list<`schema.FACE`>, null where the image failed) and ``infer_s``."""
+        prepared = prepared.combine_chunks()
+        found: list[Faces | None] = [None] * prepared.num_rows
+        infer_s = np.zeros(prepared.num_rows, np.float32)
+        for canvas_hw, rows in _by_canvas(prepared).items():
+            start = time.perf_counter()
+            canvases = _canvases(prepared["canvas"], rows, canvas_hw)
+            for row, faces in zip(
+                rows,
+                self._detector.detect_canvases(canvases, score_at_least=self._score_at_least),
+                strict=True,
+            ):
+                found[row] = faces
+            infer_s[rows] = (time.perf_counter() - start) / len(rows)
+        detected = prepared.drop_columns(["canvas"])
+        for column, values in zip(DETECTED, (to_column(found), pa.array(infer_s)), strict=True):
+            detected = detected.append_column(column, values)
+        return detected
+
+
+def _by_canvas(prepared: pa.Table) -> dict[tuple[int, int], list[int]]:
+    groups: dict[tuple[int, int], list[int]] = {}
+    columns = (prepared[name].to_pylist() for name in ("status", "canvas_height", "canvas_width"))
+    for row, (status, height, width) in enumerate(zip(*columns, strict=True)):
+        if status == Status.OK:
+            groups.setdefault((height, width), []).append(row)
+    return groups
+
+
+def _canvases(column: pa.ChunkedArray, rows: list[int], canvas_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return (N, H, W, 3) canvases, without a copy where they lie one behind the other."""
+    shape = (len(rows), *canvas_hw, 3)
+    chunk = column.chunk(0)
+    offsets = np.frombuffer(chunk.buffers()[1], np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+    pixels = np.frombuffer(chunk.buffers()[2], np.uint8)
+    first, last = offsets[rows[0]], offsets[rows[-1] + 1]
+    if last - first == np.prod(shape):
+        return pixels[first:last].reshape(shape)
+    return np.stack([pixels[offsets[row] : offsets[row + 1]].reshape(shape[1:]) for row in rows])

@@ -1,0 +1,66 @@
+"""What the stages need to know, and the columns that pass between them."""
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from mogface_batch.config import LimitOptions
+from mogface_batch.pipeline.fitting import Fitting
+from mogface_batch.schema import FACE, RESULT_COLUMNS, Status
+
+SECONDS = ("fetch_s", "decode_s", "infer_s")
+"""Columns that say where the time of an image went; they end in the receipt, not in the table."""
+
+PREPARED = pa.schema(
+    [
+        *(
+            column
+            for column in RESULT_COLUMNS
+            if column.name not in {"image_id", "uri", "faces", "face_count", "annotated_uri"}
+        ),
+        pa.field("encoded", pa.large_binary()),  # only where a picture will be drawn
+        pa.field("canvas", pa.large_binary()),  # canvas_height x canvas_width x 3, uint8, RGB
+        pa.field("fetch_s", pa.float32()),
+        pa.field("decode_s", pa.float32()),
+    ]
+)
+"""What `Prepare` adds to the plan's columns."""
+
+DETECTED = pa.schema([pa.field("candidates", pa.list_(FACE)), pa.field("infer_s", pa.float32())])
+"""What `Detect` puts in the place of ``canvas``: candidates in canvas pixels, null where the image failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the stages need to know."""
+
+    output: str
+    """Address of the output folder."""
+    fitting: Fitting
+    pad_rgb: tuple[int, int, int]
+    limits: LimitOptions
+    provider: str
+    batch_size: int
+    threads: int
+    score_at_least: float
+    iou_at_most: float
+    max_faces: int
+    min_face_px: float
+    style: str | None
+    """How pictures are drawn; None: there are none."""
+    lineage: dict[str, str] = field(default_factory=dict)
+    """For the metadata of each part."""
+
+
+def quarantined(plan: pa.Table, message: str) -> pa.Table:
+    """Return what `Detect` would give for rows of the plan that must not be tried again."""
+    fixed = {
+        "status": Status.QUARANTINED.value,
+        "error_code": "killed_worker",
+        "error_message": message,
+        "attempts": 1,
+    }
+    for column in (*PREPARED, *DETECTED):
+        if column.name != "canvas":
+            plan = plan.append_column(column, pa.array([fixed.get(column.name)] * plan.num_rows, column.type))
+    return plan

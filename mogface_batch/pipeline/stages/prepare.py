@@ -1,0 +1,109 @@
+"""Fetch, decode, place on a canvas."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from mogface_batch import storage
+from mogface_batch.errors import FetchFault, RowFault, TooLargeFault
+from mogface_batch.images.canvas import place_on_canvas
+from mogface_batch.images.decode import decode_rgb, use_one_thread
+from mogface_batch.images.header import check_pixels, read_header
+from mogface_batch.pipeline.stages.job import PREPARED, Job
+from mogface_batch.schema import Status
+
+REQUESTS_IN_FLIGHT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Fetches, decodes and places on canvases; takes rows of the plan, adds `PREPARED`."""
+
+    job: Job
+
+    def __call__(self, plan: pa.Table) -> pa.Table:
+        """Return the plan's rows with what became of each image."""
+        use_one_thread()  # the engine runs as many of us as there are cores
+        rows = [self._prepared(result, took) for result, took in self._fetched(plan["address"].to_pylist())]
+        columns = {name: [row.get(name) for row in rows] for name in PREPARED.names}
+        for name in PREPARED.names:
+            plan = plan.append_column(
+                PREPARED.field(name), pa.array(columns[name], PREPARED.field(name).type)
+            )
+        return plan
+
+    def _fetched(self, addresses: list[str]) -> Iterator[tuple[storage.Fetched | RowFault, float]]:
+        if not any(storage.is_remote(address) for address in addresses):
+            yield from map(self._fetch, addresses)
+            return
+        with ThreadPoolExecutor(REQUESTS_IN_FLIGHT) as pool:
+            yield from pool.map(self._fetch, addresses)
+
+    def _fetch(self, address: str) -> tuple[storage.Fetched | RowFault, float]:
+        limits, start = self.job.limits, time.perf_counter()
+        try:
+            if not address:
+                raise FetchFault("no_uri", "The manifest row names no image.")
+            result: storage.Fetched | RowFault = storage.fetch(
+                address,
+                max_bytes=limits.bytes,
+                timeout_s=limits.fetch_timeout_s,
+                attempts=limits.fetch_attempts,
+            )
+        except RowFault as fault:
+            result = fault
+        return result, time.perf_counter() - start
+
+    def _prepared(self, fetched: storage.Fetched | RowFault, fetch_s: float) -> dict[str, Any]:
+        start = time.perf_counter()
+        row: dict[str, Any] = {"status": Status.OK, "attempts": 1, "fetch_s": fetch_s}
+        try:
+            if isinstance(fetched, RowFault):
+                raise fetched
+            row |= {
+                "attempts": fetched.attempts,
+                "sha256": fetched.sha256,
+                "etag": fetched.etag,
+                "size_bytes": len(fetched.encoded),
+            }
+            self._decode(fetched.encoded, row)
+        except RowFault as fault:
+            row |= _failed(fault)
+        row["decode_s"] = time.perf_counter() - start
+        return row
+
+    def _decode(self, encoded: bytes, row: dict[str, Any]) -> None:
+        header = read_header(encoded)
+        height, width = header.upright_hw
+        row |= {
+            "format": header.format,
+            "width": width,
+            "height": height,
+            "exif_orientation": header.exif_orientation,
+        }
+        check_pixels(header, self.job.limits.pixels)
+        letterbox = self.job.fitting.fit(header.upright_hw)
+        canvas = place_on_canvas(decode_rgb(encoded, header), letterbox, self.job.pad_rgb)
+        row |= {
+            "canvas_width": letterbox.canvas_hw[1],
+            "canvas_height": letterbox.canvas_hw[0],
+            "scale": letterbox.scale,
+            "canvas": canvas.data.cast("B"),
+            "encoded": encoded if self.job.style else None,
+        }
+
+
+def _failed(fault: RowFault) -> dict[str, Any]:
+    if isinstance(fault, FetchFault):
+        return {
+            "status": Status.FETCH_FAILED,
+            "attempts": fault.attempts,
+            "error_code": fault.code,
+            "error_message": fault.message,
+        }
+    status = Status.TOO_LARGE if isinstance(fault, TooLargeFault) else Status.UNDECODABLE
+    return {"status": status, "error_code": fault.code, "error_message": fault.message}

@@ -1,0 +1,63 @@
+"""How far an output folder is, also while a job works on it."""
+
+import json
+from typing import Any
+
+from mogface_batch import storage
+from mogface_batch.errors import InputError
+from mogface_batch.pipeline import fingerprint, records
+from mogface_batch.pipeline.plan import units
+from mogface_batch.pipeline.publish import published_parts
+
+
+def status_of(output: str) -> dict[str, Any]:
+    """Return names and values for a person.
+
+    Raises:
+        InputError: There is no output folder, or it is damaged.
+    """
+    store = storage.open_store(storage.absolute(output))
+    claimed = store.read(fingerprint.FILE)
+    record = records.last_record(store)
+    if claimed is None and record is None:
+        raise InputError(
+            f"{output} is neither a model file (.onnx), nor a config (.yaml), nor the output folder of a job."
+        )
+    described: dict[str, Any] = {"output": store.address}
+    if claimed is not None:
+        document = json.loads(claimed)
+        described |= _progress(store, document["fingerprint"])
+        described |= {"fingerprint": document["fingerprint"], **document["settings"], **document["drawing"]}
+    if record is not None:
+        described |= _last_run(record)
+    return described
+
+
+def _progress(store: storage.Store, digest: str) -> dict[str, Any]:
+    parts = published_parts(store)
+    planned = finished = 0
+    for unit in units(store, digest):
+        planned += unit.row_count
+        finished += unit.row_count * (unit.part in parts)
+    return {
+        "rows planned": planned,
+        "rows finished": finished,
+        "rows left": planned - finished,
+        "parts": len(parts),
+    }
+
+
+def _last_run(record: dict[str, Any]) -> dict[str, Any]:
+    table = record["table"]
+    return {
+        "last run": record["run_id"],
+        "its exit code": record["exit_code"],
+        "its error": record["error"],
+        "its images": record["this_run"]["rows"],
+        "its images/s": record["images_per_s"],
+        "table then": f"{table['rows']} rows, {table['faces']} faces, {table['by_status']}",
+        "engine": record["engine"],
+        "provider": record["provider"],
+        "model": record["model"]["source"],
+        "packages": ", ".join(f"{name} {version}" for name, version in record["packages"].items()),
+    }

@@ -1,0 +1,139 @@
+"""The processes of the local engine: a pipe, a loop, one task after the other."""
+
+import contextlib
+import multiprocessing
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pyarrow as pa
+
+from mogface_batch.errors import JobFault
+from mogface_batch.pipeline.publish import Receipt
+from mogface_batch.pipeline.stages.job import Job
+from mogface_batch.pipeline.tables import load_table, save_table
+
+# Spawned, not forked: a fork would copy the supervisor's threads' locks, and CUDA cannot be forked at all.
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A stage, and what it takes: plan rows, or tables by their paths."""
+
+    stage: str
+    rows: pa.Table | None = None
+    tables: tuple[str, ...] = ()
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A worker's answer when the job cannot go on, be it a fault or a bug."""
+
+    error: Exception
+
+
+Handler = Callable[[Task, str], "str | Receipt"]
+Answer = str | Receipt | Failed | None
+
+
+def cpu_worker(job: Job) -> Handler:
+    """Return what a process of the CPU stages does with a task."""
+    from mogface_batch.pipeline.stages.finish import Finish  # noqa: PLC0415 - OpenCV stays out of the supervisor
+    from mogface_batch.pipeline.stages.prepare import Prepare  # noqa: PLC0415
+
+    prepare, finish = Prepare(job), Finish(job)
+
+    def handle(task: Task, folder: str) -> str | Receipt:
+        if task.stage == "prepare":
+            return save_table(prepare(task.rows), folder)
+        return finish(pa.concat_tables([load_table(path) for path in task.tables]), task.part)
+
+    return handle
+
+
+def detect_worker(job: Job, model_path: str) -> Handler:
+    """Return what a process that holds a session does with a task."""
+    from mogface_batch.pipeline.stages.detect import Detect  # noqa: PLC0415 - ONNX Runtime stays out of the supervisor
+
+    detect = Detect(job, model_path)
+
+    def handle(task: Task, folder: str) -> str:
+        return save_table(detect(load_table(task.tables[0])), folder)
+
+    return handle
+
+
+def _serve(pipe: Connection, build: Callable[..., Handler], arguments: tuple[Any, ...], folder: str) -> None:
+    # Ctrl-C reaches the whole process group: the supervisor decides when a worker ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the supervisor is gone
+        try:
+            handle = build(*arguments)
+            pipe.send(None)
+            while True:
+                pipe.send(handle(pipe.recv(), folder))
+        except JobFault as fault:
+            pipe.send(Failed(fault))
+        except (EOFError, BrokenPipeError):
+            raise
+        except Exception:  # noqa: BLE001 - a bug: the supervisor stops with this traceback
+            pipe.send(Failed(RuntimeError(f"A worker process failed.\n{traceback.format_exc()}")))
+
+
+class Worker:
+    """A process with a stage or two; made again when it dies."""
+
+    def __init__(self, build: Callable[..., Handler], arguments: tuple[Any, ...], folder: str) -> None:
+        self._made_of = (build, arguments, folder)
+        self.is_detector = build is detect_worker
+        self.was_ready = False
+        self.given: deque[tuple[Task, Any]] = deque()
+        """The tasks that it has not answered, with what the supervisor knows them by."""
+        self.answers, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(target=_serve, args=(theirs, *self._made_of), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it may be given a task; a session has its next one in hand while it works on the last."""
+        return self.was_ready and len(self.given) < (2 if self.is_detector else 1)
+
+    @property
+    def exit_code(self) -> int | None:
+        """The process's exit code, negative for a signal."""
+        self._process.join(timeout=5)
+        return self._process.exitcode
+
+    def give(self, task: Task, subject: object) -> None:
+        """Send a task."""
+        self.given.append((task, subject))
+        with contextlib.suppress(BrokenPipeError):  # it has died: its answer will be the end of the pipe
+            self.answers.send(task)
+
+    def take(self) -> Answer:
+        """Return the next answer.
+
+        Raises:
+            EOFError: The process has died.
+        """
+        answer: Answer = self.answers.recv()
+        self.was_ready = True
+        return answer
+
+    def replacement(self) -> "Worker":
+        """Return a new process in the place of one that died."""
+        self.stop()
+        return Worker(*self._made_of)
+
+    def stop(self) -> None:
+        """End the process."""
+        self.answers.close()
+        self._process.kill()
+        self._process.join()
