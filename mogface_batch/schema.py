@@ -37,14 +37,19 @@ FACE = pa.struct(
     ]
 )
 
+INTERNAL = "mogface_batch."
+"""Columns under this prefix pass between our stages and never reach the output."""
+ADDRESS = f"{INTERNAL}address"
+"""Where the bytes are: the URI made absolute."""
+PICTURE = f"{INTERNAL}picture"
+"""Name below OUT/annotated. Planned, so that a repeat or a clash of names is decided once."""
+
 PLAN_COLUMNS = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
-        # Where the bytes are: `uri` made absolute. Not in the output table.
-        pa.field("address", pa.string(), nullable=False),
-        # Below OUT/annotated/. Planned, so that a repeat or a clash of names is decided once.
-        pa.field("picture", pa.string(), nullable=False),
+        pa.field(ADDRESS, pa.string(), nullable=False),
+        pa.field(PICTURE, pa.string(), nullable=False),
     ]
 )
 
@@ -60,8 +65,8 @@ RESULT_COLUMNS = pa.schema(
         pa.field("etag", pa.string()),
         pa.field("size_bytes", pa.int64()),
         pa.field("format", pa.string()),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
+        pa.field("width", pa.int64()),
+        pa.field("height", pa.int64()),
         pa.field("exif_orientation", pa.int8()),
         pa.field("canvas_width", pa.int32()),
         pa.field("canvas_height", pa.int32()),
@@ -72,7 +77,11 @@ RESULT_COLUMNS = pa.schema(
     ]
 )
 
-RESERVED_NAMES = frozenset([*PLAN_COLUMNS.names, *RESULT_COLUMNS.names])
+
+def carried_name(name: str) -> str:
+    """Return what a manifest's column is called in the output: its own name, unless that is one of ours."""
+    is_ours = name in RESULT_COLUMNS.names or name.startswith(INTERNAL)
+    return f"manifest_{name}" if is_ours else name
 
 
 def output_schema(manifest_schema: pa.Schema) -> pa.Schema:

@@ -16,7 +16,7 @@ from mogface_batch.pipeline.manifest import open_manifest
 from mogface_batch.pipeline.plan import Planner, read_unit, units
 from mogface_batch.pipeline.publish import published_parts
 from mogface_batch.pipeline.stages.job import Job
-from mogface_batch.schema import Status
+from mogface_batch.schema import ADDRESS, Status
 
 SAMPLE = 32
 SAMPLE_AT_MOST_S = 20.0
@@ -38,7 +38,7 @@ def dry_run(config: JobConfig, model: Model) -> dict[str, Any]:
     done = published_parts(store)
     unfinished = [unit for unit in units(store, fingerprint.digest(chosen)) if unit.part not in done]
     for unit in unfinished:
-        for address in read_unit(store, unit)["address"].to_pylist():
+        for address in read_unit(store, unit)[ADDRESS].to_pylist():
             sampler.see(address)
     left = new + sum(unit.row_count for unit in unfinished)
     report: dict[str, Any] = {
@@ -79,7 +79,7 @@ def _measured(job: Job, model: Model, sample: list[str], left: int) -> dict[str,
     decode_s = infer_s = 0.0
     start = time.monotonic()
     for first in range(0, len(sample), job.batch_size):
-        some = pa.table({"address": pa.array(sample[first : first + job.batch_size], pa.string())})
+        some = pa.table({ADDRESS: pa.array(sample[first : first + job.batch_size], pa.string())})
         before = time.monotonic()
         prepared = prepare(some)
         between = time.monotonic()

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from mogface_batch import storage
 from mogface_batch.config import ManifestFormat, ManifestOptions
 from mogface_batch.errors import InputError
-from mogface_batch.schema import RESERVED_NAMES
+from mogface_batch.schema import carried_name
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
@@ -126,8 +126,7 @@ def _carried_schema(schema: pa.Schema, options: ManifestOptions) -> pa.Schema:
     for field in schema:
         if field.name in {options.uri_column, options.id_column}:
             continue
-        name = f"manifest_{field.name}" if field.name in RESERVED_NAMES else field.name
-        fields.append(pa.field(name, field.type))
+        fields.append(pa.field(carried_name(field.name), field.type))
     names = [field.name for field in fields]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

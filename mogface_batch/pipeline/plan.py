@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from mogface_batch.errors import InputError, OutputError
 from mogface_batch.pipeline import pictures
 from mogface_batch.pipeline.manifest import Manifest, ManifestRows
-from mogface_batch.schema import PLAN_COLUMNS
+from mogface_batch.schema import ADDRESS, PICTURE, PLAN_COLUMNS
 from mogface_batch.storage import Store, is_remote, open_store
 
 FOLDER = "plan"
@@ -235,7 +235,7 @@ class Planner:
         rows = pending.first(
             ROWS_PER_FILE - ROWS_PER_FILE % self._rows_per_unit if whole_units_only else ROWS_PER_FILE
         )
-        rows = rows.append_column("picture", pa.array(self._pictures(rows), pa.string())).select(
+        rows = rows.append_column(PICTURE, pa.array(self._pictures(rows), pa.string())).select(
             pending.schema.names
         )
         rows = rows.cast(pending.schema)
@@ -254,7 +254,7 @@ class Planner:
             )
         file = _plan_file(self._store.address, name)
         self._schema = file.schema_arrow.remove_metadata()
-        for batch in file.iter_batches(columns=["image_id", "address", "picture"]):
+        for batch in file.iter_batches(columns=["image_id", ADDRESS, PICTURE]):
             ids, addresses, names = (column.to_pylist() for column in batch.columns)
             self._known.executemany("INSERT OR IGNORE INTO planned VALUES (?)", zip(ids))
             owners = (
@@ -267,7 +267,7 @@ class Planner:
     def _pictures(self, rows: pa.Table) -> Iterator[str]:
         """Yield the name of each row's picture, of its own unless it shows the same address."""
         taken: dict[int, int] = {}
-        for image_id, address in zip(rows["image_id"].to_pylist(), rows["address"].to_pylist(), strict=True):
+        for image_id, address in zip(rows["image_id"].to_pylist(), rows[ADDRESS].to_pylist(), strict=True):
             path, changed = pictures.picture_name(address)
             key, owner = _key(pictures.collision_key(path)), _key(address)
             if changed or self._owner(key, taken) not in {None, owner}:
@@ -289,7 +289,7 @@ class _Pending:
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
-        self._rows = pa.schema([field for field in schema if field.name != "picture"]).empty_table()
+        self._rows = pa.schema([field for field in schema if field.name != PICTURE]).empty_table()
 
     @property
     def row_count(self) -> int:
@@ -302,7 +302,7 @@ class _Pending:
         columns = {
             "image_id": pa.array([image_id for _, image_id in new], pa.string()),
             "uri": pa.array([rows.uris[row] for row in chosen], pa.string()),
-            "address": pa.array([rows.addresses[row] for row in chosen], pa.string()),
+            ADDRESS: pa.array([rows.addresses[row] for row in chosen], pa.string()),
         }
         carried = rows.carried.take(pa.array(chosen, pa.int64())) if rows.carried.num_columns else None
         for name in self._rows.schema.names[len(columns) :]:

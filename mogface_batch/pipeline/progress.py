@@ -19,7 +19,9 @@ class Progress:
         self._stream = stream or sys.stderr
         self._total = total
         self._images = self._faces = self._failed = 0
-        self._start = self._last_line = time.monotonic()
+        # The rate counts from the first images on: before them workers start and models load.
+        self._first_images, self._start = 0, time.monotonic()
+        self._last_line = self._start
         self._bar = (
             tqdm(total=total, unit="image", file=self._stream, dynamic_ncols=True, smoothing=0.1)
             if self._stream.isatty()
@@ -38,6 +40,8 @@ class Progress:
     def see(self, event: Event) -> None:
         """Take in what the engine tells."""
         if isinstance(event, Advance):
+            if not self._images:
+                self._first_images, self._start = event.images, time.monotonic()
             self._images += event.images
             if self._bar is not None:
                 self._bar.update(event.images)
@@ -52,6 +56,6 @@ class Progress:
 
     def line(self) -> str:
         """Return the state as one line."""
-        rate = self._images / max(time.monotonic() - self._start, 1e-9)
+        rate = (self._images - self._first_images) / max(time.monotonic() - self._start, 1e-9)
         left = f"{(self._total - self._images) / rate:.0f} s left" if rate else "time left unknown"
         return f"{self._images} of {self._total} images, {rate:.1f} images/s, {self._faces} faces, {self._failed} failed, {left}"

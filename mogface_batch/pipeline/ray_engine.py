@@ -29,9 +29,13 @@ from mogface_batch.pipeline.engine import Advance, Event
 from mogface_batch.pipeline.plan import Unit, read_unit
 from mogface_batch.pipeline.publish import Receipt
 from mogface_batch.pipeline.stages.job import Job
+from mogface_batch.schema import INTERNAL
 
 _LOG = logging.getLogger(__name__)
-_PART = "part"
+PREPARE_MEMORY_BYTES = 256 * 1024**2
+"""What a Prepare task reserves. A reservation unlike the actors' also keeps Ray from fusing the two stages, which
+would decode in the process that holds the session."""
+_PART = f"{INTERNAL}part"
 """The column that says which unit a row belongs to."""
 
 
@@ -49,11 +53,12 @@ def connected() -> Iterator[float]:
     """Connect to the cluster of RAY_ADDRESS, or start Ray on this machine; yield its number of CPUs."""
     ours = not ray.is_initialized()
     if ours:
-        logging.getLogger("ray").setLevel(logging.WARNING)
         at_cluster = bool(os.environ.get("RAY_ADDRESS"))
+        if not at_cluster:  # it reports a doubt about every actor pool as an error, on the driver's stderr
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         ray.init(
             include_dashboard=None if at_cluster else False,
-            logging_level=logging.WARNING,
+            logging_level=logging.WARNING if at_cluster else logging.ERROR,
             log_to_driver=at_cluster,
         )
     try:
@@ -81,7 +86,9 @@ def run(job: Job, model: Path, model_sha256: str, units: list[Unit], *, pool: De
     _check_gpus(pool)
     _check_shared_folder(job.output)
     _quiet()
-    dataset = _dataset(job, _ModelOnNode(ray.put(model.read_bytes()), model_sha256), units, pool)
+    many_nodes = len(_nodes()) > 1
+    on_node = _ModelOnNode(model, model_sha256, ray.put(model.read_bytes()) if many_nodes else None)
+    dataset = _dataset(job, on_node, units, pool)
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for text in batch.column(0).to_pylist():
@@ -95,7 +102,9 @@ def run(job: Job, model: Path, model_sha256: str, units: list[Unit], *, pool: De
 def _dataset(job: Job, model: "_ModelOnNode", units: list[Unit], pool: DetectPool) -> Any:  # noqa: ANN401 - Ray is untyped
     unit_rows = pa.Table.from_pylist([dataclasses.asdict(unit) for unit in units])
     dataset = ray.data.from_arrow(unit_rows).repartition(target_num_rows_per_block=1)
-    dataset = dataset.map_batches(_Prepare(job), batch_size=None, batch_format="pyarrow")
+    dataset = dataset.map_batches(
+        _Prepare(job), batch_size=None, batch_format="pyarrow", memory=PREPARE_MEMORY_BYTES
+    )
     dataset = dataset.map_batches(
         _Detect,
         fn_constructor_args=(job, model),
@@ -124,7 +133,7 @@ def _quiet() -> None:
     context.target_max_block_size = None  # a unit must not be cut
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it warns that the bars are off
 
 
 def _check_gpus(pool: DetectPool) -> None:
@@ -141,8 +150,12 @@ def _check_gpus(pool: DetectPool) -> None:
     )
 
 
+def _nodes() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
 def _check_shared_folder(output: str) -> None:
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = _nodes()
     if len(nodes) < 2 or storage.is_remote(output):
         return
     store, name = storage.open_store(output), f"{storage.TEMPORARY}/probe-{os.urandom(8).hex()}"
@@ -219,19 +232,24 @@ class _Finish:
         from mogface_batch.pipeline.stages.finish import Finish  # noqa: PLC0415 - OpenCV stays out of the driver
 
         finish, receipts = Finish(self.job), []
-        for part in dict.fromkeys(detected[_PART].to_pylist()):
-            rows = detected.filter(pc.equal(detected[_PART], part)).drop_columns([_PART])
-            receipts.append(finish(rows, part).to_json())
+        parts = dict.fromkeys(detected[_PART].to_pylist())
+        for part in parts:
+            rows = detected if len(parts) == 1 else detected.filter(pc.equal(detected[_PART], part))
+            receipts.append(finish(rows.drop_columns([_PART]), part).to_json())
         return pa.table({"receipt": pa.array(receipts, pa.string())})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _ModelOnNode:
-    """A model file in the object store, kept on each node's disk by its sha256."""
+    """A model file that each node keeps on its own disk by its sha256."""
 
-    content: Any
+    driver_path: Path
     sha256: str
+    content: Any
+    """The bytes in the object store, None where the driver's node is the only one."""
 
     def path(self) -> Path:
         """Return the file on this node, written there if it is not yet."""
+        if self.content is None:
+            return self.driver_path
         return storage.kept_by_sha256(self.sha256, lambda: ray.get(self.content))

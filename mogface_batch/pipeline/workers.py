@@ -2,7 +2,9 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import sys
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -69,7 +71,14 @@ def detect_worker(job: Job, model_path: str) -> Handler:
     return handle
 
 
+def _silence_native_code() -> None:
+    """Let only Python write to stderr: libjpeg and libtiff print a line for each damaged image."""
+    sys.stderr = open(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: PTH123, SIM115 - for as long as the process lives
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def _serve(pipe: Connection, build: Callable[..., Handler], arguments: tuple[Any, ...], folder: str) -> None:
+    _silence_native_code()
     # Ctrl-C reaches the whole process group: the supervisor decides when a worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, BrokenPipeError):  # the supervisor is gone

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mogface_batch.detector import FaceDetector
 from mogface_batch.pipeline.faces_column import to_column
-from mogface_batch.pipeline.stages.job import DETECTED, Job
+from mogface_batch.pipeline.stages.job import CANVAS, DETECTED, Job
 from mogface_batch.schema import Status
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ class Detect:
         self._score_at_least = job.score_at_least
 
     def __call__(self, prepared: pa.Table) -> pa.Table:
-        """Return the rows with ``candidates`` (list<`schema.FACE`>, null where the image failed) and ``infer_s``."""
+        """Return the rows with `DETECTED` in the place of their canvases."""
         prepared = prepared.combine_chunks()
         found: list[Faces | None] = [None] * prepared.num_rows
         infer_s = np.zeros(prepared.num_rows, np.float32)
         for canvas_hw, rows in _by_canvas(prepared).items():
             start = time.perf_counter()
-            canvases = _canvases(prepared["canvas"], rows, canvas_hw)
+            canvases = _canvases(prepared[CANVAS], rows, canvas_hw)
             for row, faces in zip(
                 rows,
                 self._detector.detect_canvases(canvases, score_at_least=self._score_at_least),
@@ -44,7 +44,7 @@ class Detect:
             ):
                 found[row] = faces
             infer_s[rows] = (time.perf_counter() - start) / len(rows)
-        detected = prepared.drop_columns(["canvas"])
+        detected = prepared.drop_columns([CANVAS])
         for column, values in zip(DETECTED, (to_column(found), pa.array(infer_s)), strict=True):
             detected = detected.append_column(column, values)
         return detected

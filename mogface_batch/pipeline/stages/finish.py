@@ -1,7 +1,7 @@
 """From candidates to a published part."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mogface_batch import storage
+from mogface_batch.errors import TooLargeFault
 from mogface_batch.geometry import Faces, Letterbox, choose_faces, clip_to_image
 from mogface_batch.images.decode import decode_rgb, use_one_thread
 from mogface_batch.images.draw import Style, draw_faces
@@ -17,8 +18,8 @@ from mogface_batch.images.header import read_header
 from mogface_batch.pipeline import pictures
 from mogface_batch.pipeline.faces_column import from_column, to_column
 from mogface_batch.pipeline.publish import Receipt, publish_part, receipt_of_part
-from mogface_batch.pipeline.stages.job import PREPARED, SECONDS, Job
-from mogface_batch.schema import PLAN_COLUMNS, output_schema
+from mogface_batch.pipeline.stages.job import CANDIDATES, DECODE_S, ENCODED, FETCH_S, INFER_S, PREPARED, Job
+from mogface_batch.schema import INTERNAL, PICTURE, PLAN_COLUMNS, output_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +36,20 @@ class Finish:
         """
         use_one_thread()
         job, store, start = self.job, storage.open_store(self.job.output), time.perf_counter()
-        seconds = {name: float(np.nansum(detected[name].to_numpy())) for name in SECONDS}
+        seconds = {
+            name.removeprefix(INTERNAL): float(np.nansum(detected[name]))
+            for name in (FETCH_S, DECODE_S, INFER_S)
+        }
         faces = [
             self._chosen(row, found)
-            for row, found in zip(_facts(detected), from_column(detected["candidates"]), strict=True)
+            for row, found in zip(_facts(detected), from_column(detected[CANDIDATES]), strict=True)
         ]
         seconds["postprocess_s"] = time.perf_counter() - start
         start = time.perf_counter()
-        addresses = list(self._pictures(store, detected, faces))
+        drawn = [] if job.style is None else list(self._pictures(store, detected, faces))
         seconds["render_s"] = time.perf_counter() - start
         start = time.perf_counter()
-        rows = _output_rows(detected, faces, addresses)
+        rows = _output_rows(detected, faces, drawn)
         is_ours = publish_part(store, part, rows, job.lineage)
         seconds["write_s"] = time.perf_counter() - start
         return Receipt.of(part, rows, seconds) if is_ours else receipt_of_part(store, part)
@@ -66,19 +70,21 @@ class Finish:
 
     def _pictures(
         self, store: storage.Store, detected: pa.Table, faces: list[Faces | None]
-    ) -> Iterator[str | None]:
-        style = self.job.style
-        for name, encoded, found in zip(
-            detected["picture"].to_pylist(), detected["encoded"], faces, strict=True
-        ):
-            if found is None or style is None:
-                yield None
-                continue
-            raw = memoryview(encoded.as_buffer()).tobytes()
-            drawn = draw_faces(decode_rgb(raw, read_header(raw)), found, cast("Style", style))
-            path = f"{pictures.FOLDER}/{name}"
-            store.replace(path, encode(drawn, f".{name.rpartition('.')[2].lower()}"))
-            yield store.address_of(path)
+    ) -> Iterator[str | TooLargeFault | None]:
+        """Yield the address of each picture, or why there can be none; None where the image failed."""
+        names = detected[PICTURE].to_pylist()
+        for name, encoded, found in zip(names, detected[ENCODED], faces, strict=True):
+            try:
+                yield None if found is None else self._draw(store, name, encoded.as_buffer(), found)
+            except TooLargeFault as fault:
+                yield fault
+
+    def _draw(self, store: storage.Store, name: str, encoded: pa.Buffer, faces: Faces) -> str:
+        raw = encoded.to_pybytes()
+        drawn = draw_faces(decode_rgb(raw, read_header(raw)), faces, cast("Style", self.job.style))
+        path = f"{pictures.FOLDER}/{name}"
+        store.replace(path, encode(drawn, f".{name.rpartition('.')[2]}"))
+        return store.address_of(path)
 
 
 def _facts(detected: pa.Table) -> list[dict[str, Any]]:
@@ -88,12 +94,21 @@ def _facts(detected: pa.Table) -> list[dict[str, Any]]:
     return facts
 
 
-def _output_rows(detected: pa.Table, faces: list[Faces | None], addresses: list[str | None]) -> pa.Table:
+def _output_rows(
+    detected: pa.Table, faces: list[Faces | None], drawn: Sequence[str | TooLargeFault | None]
+) -> pa.Table:
     own = detected.schema.names[len(PLAN_COLUMNS) : detected.schema.get_field_index(PREPARED.names[0])]
     schema = output_schema(pa.schema([detected.schema.field(name) for name in own]))
+    addresses = [picture if isinstance(picture, str) else None for picture in drawn] or [None] * len(faces)
     made = {
         "faces": to_column(faces),
         "face_count": pa.array([None if found is None else len(found) for found in faces], pa.int32()),
         "annotated_uri": pa.array(addresses, pa.string()),
     }
+    # The faces of such an image are there, so its status stays ok; why it has no picture is said all the same.
+    for row, picture in enumerate(drawn):
+        if isinstance(picture, TooLargeFault):
+            for name, text in (("error_code", picture.code), ("error_message", picture.message)):
+                said = (made[name] if name in made else detected[name]).to_pylist()
+                made[name] = pa.array([*said[:row], text, *said[row + 1 :]], pa.string())
     return pa.table([made[name] if name in made else detected[name] for name in schema.names], schema=schema)

@@ -6,10 +6,16 @@ import pyarrow as pa
 
 from mogface_batch.config import LimitOptions
 from mogface_batch.pipeline.fitting import Fitting
-from mogface_batch.schema import FACE, RESULT_COLUMNS, Status
+from mogface_batch.schema import FACE, INTERNAL, RESULT_COLUMNS, Status
 
-SECONDS = ("fetch_s", "decode_s", "infer_s")
-"""Columns that say where the time of an image went; they end in the receipt, not in the table."""
+ENCODED = f"{INTERNAL}encoded"
+"""The image's bytes, only where a picture will be drawn."""
+CANVAS = f"{INTERNAL}canvas"
+"""canvas_height x canvas_width x 3 bytes, RGB."""
+CANDIDATES = f"{INTERNAL}candidates"
+"""Faces in canvas pixels before NMS, null where the image failed."""
+FETCH_S, DECODE_S, INFER_S = (f"{INTERNAL}{stage}_s" for stage in ("fetch", "decode", "infer"))
+"""Where the time of an image went; they end in the receipt."""
 
 PREPARED = pa.schema(
     [
@@ -18,16 +24,16 @@ PREPARED = pa.schema(
             for column in RESULT_COLUMNS
             if column.name not in {"image_id", "uri", "faces", "face_count", "annotated_uri"}
         ),
-        pa.field("encoded", pa.large_binary()),  # only where a picture will be drawn
-        pa.field("canvas", pa.large_binary()),  # canvas_height x canvas_width x 3, uint8, RGB
-        pa.field("fetch_s", pa.float32()),
-        pa.field("decode_s", pa.float32()),
+        pa.field(ENCODED, pa.large_binary()),
+        pa.field(CANVAS, pa.large_binary()),
+        pa.field(FETCH_S, pa.float32()),
+        pa.field(DECODE_S, pa.float32()),
     ]
 )
 """What `Prepare` adds to the plan's columns."""
 
-DETECTED = pa.schema([pa.field("candidates", pa.list_(FACE)), pa.field("infer_s", pa.float32())])
-"""What `Detect` puts in the place of ``canvas``: candidates in canvas pixels, null where the image failed."""
+DETECTED = pa.schema([pa.field(CANDIDATES, pa.list_(FACE)), pa.field(INFER_S, pa.float32())])
+"""What `Detect` puts in the place of the canvas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,6 @@ def quarantined(plan: pa.Table, message: str) -> pa.Table:
         "attempts": 1,
     }
     for column in (*PREPARED, *DETECTED):
-        if column.name != "canvas":
+        if column.name != CANVAS:
             plan = plan.append_column(column, pa.array([fixed.get(column.name)] * plan.num_rows, column.type))
     return plan

@@ -13,8 +13,8 @@ from mogface_batch.errors import FetchFault, RowFault, TooLargeFault
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.decode import decode_rgb, use_one_thread
 from mogface_batch.images.header import check_pixels, read_header
-from mogface_batch.pipeline.stages.job import PREPARED, Job
-from mogface_batch.schema import Status
+from mogface_batch.pipeline.stages.job import CANVAS, DECODE_S, ENCODED, FETCH_S, PREPARED, Job
+from mogface_batch.schema import ADDRESS, Status
 
 REQUESTS_IN_FLIGHT = 16
 
@@ -28,7 +28,7 @@ class Prepare:
     def __call__(self, plan: pa.Table) -> pa.Table:
         """Return the plan's rows with what became of each image."""
         use_one_thread()  # the engine runs as many of us as there are cores
-        rows = [self._prepared(result, took) for result, took in self._fetched(plan["address"].to_pylist())]
+        rows = [self._prepared(result, took) for result, took in self._fetched(plan[ADDRESS].to_pylist())]
         columns = {name: [row.get(name) for row in rows] for name in PREPARED.names}
         for name in PREPARED.names:
             plan = plan.append_column(
@@ -60,7 +60,7 @@ class Prepare:
 
     def _prepared(self, fetched: storage.Fetched | RowFault, fetch_s: float) -> dict[str, Any]:
         start = time.perf_counter()
-        row: dict[str, Any] = {"status": Status.OK, "attempts": 1, "fetch_s": fetch_s}
+        row: dict[str, Any] = {"status": Status.OK, "attempts": 1, FETCH_S: fetch_s}
         try:
             if isinstance(fetched, RowFault):
                 raise fetched
@@ -73,7 +73,7 @@ class Prepare:
             self._decode(fetched.encoded, row)
         except RowFault as fault:
             row |= _failed(fault)
-        row["decode_s"] = time.perf_counter() - start
+        row[DECODE_S] = time.perf_counter() - start
         return row
 
     def _decode(self, encoded: bytes, row: dict[str, Any]) -> None:
@@ -92,8 +92,8 @@ class Prepare:
             "canvas_width": letterbox.canvas_hw[1],
             "canvas_height": letterbox.canvas_hw[0],
             "scale": letterbox.scale,
-            "canvas": canvas.data.cast("B"),
-            "encoded": encoded if self.job.style else None,
+            CANVAS: canvas.data.cast("B"),
+            ENCODED: encoded if self.job.style else None,
         }
 
 
