@@ -4,15 +4,17 @@ Reading a config starts nothing heavy: neither Ray, ONNX Runtime nor OpenCV is i
 """
 
 import difflib
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mogface_batch.errors import ConfigError
@@ -23,10 +25,28 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 HeightWidth = tuple[PositiveInt, PositiveInt]
 
 
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("no name can hold a NUL character")
+    return text
+
+
+def _not_empty(sizes: tuple[HeightWidth, ...]) -> tuple[HeightWidth, ...]:
+    # Not by `min_length`, which calls it empty as well when a size in it is wrong.
+    if not sizes:
+        raise ValueError("there is no size in it: write [[height, width]], or null for the model's own")
+    return sizes
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
+
+
 class Options(BaseModel):
     """Frozen, strict, and closed: an unknown key is an error, and `no` is not a string."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class ManifestFormat(StrEnum):
@@ -83,20 +103,20 @@ class DrawStyle(StrEnum):
 class ManifestOptions(Options):
     """Which images."""
 
-    uri: str
+    uri: Name
     """A folder, a glob, or a .txt, .csv, .jsonl or .parquet file; local or by URI."""
     format: ManifestFormat = ManifestFormat.AUTO
-    uri_column: str = "uri"
-    id_column: str | None = None
+    uri_column: Name = "uri"
+    id_column: Name | None = None
     """The column that becomes `image_id`; null: made from the URI."""
-    base_uri: str | None = None
+    base_uri: Name | None = None
     """What relative names in the manifest are relative to; null: the manifest's own folder."""
 
 
 class OutputOptions(Options):
     """Where the results go, and what is drawn."""
 
-    uri: str
+    uri: Name
     annotated: bool = True
     """Whether to write a picture for each image."""
     style: DrawStyle = DrawStyle.BOXES
@@ -106,7 +126,7 @@ class CanvasOptions(Options):
     """How images are fitted for the detector. They are never enlarged."""
 
     policy: Policy = Policy.LETTERBOX
-    sizes: Annotated[tuple[HeightWidth, ...], Field(min_length=1)] | None = None
+    sizes: Annotated[tuple[HeightWidth, ...], AfterValidator(_not_empty)] | None = None
     """[height, width] pairs; null: the model's own canvas."""
     shrink_over_px: PositiveInt | None = None
     """A native image whose longer side is over this ..."""
@@ -193,7 +213,7 @@ class LimitOptions(Options):
 class JobConfig(Options):
     """One `annotate` job."""
 
-    model: str = "builtin:retinaface"
+    model: Name = "builtin:retinaface"
     """`builtin:retinaface`, or the path or URI of a contract file."""
     manifest: ManifestOptions
     output: OutputOptions
@@ -230,9 +250,13 @@ def validated(document: Mapping[str, Any], *, where: str) -> JobConfig:
     """
     try:
         # JSON mode: strict about numbers, yet a list may be a tuple and a word an enum member.
-        return JobConfig.model_validate_json(json.dumps(document, default=str))
+        text = json.dumps(document, default=str)
+    except (TypeError, ValueError, RecursionError) as error:  # a date as a key, an alias that holds itself
+        raise ConfigError(f"{where} is no valid config: {error}.") from None
+    try:
+        return JobConfig.model_validate_json(text)
     except ValidationError as error:
-        lines = [_sentence(wrong) for wrong in error.errors()]
+        lines = [line for wrong in error.errors() for line in _sentences(wrong)]
         raise ConfigError("\n  ".join([f"{where} is no valid config:", *lines])) from None
 
 
@@ -241,14 +265,25 @@ def known_keys() -> tuple[str, ...]:
     return tuple(_keys(JobConfig, prefix=""))
 
 
-def _keys(model: type[BaseModel], *, prefix: str) -> Iterable[str]:
+def _keys(model: type[BaseModel], *, prefix: str, of_text: bool = False) -> Iterable[str]:
     for name, field in model.model_fields.items():
-        kinds = [field.annotation, *get_args(field.annotation)]
-        nested = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Options)), None)
-        if nested is None:
+        nested = _section(field)
+        if nested is not None:
+            yield from _keys(nested, prefix=f"{prefix}{name}.", of_text=of_text)
+        elif not of_text or str in _kinds(field):
             yield prefix + name
-        else:
-            yield from _keys(nested, prefix=f"{prefix}{name}.")
+
+
+def _section(field: FieldInfo) -> type[Options] | None:
+    return next(
+        (kind for kind in _kinds(field) if isinstance(kind, type) and issubclass(kind, Options)), None
+    )
+
+
+def _kinds(field: FieldInfo) -> list[Any]:
+    """Return the types that a field may have, without what `Annotated` and `| None` say about them."""
+    of_union = [field.annotation, *get_args(field.annotation)]
+    return [*of_union, *(get_args(kind)[0] for kind in of_union if get_origin(kind) is Annotated)]
 
 
 def nearest_key(wrong: str) -> str | None:
@@ -262,15 +297,32 @@ def nearest_key(wrong: str) -> str | None:
     return tails[close[0]] if close else None
 
 
-def _sentence(wrong: ErrorDetails) -> str:
+def _sentences(wrong: ErrorDetails) -> Iterable[str]:
     key = ".".join(str(part) for part in wrong["loc"])
     if wrong["type"] == "extra_forbidden":
-        near = nearest_key(key)
-        return f"{key}: there is no such key" + (f"; did you mean {near}?" if near else "")
-    if wrong["type"] == "missing":
-        return f"{key}: is missing; set it in the file or type {key}=..."
-    text = wrong["msg"].removeprefix("Value error, ")
-    return f"{key}: {text}" if wrong["type"] == "value_error" else f"{key}: {text}, not {wrong['input']!r}"
+        yield from map(_unknown, _leaves(key, wrong["input"]))
+    elif wrong["type"] == "missing":
+        # Of a section, what must be set in it.
+        inner = _section(JobConfig.model_fields[key]) if key in JobConfig.model_fields else None
+        names = [name for name, field in inner.model_fields.items() if field.is_required()] if inner else []
+        for full in [f"{key}.{name}" for name in names] or [key]:
+            yield f"{full}: is missing; set it in the file or type {full}=..."
+    else:
+        text = wrong["msg"].removeprefix("Value error, ")
+        yield f"{key}: {text}" if wrong["type"] == "value_error" else f"{key}: {text}, not {wrong['input']!r}"
+
+
+def _leaves(key: str, value: object) -> Iterable[str]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _leaves(f"{key}.{name}", inner)
+    else:
+        yield key
+
+
+def _unknown(key: str) -> str:
+    near = nearest_key(key)
+    return f"{key}: there is no such key" + (f"; did you mean {near}?" if near else "")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -317,16 +369,16 @@ def _set(document: dict[str, Any], word: str) -> None:
 
 
 def _value(key: str, text: str) -> object:
+    if key in _text_keys():  # a name is taken as it stands: `2024`, `on`, `1e3`, `a #1`
+        return None if text in {"", "null", "~"} else text
     if _PLAIN_FLOAT.fullmatch(text):
         return float(text)
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
         return text
-    # `manifest.uri=2024` and `output.uri=on` are names, not numbers or truth values.
-    return text if key in _TEXT_KEYS and not isinstance(value, str | None) else value
 
 
-_TEXT_KEYS = frozenset(
-    ["model", "manifest.uri", "manifest.uri_column", "manifest.id_column", "manifest.base_uri", "output.uri"]
-)
+@functools.cache
+def _text_keys() -> frozenset[str]:
+    return frozenset(_keys(JobConfig, prefix="", of_text=True))

@@ -6,27 +6,33 @@ is parsed as a URL; elsewhere ``%``, ``#`` and ``?`` belong to the name.
 Knows nothing of images, manifests or tables. Read `Store` first: it is how everything becomes visible.
 """
 
+import asyncio
 import contextlib
 import errno
 import functools
 import glob
 import hashlib
+import io
+import lzma
 import os
 import random
 import re
 import secrets
 import stat
+import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
 import fsspec
+import fsspec.utils
 import platformdirs
 from fsspec.asyn import AsyncFileSystem, sync
 
-from mogface_batch.errors import FetchFault, InputError, JobFault, OutputError, TooLargeFault
+from mogface_batch.errors import FetchFault, InputError, JobFault, OutputError, RowFault, TooLargeFault
 
 TEMPORARY = "_tmp"
 EXTRAS = {
@@ -50,29 +56,49 @@ def is_remote(address: str) -> bool:
     return scheme_of(address) != "file"
 
 
+def is_url(address: str) -> bool:
+    """Whether an address is parsed as a URL, in which ``?`` and ``#`` end the path."""
+    return scheme_of(address) in {"http", "https"}
+
+
+def without_query(address: str) -> str:
+    """Return an address up to the query or fragment that a URL may have; any other address whole."""
+    return re.split("[?#]", address, maxsplit=1)[0] if is_url(address) else address
+
+
 def absolute(text: str, base: str = ".") -> str:
     """Return the address of a path or URI; a relative path is relative to the folder ``base``."""
     if is_remote(text):
         return text
-    path = text.removeprefix("file://")
+    path = _SCHEME.sub("", text)
     if is_remote(base) and not path.startswith("/"):
         return f"{base.rstrip('/')}/{path}"
-    return os.path.abspath(os.path.join(base.removeprefix("file://"), path))  # noqa: PTH100, PTH118 - text, kept as it is
+    return os.path.abspath(os.path.join(_SCHEME.sub("", base), path))  # noqa: PTH100, PTH118 - text, kept as it is
 
 
 def parent(address: str) -> str:
-    """Return the folder that an address lies in."""
-    return address.rstrip("/").rpartition("/")[0] or "/"
+    """Return the folder that an address lies in; a bucket or a host is its own."""
+    match = _SCHEME.match(address)
+    root = match[0] if match else "/"
+    place, slash, _ = without_query(address)[len(root) :].rstrip("/").rpartition("/")
+    return root + place if slash else (without_query(address).rstrip("/") if match else root)
 
 
 @functools.lru_cache(maxsize=64)
 def _filesystem(scheme: str) -> Any:  # noqa: ANN401 - fsspec is untyped
     try:
-        return fsspec.filesystem(scheme)
+        return fsspec.filesystem(scheme, **(_http_options() if scheme in {"http", "https"} else {}))
     except (ImportError, ValueError) as error:
         extra = EXTRAS.get(scheme)
         what = f"type pip install 'mogface-batch[{extra}]'" if extra else str(error).rstrip(".")
         raise InputError(f"{scheme}:// cannot be reached: {what}.") from None
+
+
+def _http_options() -> dict[str, Any]:
+    import aiohttp  # noqa: PLC0415 - comes with the extra http
+
+    # Its own limit is 5 minutes for everything, and none for silence.
+    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=300)}}
 
 
 def _at(address: str) -> tuple[Any, str]:
@@ -109,14 +135,15 @@ def fetch(address: str, *, max_bytes: int, timeout_s: float, attempts: int) -> F
         attempts: How often at most, at least 1.
 
     Raises:
-        FetchFault: They could not be had; its code is not_found, forbidden, not_a_file, timeout or unavailable.
+        FetchFault: They could not be had; its code is not_found, forbidden, not_a_file, refused, unsupported
+            (of its scheme), timeout or unavailable.
         TooLargeFault: The file is larger than ``max_bytes``.
     """
     attempt = 1
     while True:
         try:
             encoded, etag = _read_once(address, max_bytes=max_bytes, timeout_s=timeout_s)
-        except (TooLargeFault, JobFault):
+        except (RowFault, JobFault):
             raise
         except Exception as error:  # noqa: BLE001 - each client has its own exceptions: _code tells them apart
             code, why = _code(error)
@@ -131,35 +158,69 @@ def fetch(address: str, *, max_bytes: int, timeout_s: float, attempts: int) -> F
 def _read_once(address: str, *, max_bytes: int, timeout_s: float) -> tuple[bytes, str | None]:
     if not is_remote(address):
         return _read_local(address, max_bytes=max_bytes)
+    _check_scheme(address)
     filesystem, path = _at(address)
-    etag = None
-    if scheme_of(address) not in {"http", "https"}:  # many web servers answer no HEAD request
-        info = filesystem.info(path)
-        etag = info.get("ETag") or info.get("etag")
-        _check_size(address, info.get("size") or 0, max_bytes)
     if isinstance(filesystem, AsyncFileSystem) and filesystem.async_impl:
-        encoded = cast("bytes", sync(filesystem.loop, filesystem._cat_file, path, timeout=timeout_s))  # noqa: SLF001 - the only door with a time-out
+        read = _read_url if is_url(address) else _read_object
+        timed = asyncio.wait_for  # ends the request itself, where `sync` would only stop waiting for it
+        encoded, etag = sync(
+            filesystem.loop, lambda: timed(read(filesystem, path, max_bytes=max_bytes), timeout_s)
+        )
     else:
-        encoded = filesystem.cat_file(path)
+        info = filesystem.info(path)
+        _check_size(path, info.get("size") or 0, max_bytes)
+        encoded, etag = filesystem.cat_file(path), _etag(info)
     _check_size(address, len(encoded), max_bytes)
     return encoded, etag.strip('"') if etag else None
+
+
+def _check_scheme(address: str) -> None:
+    scheme = scheme_of(address)
+    if scheme not in EXTRAS and scheme not in fsspec.available_protocols():
+        raise FetchFault("unsupported", f"{address} could not be read: there is no way to read {scheme}://.")
+
+
+async def _read_url(filesystem: Any, url: str, *, max_bytes: int) -> tuple[bytes, str | None]:  # noqa: ANN401 - fsspec is untyped
+    # Not by `info`: many web servers answer no HEAD request. So the body is cut off where it gets too long.
+    session = await filesystem.set_session()
+    async with session.get(filesystem.encode_url(url)) as answer:
+        filesystem._raise_not_found_for_status(answer, url)  # noqa: SLF001 - as fsspec's own _cat_file does
+        _check_size(url, answer.content_length or 0, max_bytes)
+        encoded = bytearray()
+        async for chunk in answer.content.iter_chunked(1 << 16):
+            encoded += chunk
+            _check_size(url, len(encoded), max_bytes)
+        return bytes(encoded), answer.headers.get("ETag")
+
+
+async def _read_object(filesystem: Any, path: str, *, max_bytes: int) -> tuple[bytes, str | None]:  # noqa: ANN401 - fsspec is untyped
+    info = await filesystem._info(path)  # noqa: SLF001 - the only door with a time-out
+    _check_size(path, info.get("size") or 0, max_bytes)
+    return await filesystem._cat_file(path), _etag(info)  # noqa: SLF001 - as above
+
+
+def _etag(info: dict[str, Any]) -> str | None:
+    return cast("str | None", info.get("ETag") or info.get("etag"))
 
 
 def _read_local(path: str, *, max_bytes: int) -> tuple[bytes, str]:
     # Non-blocking, so that a pipe nobody writes to is refused instead of waited for.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, no path
+    try:
         facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
+        if not stat.S_ISREG(facts.st_mode):  # asked before `open`, which refuses a folder and leaves it open
             raise IsADirectoryError(errno.EISDIR, "it is no regular file")
         _check_size(path, facts.st_size, max_bytes)
-        return file.read(), f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(), f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
+    finally:
+        os.close(descriptor)
 
 
 def _check_size(address: str, size_bytes: int, max_bytes: int) -> None:
     if size_bytes > max_bytes:
         raise TooLargeFault(
-            "too_many_bytes", f"{address} has {size_bytes} bytes, more than limits.bytes={max_bytes} allows."
+            "too_many_bytes", f"{address} has more bytes than limits.bytes={max_bytes} allows."
         )
 
 
@@ -169,6 +230,7 @@ _KINDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str], ..
     (PermissionError, "forbidden", "access is denied"),
     (IsADirectoryError, "not_a_file", "it is no regular file"),
     (TimeoutError, "timeout", "it took longer than limits.fetch_timeout_s"),
+    ((zlib.error, lzma.LZMAError, EOFError), "damaged", "it is no whole compressed file"),
     (ValueError, "not_found", "its name is none that a file can have"),
 )
 
@@ -183,6 +245,8 @@ def _code(error: Exception) -> tuple[str, str]:
             return code, why
     if getattr(error, "errno", None) in _UNUSABLE_NAME:
         return "not_found", "its name is none that a file can have"
+    if getattr(error, "errno", None) == errno.ENXIO:  # a socket, or a device that is not there
+        return "not_a_file", "it is no regular file"
     return "unavailable", getattr(error, "strerror", None) or type(error).__name__
 
 
@@ -220,15 +284,57 @@ def open_binary(address: str) -> Iterator[IO[bytes]]:
     Raises:
         InputError: It cannot be read, at the start or later.
     """
-    try:
-        with fsspec.open(
-            address if is_remote(address) else f"file://{address}", "rb", compression="infer"
-        ) as file:
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(_opened(address))
+        except JobFault:
+            raise
+        except Exception as error:  # noqa: BLE001 - each client has its own exceptions
+            raise _unreadable(address, error) from None
+        try:
             yield file
-    except JobFault:
-        raise
-    except (OSError, ImportError) as error:
-        raise InputError(f"{address} cannot be read: {_code(error)[1]}.") from None
+        except _READ_ERRORS as error:
+            raise _unreadable(address, error) from None
+
+
+_READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+def _unreadable(address: str, error: Exception) -> InputError:
+    is_compressed = without_query(address).endswith((".gz", ".bz2", ".xz", ".zst"))
+    damaged = is_compressed and isinstance(error, OSError) and error.errno is None
+    why = "it is no whole compressed file" if damaged else _code(error)[1]
+    return InputError(f"{address} cannot be read: {why}.")
+
+
+@contextlib.contextmanager
+def _opened(address: str) -> Iterator[IO[bytes]]:
+    with contextlib.ExitStack() as stack:
+        file: IO[bytes]
+        if not is_remote(address):
+            file = stack.enter_context(open(address, "rb"))  # noqa: PTH123 - keeps the text
+        elif is_url(address):  # many web servers cannot seek
+            file = stack.enter_context(tempfile.TemporaryFile())
+            filesystem, path = _at(address)
+            filesystem.get_file(path, file)
+            file.seek(0)
+        else:
+            filesystem, path = _at(address)
+            file = stack.enter_context(filesystem.open(path, "rb"))
+        yield stack.enter_context(_decompressed(file, without_query(address)))
+
+
+def _decompressed(file: IO[bytes], name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    if name.lower().endswith(".zst"):
+        import pyarrow as pa  # noqa: PLC0415 - Python reads zstd by itself from 3.14 on
+
+        return io.BufferedReader(cast("io.RawIOBase", pa.CompressedInputStream(file, "zstd")), 1 << 16)
+    codec = fsspec.utils.infer_compression(name)
+    if codec is None:
+        return contextlib.nullcontext(file)
+    return cast(
+        "contextlib.AbstractContextManager[IO[bytes]]", fsspec.compression.compr[codec](file, mode="rb")
+    )
 
 
 def exists(address: str) -> bool:
@@ -243,7 +349,9 @@ def is_folder(address: str) -> bool:
         InputError: The store cannot be asked.
     """
     if not is_remote(address):
-        return Path(address).is_dir()
+        return os.path.isdir(address)  # noqa: PTH112 - Path raises where a name is too long
+    if is_url(address):  # asking would download the page
+        return without_query(address).endswith("/")
     filesystem, path = _at(address)
     try:
         return bool(filesystem.isdir(path))
@@ -252,8 +360,25 @@ def is_folder(address: str) -> bool:
 
 
 def is_glob(text: str) -> bool:
-    """Whether a text has characters that make it a pattern."""
-    return _GLOB.search(text) is not None
+    """Whether a text has characters that make it a pattern; in a URL that is the star alone."""
+    return "*" in without_query(text) if is_url(text) else _GLOB.search(text) is not None
+
+
+def is_pattern(address: str) -> bool:
+    """Whether an address is a glob, and no file or folder has this very name.
+
+    Raises:
+        InputError: The store cannot be asked.
+    """
+    if not is_glob(address):
+        return False
+    if not is_remote(address):
+        return not exists(address)
+    filesystem, path = _at(address)
+    try:
+        return not filesystem.exists(path)
+    except Exception as error:  # noqa: BLE001 - each client has its own exceptions
+        raise InputError(f"{address} cannot be read: {_code(error)[1]}.") from None
 
 
 def list_files(address: str) -> Iterator[str]:
@@ -265,23 +390,50 @@ def list_files(address: str) -> Iterator[str]:
         InputError: It cannot be listed.
     """
     try:
-        if is_glob(address) and not is_folder(address):
-            yield from _matches(address)
+        if is_pattern(address):
+            yield from _remote_matches(address) if is_remote(address) else _local_matches(address)
         elif is_remote(address):
             yield from _walk_remote(address)
         else:
             yield from _walk_local(address, seen=set())
-    except OSError as error:
+    except JobFault:
+        raise
+    except Exception as error:  # noqa: BLE001 - each client has its own exceptions
         raise InputError(f"{address} cannot be listed: {_code(error)[1]}.") from None
 
 
-def _matches(pattern: str) -> Iterator[str]:
-    if not is_remote(pattern):
-        yield from (path for path in sorted(glob.iglob(pattern, recursive=True)) if Path(path).is_file())  # noqa: PTH207 - keeps the text
+def _local_matches(pattern: str) -> Iterator[str]:
+    folder, rest = _literal_folder(pattern)
+    if "**" not in rest:
+        found = sorted(glob.iglob("/".join([glob.escape(folder), *rest])))  # noqa: PTH207 - keeps the text
+        yield from (path for path in found if os.path.isfile(path))  # noqa: PTH113 - as above
         return
+    # Not by `glob`, which follows a link that leads back up until the system stops it.
+    wanted = re.compile(fsspec.utils.glob_translate("/".join(rest)))
+    found = sorted(_walk_local(folder or "/", seen=set()))
+    yield from (path for path in found if wanted.match(path[len(folder) + 1 :]) and os.path.isfile(path))  # noqa: PTH113
+
+
+def _literal_folder(pattern: str) -> tuple[str, list[str]]:
+    """Return the deepest folder that the pattern begins with, and its other parts.
+
+    A folder that is there is taken by its name, though that may look like a pattern itself.
+    """
+    folder, rest = "", pattern.lstrip("/").split("/")
+    while len(rest) > 1 and os.path.isdir(f"{folder}/{rest[0]}"):  # noqa: PTH112 - keeps the text
+        folder = f"{folder}/{rest.pop(0)}"
+    # Two stars mean any folders only where they are a whole part.
+    return folder, [part if part == "**" else re.sub(r"\*+", "*", part) for part in rest]
+
+
+def _remote_matches(pattern: str) -> Iterator[str]:
     filesystem, path = _at(pattern)
     found = filesystem.glob(path, detail=True)
-    yield from (filesystem.unstrip_protocol(name) for name in sorted(found) if found[name]["type"] == "file")
+    hidden_wanted = "/." in path
+    for name in sorted(found):
+        hidden = "/." in name and not hidden_wanted
+        if found[name]["type"] == "file" and not hidden:
+            yield filesystem.unstrip_protocol(name)
 
 
 def _walk_local(folder: str, seen: set[str]) -> Iterator[str]:
@@ -294,7 +446,7 @@ def _walk_local(folder: str, seen: set[str]) -> Iterator[str]:
             (entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name
         )
     for entry in visible:
-        if entry.is_dir():
+        if os.path.isdir(entry.path):  # noqa: PTH112 - `entry.is_dir` raises where a link leads to itself
             yield from _walk_local(entry.path, seen)
         else:
             yield entry.path
@@ -303,10 +455,10 @@ def _walk_local(folder: str, seen: set[str]) -> Iterator[str]:
 def _walk_remote(folder: str) -> Iterator[str]:
     filesystem, path = _at(folder)
     for place, folders, files in filesystem.walk(path, on_error="raise"):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if name and not name.startswith("."):
-                yield filesystem.unstrip_protocol(f"{place}/{name}")
+                yield filesystem.unstrip_protocol(f"{place.rstrip('/')}/{name}")
 
 
 # -- the cache on this machine ---------------------------------------------------------------------------------
@@ -328,10 +480,10 @@ def kept_by_sha256(sha256: str, content: Callable[[], bytes]) -> Path:
     """
     store = LocalStore(str(cache_folder()))
     name = f"models/{sha256}.onnx"
-    path = Path(store.address_of(name))
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+    kept = store.read(name)
+    if kept is None or hashlib.sha256(kept).hexdigest() != sha256:
         store.replace(name, content())
-    return path
+    return Path(store.address_of(name))
 
 
 # -- publishing ------------------------------------------------------------------------------------------------
@@ -372,9 +524,26 @@ def open_store(address: str) -> Store:
 def _publishing(address: str) -> Iterator[None]:
     try:
         yield
+    except JobFault:
+        raise
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(f"{address} cannot be written: {reason}. Nothing half-written was left.") from None
+        raise _unwritable(address, error.strerror or _code(error)[1]) from None
+
+
+def _unwritable(address: str, why: str) -> OutputError:
+    return OutputError(f"{address} cannot be written: {why}. Nothing half-written was left.")
+
+
+@contextlib.contextmanager
+def _publishing_remotely(address: str) -> Iterator[None]:
+    try:
+        yield
+    except JobFault:
+        raise
+    except NotImplementedError:
+        raise _unwritable(address, f"{scheme_of(address)}:// can only be read") from None
+    except Exception as error:  # noqa: BLE001 - each client has its own exceptions
+        raise _unwritable(address, getattr(error, "strerror", None) or _code(error)[1]) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +574,7 @@ class LocalStore:
         """See `Store.read`."""
         try:
             return Path(self.address_of(name)).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise InputError(f"{self.address_of(name)} cannot be read: {error.strerror}.") from None
@@ -414,7 +583,7 @@ class LocalStore:
         """See `Store.names`."""
         try:
             return sorted(entry.name for entry in Path(self.address_of(folder)).iterdir() if entry.is_file())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             raise InputError(f"{self.address_of(folder)} cannot be listed: {error.strerror}.") from None
@@ -464,7 +633,7 @@ class RemoteStore:
     def create(self, name: str, content: bytes) -> bool:
         """See `Store.create`; by the store's own create-if-absent."""
         filesystem, path = _at(self.address_of(name))
-        with _publishing(self.address_of(name)):
+        with _publishing_remotely(self.address_of(name)):
             try:
                 filesystem.pipe_file(path, content, mode="create")
             except FileExistsError:
@@ -474,7 +643,7 @@ class RemoteStore:
     def replace(self, name: str, content: bytes) -> None:
         """See `Store.replace`."""
         filesystem, path = _at(self.address_of(name))
-        with _publishing(self.address_of(name)):
+        with _publishing_remotely(self.address_of(name)):
             filesystem.pipe_file(path, content)
 
     def read(self, name: str) -> bytes | None:
@@ -502,7 +671,7 @@ class RemoteStore:
     def remove(self, name: str) -> None:
         """See `Store.remove`."""
         filesystem, path = _at(self.address_of(name))
-        with _publishing(self.address_of(name)), contextlib.suppress(FileNotFoundError):
+        with _publishing_remotely(self.address_of(name)), contextlib.suppress(FileNotFoundError):
             filesystem.rm_file(path)
 
     def address_of(self, name: str) -> str:

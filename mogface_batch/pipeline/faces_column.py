@@ -50,7 +50,9 @@ def from_column(column: pa.Array | pa.ChunkedArray) -> Iterator[Faces | None]:
         boxes = np.stack([values.field(side).to_numpy(zero_copy_only=False) for side in range(4)], axis=1)
         scores = values.field(4).to_numpy(zero_copy_only=False)
         landmarks = values.field(5)
+        # `values` does not know that the array may be a slice.
         points = landmarks.values.to_numpy(zero_copy_only=False).reshape(-1, LANDMARK_POINTS, 2)
+        points = points[landmarks.offset : landmarks.offset + len(landmarks)]
         has_points = landmarks.is_valid().to_numpy(zero_copy_only=False)
         offsets = chunk.offsets.to_numpy()
         for row, valid in enumerate(chunk.is_valid().to_pylist()):

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from mogface_batch.config import JobConfig
+from mogface_batch.config import JobConfig, Policy
 from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ConfigError, InputError
 from mogface_batch.schema import SCHEMA_VERSION
@@ -18,12 +18,13 @@ DECODE_POLICY = 1
 def settings(config: JobConfig, card: ModelCard, model_sha256: str) -> dict[str, Any]:
     """Return the chosen settings that define a detection; neither paths nor the environment."""
     threshold = config.detect.score_threshold
+    sizes = config.canvas.sizes or (card.default_canvas_hw,)
     return {
         "schema_version": SCHEMA_VERSION,
         "model_sha256": model_sha256,
         "decode_policy": DECODE_POLICY,
         "canvas.policy": config.canvas.policy.value,
-        "canvas.sizes": [list(size) for size in config.canvas.sizes or ()] or list(card.default_canvas_hw),
+        "canvas.sizes": None if config.canvas.policy is Policy.NATIVE else [list(size) for size in sizes],
         "canvas.shrink_over_px": config.canvas.shrink_over_px,
         "canvas.shrink_to_px": config.canvas.shrink_to_px,
         "limits.pixels": config.limits.pixels,

@@ -3,13 +3,16 @@
 A new format is one function here that returns a `_Source`, named in `_READERS`.
 """
 
+import contextlib
+import csv
+import io
+import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from mogface_batch import storage
@@ -23,7 +26,10 @@ IMAGE_SUFFIXES = (
 )  # fmt: skip
 """What a folder's images are known by; every other file in it is left out."""
 ROWS_PER_BATCH = 4096
+MAX_CSV_FIELD = 16 * 1024**2
+"""Characters of one cell; beyond that, a quotation mark is out of place."""
 T = TypeVar("T")
+_NOT_UNDERSTOOD = (pa.ArrowException, ValueError, OverflowError, RecursionError)
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _BY_SUFFIX = {
     ".txt": ManifestFormat.TXT, ".lst": ManifestFormat.TXT, ".csv": ManifestFormat.CSV, ".tsv": ManifestFormat.CSV,
@@ -46,6 +52,7 @@ class ManifestRows:
 
     uris: list[str]
     addresses: list[str]
+    """Empty where the URI is empty or null."""
     ids: list[str | None] | None
     carried: pa.RecordBatch
 
@@ -60,6 +67,8 @@ class Manifest:
     options: ManifestOptions
     base: str
     source: _Source
+    is_folder: bool
+    """Whether its rows are the images below a folder, or of a glob: there is nothing else to read in it."""
 
     def rows(self) -> Iterator[ManifestRows]:
         """Yield all rows.
@@ -79,7 +88,8 @@ class Manifest:
                 if keep
                 else batch.select([])
             )
-            yield ManifestRows(uris, [storage.absolute(uri, self.base) for uri in uris], ids, carried)
+            addresses = [storage.absolute(uri, self.base) if uri else "" for uri in uris]
+            yield ManifestRows(uris, addresses, ids, carried)
 
 
 def open_manifest(options: ManifestOptions) -> Manifest:
@@ -92,10 +102,13 @@ def open_manifest(options: ManifestOptions) -> Manifest:
     kind = _format(options, address)
     try:
         source = _READERS[kind](address, options)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+    except _NOT_UNDERSTOOD as error:
         raise InputError(
             f"The manifest {options.uri} is no {kind} that can be read: {_first_line(error)}"
         ) from None
+    twice = _first_repeated(source.schema.names)
+    if twice is not None:
+        raise InputError(f"The manifest {options.uri} names the column {twice!r} twice.")
     for key, name in (("uri_column", options.uri_column), ("id_column", options.id_column)):
         if name is not None and name not in source.schema.names:
             there = ", ".join(source.schema.names) or "none"
@@ -106,19 +119,39 @@ def open_manifest(options: ManifestOptions) -> Manifest:
             raise InputError(
                 f"The manifest's column {name!r} holds {source.schema.field(name).type}, no text."
             )
-    home = address if storage.is_folder(address) else storage.parent(address)
-    base = home if options.base_uri is None else storage.absolute(options.base_uri)
+    base = _home(options, address) if options.base_uri is None else storage.absolute(options.base_uri)
     return Manifest(
-        options.uri, _carried_schema(source.schema, options), options, base, _guarded(source, options.uri)
+        uri=options.uri,
+        schema=_carried_schema(source.schema, options),
+        options=options,
+        base=base,
+        source=_guarded(source, options.uri),
+        is_folder=kind is ManifestFormat.FOLDER,
     )
+
+
+def _home(options: ManifestOptions, address: str) -> str:
+    """Return what relative names are relative to: the folder, the file's own, or where a glob begins."""
+    if _is_pattern(options, address):
+        while storage.is_pattern(address):
+            address = storage.parent(address)
+        return address
+    return address if storage.is_folder(address) else storage.parent(address)
+
+
+def _is_pattern(options: ManifestOptions, address: str) -> bool:
+    return storage.is_glob(options.uri) and storage.is_pattern(address)
 
 
 def _is_text(kind: pa.DataType) -> bool:
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return any(
-        check(value)
-        for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
-    )
+    types = pa.types
+    checks = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_null)
+    return any(check(value) for check in checks)
+
+
+def _first_repeated(names: list[str]) -> str | None:
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def _carried_schema(schema: pa.Schema, options: ManifestOptions) -> pa.Schema:
@@ -127,13 +160,23 @@ def _carried_schema(schema: pa.Schema, options: ManifestOptions) -> pa.Schema:
         if field.name in {options.uri_column, options.id_column}:
             continue
         fields.append(pa.field(carried_name(field.name), field.type))
-    names = [field.name for field in fields]
-    twice = next((name for name in names if names.count(name) > 1), None)
+        _check_storable(options.uri, fields[-1])
+    twice = _first_repeated([field.name for field in fields])
     if twice is not None:
         raise InputError(
             f"The manifest {options.uri} has two columns that would be named {twice!r}: rename one."
         )
     return pa.schema(fields)
+
+
+def _check_storable(uri: str, field: pa.Field) -> None:
+    try:
+        pq.ParquetWriter(io.BytesIO(), pa.schema([field])).close()
+        pa.nulls(1, field.type).take(pa.array([0]))
+    except pa.ArrowException as error:
+        raise InputError(
+            f"The manifest {uri} has a column {field.name!r} that the output table cannot hold: {_first_line(error)}"
+        ) from None
 
 
 def _guarded(source: _Source, uri: str) -> _Source:
@@ -142,7 +185,7 @@ def _guarded(source: _Source, uri: str) -> _Source:
     def batches() -> Iterator[pa.RecordBatch]:
         try:
             yield from source.batches()
-        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeDecodeError, OSError) as error:
+        except (*_NOT_UNDERSTOOD, OSError) as error:
             raise InputError(f"The manifest {uri} cannot be read to its end: {_first_line(error)}") from None
 
     return _Source(source.schema, batches)
@@ -166,8 +209,8 @@ def _format(options: ManifestOptions, address: str) -> ManifestFormat:
         return options.format
     if folder:
         return _format_of_folder(address)
-    if storage.is_glob(options.uri):
-        return ManifestFormat.PARQUET if _suffix(address) in {".parquet", ".pq"} else ManifestFormat.FOLDER
+    if _is_pattern(options, address):
+        return ManifestFormat.PARQUET if _is_parquet(address) else ManifestFormat.FOLDER
     if not storage.is_remote(address) and not storage.exists(address):
         raise InputError(
             f"There is no manifest {options.uri}: neither a file nor a folder has this name ({address})."
@@ -186,12 +229,12 @@ def _format_of_folder(address: str) -> ManifestFormat:
     for file in storage.list_files(address):
         if _is_image(file):
             return ManifestFormat.FOLDER
-        has_parquet = has_parquet or _suffix(file) == ".parquet"
+        has_parquet = has_parquet or _is_parquet(file)
     return ManifestFormat.PARQUET if has_parquet else ManifestFormat.FOLDER
 
 
 def _suffix(address: str) -> str:
-    name = address.rpartition("/")[2].lower()
+    name = storage.without_query(address).rpartition("/")[2].lower()
     for compressed in _COMPRESSED:
         name = name.removesuffix(compressed)
     return "." + name.rpartition(".")[2]
@@ -199,6 +242,10 @@ def _suffix(address: str) -> str:
 
 def _is_image(address: str) -> bool:
     return address.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _is_parquet(address: str) -> bool:
+    return _suffix(address) in {".parquet", ".pq"}
 
 
 # -- readers ---------------------------------------------------------------------------------------------------
@@ -226,8 +273,13 @@ def _batched(items: Iterator[T]) -> Iterator[list[T]]:
 
 
 def _read_folder(address: str, options: ManifestOptions) -> _Source:
+    every = _is_pattern(options, address)
+    if not every and not storage.is_folder(address):
+        raise InputError(
+            f"The manifest {options.uri} is no folder ({address}), as manifest.format=folder says."
+        )
+
     def uris() -> Iterator[str]:
-        every = storage.is_glob(options.uri) and not storage.is_folder(address)
         # A file name that is no UTF-8 cannot stand in a table: its row will say that it was not found.
         yield from (
             file.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -254,27 +306,44 @@ def _read_txt(address: str, options: ManifestOptions) -> _Source:
 
 
 def _read_csv(address: str, options: ManifestOptions) -> _Source:  # noqa: ARG001 - one signature for all readers
-    parse = pyarrow.csv.ParseOptions(
-        delimiter="\t" if _suffix(address) == ".tsv" else ",", newlines_in_values=True
-    )
-    with storage.open_binary(address) as file:
-        if not file.read(1):
-            raise InputError(f"The manifest {address} is empty: its first line must name the columns.")
-    with storage.open_binary(address) as file:
-        names = pyarrow.csv.open_csv(file, parse_options=parse).schema.names
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"The manifest {address} names the column {twice!r} twice.")
-    # Text stays text: 007 is a name, and an empty cell an empty string.
-    convert = pyarrow.csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-    )
+    with contextlib.closing(_csv_rows(address)) as rows:
+        names = next(rows, None)
+    if names is None:
+        raise InputError(f"The manifest {address} is empty: its first line must name the columns.")
+    # Text stays text: 007 is a name, NA is no null, and an empty cell an empty string.
+    schema = pa.schema([pa.field(name, pa.string()) for name in names])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        with storage.open_binary(address) as file:
-            yield from pyarrow.csv.open_csv(file, parse_options=parse, convert_options=convert)
+        for some in _batched(itertools.islice(_csv_rows(address), 1, None)):
+            columns = [pa.array(column, pa.string()) for column in zip(*some, strict=True)]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
-    return _Source(pa.schema([pa.field(name, pa.string()) for name in names]), batches)
+    return _Source(schema, batches)
+
+
+def _csv_rows(address: str) -> Generator[list[str], None, None]:
+    """Yield the header and every row; not by Arrow, which takes a quotation mark that is never closed."""
+    csv.field_size_limit(MAX_CSV_FIELD)
+    with storage.open_binary(address) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        reader = csv.reader(text, delimiter="\t" if _suffix(address) == ".tsv" else ",", strict=True)
+        width = None
+        try:
+            for row in reader:
+                if not row:  # a blank line
+                    continue
+                width = width or len(row)
+                if len(row) != width:
+                    raise InputError(
+                        f"The manifest {address} has {len(row)} cells in line {reader.line_num}, and {width} columns."
+                    )
+                yield row
+        except UnicodeDecodeError:
+            raise InputError(f"The manifest {address} is not UTF-8, after line {reader.line_num}.") from None
+        except csv.Error as error:
+            raise InputError(
+                f"The manifest {address} is no CSV that can be read, in line {reader.line_num}: {error}."
+            ) from None
 
 
 def _read_jsonl(address: str, options: ManifestOptions) -> _Source:  # noqa: ARG001 - one signature for all readers
@@ -305,14 +374,14 @@ def _objects(address: str) -> Iterator[dict[str, object]]:
 
 def _read_parquet(address: str, options: ManifestOptions) -> _Source:
     files = [address]
-    if storage.is_glob(options.uri) or storage.is_folder(address):
-        files = [file for file in storage.list_files(address) if _suffix(file) in {".parquet", ".pq"}]
+    if _is_pattern(options, address) or storage.is_folder(address):
+        files = [file for file in storage.list_files(address) if _is_parquet(file)]
     if not files:
         raise InputError(f"The manifest {options.uri} has no rows: there is no .parquet file.")
     schemas = {}
     for file in files:
         with storage.open_binary(file) as opened:
-            schemas[file] = _opened_parquet(opened, file).schema_arrow.remove_metadata()
+            schemas[file] = _plain(_opened_parquet(opened, file).schema_arrow.remove_metadata())
     schema = schemas[files[0]]
     other = next((file for file in files if not schemas[file].equals(schema)), None)
     if other is not None:
@@ -321,9 +390,21 @@ def _read_parquet(address: str, options: ManifestOptions) -> _Source:
     def batches() -> Iterator[pa.RecordBatch]:
         for file in files:
             with storage.open_binary(file) as opened:
-                yield from _opened_parquet(opened, file).iter_batches(batch_size=ROWS_PER_BATCH)
+                for batch in _opened_parquet(opened, file).iter_batches(batch_size=ROWS_PER_BATCH):
+                    yield batch.cast(schema)
 
     return _Source(schema, batches)
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """Return the schema without what cannot be chosen from (views) or be joined (narrow dictionary indices)."""
+    return pa.schema([field.with_type(_plain_type(field.type)) for field in schema])
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(pa.int32(), kind.value_type, ordered=kind.ordered)
+    return {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
 
 
 def _opened_parquet(opened: object, address: str) -> pq.ParquetFile:

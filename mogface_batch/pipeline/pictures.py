@@ -21,8 +21,9 @@ def picture_name(address: str) -> tuple[str, bool]:
     scheme = scheme_of(address)
     rest = address[len(scheme) + 3 :] if "://" in address and scheme != "file" else address.lstrip("/")
     wanted = [segment for segment in rest.split("/") if segment]
-    segments = [_safe(segment) for segment in wanted] or ["_"]
-    changed = segments != wanted
+    segments = [*map(_safe_folder, wanted[:-1]), *map(_safe, wanted[-1:])] or ["_"]
+    changed = segments != wanted or _safe(scheme) != scheme
+    scheme = _safe(scheme)
     path = "/".join([scheme, *segments])
     if len(path.encode()) > MAX_PATH_BYTES:
         path, changed = _cut("/".join([scheme, segments[0]]) + "/" + segments[-1], MAX_PATH_BYTES), True
@@ -51,6 +52,12 @@ def _safe(segment: str) -> str:
     if cleaned.endswith((" ", ".")):
         cleaned = cleaned.rstrip(" .") + "_"
     return f"_{cleaned}" if _RESERVED.match(cleaned) else cleaned
+
+
+def _safe_folder(segment: str) -> str:
+    # In a bucket, a.jpg and a.jpg/b.jpg can both be there; on a disk, a name is a file or a folder.
+    safe = _safe(segment)
+    return f"{safe}_" if safe.lower().endswith(KEPT_SUFFIXES) else safe
 
 
 def _cut(text: str, max_bytes: int) -> str:

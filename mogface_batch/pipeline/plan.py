@@ -8,10 +8,12 @@ same time agree, and a row that is planned is never planned again.
 A unit becomes one part, named by the fingerprint and the rows that it holds: what is missing is a matter of names.
 """
 
+import contextlib
 import functools
 import hashlib
 import io
 import itertools
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mogface_batch.errors import InputError, OutputError
+from mogface_batch.errors import InputError
 from mogface_batch.pipeline import pictures
 from mogface_batch.pipeline.manifest import Manifest, ManifestRows
 from mogface_batch.schema import ADDRESS, PICTURE, PLAN_COLUMNS
@@ -44,31 +46,49 @@ class Unit:
 
 def read_unit(store: Store, unit: Unit) -> pa.Table:
     """Return the unit's rows: `schema.PLAN_COLUMNS`, then the manifest's own columns."""
-    return _plan_file(store.address, unit.plan_file).read_row_group(unit.row_group)
+    with _reading(store, unit.plan_file):
+        return _opened(store.address, unit.plan_file).read_row_group(unit.row_group)
+
+
+def _opened(address: str, name: str) -> pq.ParquetFile:
+    content, metadata = _plan_file(address, name)
+    # Opened anew each time: two threads that share an open file crash Arrow.
+    return pq.ParquetFile(pa.BufferReader(content), metadata=metadata)
 
 
 @functools.lru_cache(maxsize=2)  # a worker's units lie beside each other
-def _plan_file(address: str, name: str) -> pq.ParquetFile:
+def _plan_file(address: str, name: str) -> tuple[pa.Buffer, pq.FileMetaData]:
     store = open_store(address)
     content = store.read(f"{FOLDER}/{name}")
     if content is None:
         raise InputError(
             f"{store.address_of(f'{FOLDER}/{name}')} has vanished: the output folder is damaged."
         )
+    with _reading(store, name):
+        buffer = pa.py_buffer(content)
+        metadata = pq.read_metadata(pa.BufferReader(buffer))
+        if metadata.schema.to_arrow_schema().names[: len(PLAN_COLUMNS)] != PLAN_COLUMNS.names:
+            raise pa.ArrowInvalid("other columns")
+        return buffer, metadata
+
+
+@contextlib.contextmanager
+def _reading(store: Store, name: str) -> Iterator[None]:
     try:
-        return pq.ParquetFile(io.BytesIO(content))
-    except pa.ArrowInvalid:
+        yield
+    except (pa.ArrowException, OSError):
         raise InputError(
-            f"{store.address_of(f'{FOLDER}/{name}')} is no Parquet file: the output folder is damaged."
+            f"{store.address_of(f'{FOLDER}/{name}')} is no plan that can be read: the output folder is damaged."
         ) from None
 
 
 def units(store: Store, fingerprint: str) -> Iterator[Unit]:
     """Yield all units that are planned, in the order of the manifest."""
     for name in _plan_names(store):
-        file = _plan_file(store.address, name)
+        file = _opened(store.address, name)
         for group in range(file.num_row_groups):
-            ids = file.read_row_group(group, columns=["image_id"]).column(0).to_pylist()
+            with _reading(store, name):
+                ids = file.read_row_group(group, columns=["image_id"]).column(0).to_pylist()
             yield Unit(name, group, len(ids), part_name(fingerprint, ids))
 
 
@@ -135,14 +155,17 @@ class Planner:
             InputError: It has no rows, an id is null or repeated, or its columns are not those of the plan.
         """
         before = self.planned_rows
+        self._check_rows(manifest, limit)
         named, pending = 0, _Pending(self._plan_schema(manifest))
         for rows, count, new in self._new_rows(manifest, limit):
             named += count
             pending.add(rows, new)
             while pending.row_count >= ROWS_PER_FILE:
                 self._publish(pending, whole_units_only=True)
+                self._check_columns(manifest)  # another planner may have been quicker
         while pending.row_count:
             self._publish(pending, whole_units_only=False)
+            self._check_columns(manifest)
         return named, self.planned_rows - before
 
     def count(self, manifest: Manifest, *, limit: int | None, see: Callable[[str], None]) -> tuple[int, int]:
@@ -163,9 +186,9 @@ class Planner:
     ) -> Iterator[tuple[ManifestRows, int, list[tuple[int, str]]]]:
         """Yield rows, how many of them count, and row number and id of those that are not planned."""
         self._check_columns(manifest)
+        self._known.execute("DELETE FROM named")
         named = 0
-        for rows in manifest.rows():
-            some = len(rows.uris) if limit is None else min(len(rows.uris), limit - named)
+        for rows, some in _limited(manifest, limit):
             identified = list(self._identified(rows, some, named))
             yield (
                 rows,
@@ -173,10 +196,21 @@ class Planner:
                 [(row, image_id) for row, image_id in identified if not self.is_planned(image_id)],
             )
             named += some
-            if named == limit:
-                return
         if named == 0:
             raise InputError(f"The manifest {manifest.uri} has no rows.")
+
+    def _check_rows(self, manifest: Manifest, limit: int | None) -> None:
+        """Read a manifest that is more than a list of files to its end, so that a bad one is never half planned."""
+        self._check_columns(manifest)
+        self._known.execute("DELETE FROM named")
+        if manifest.is_folder:
+            return
+        named = 0
+        for rows, some in _limited(manifest, limit):
+            if rows.ids is not None:
+                for _ in self._identified(rows, some, named):
+                    pass
+            named += some
 
     def is_planned(self, image_id: str) -> bool:
         """Whether a row with this id has a unit."""
@@ -188,9 +222,12 @@ class Planner:
     def names(self, image_id: str) -> bool:
         """Whether the manifest of the last `extend` has a row with this id."""
         base, _, repeat = image_id.rpartition("-")
-        for key, number in ((image_id, 0), (base, int(repeat) if repeat.isdecimal() else -1)):
+        candidates = [(image_id, 0)]
+        if _REPEAT.fullmatch(repeat):
+            candidates.append((base, int(repeat)))
+        for key, number in candidates:
             found = self._known.execute("SELECT repeats FROM named WHERE image_id = ?", (key,)).fetchone()
-            if found is not None and 0 <= number <= found[0]:
+            if found is not None and number <= found[0]:
                 return True
         return False
 
@@ -233,7 +270,9 @@ class Planner:
         self._before_publishing()
         name = f"plan-{self._files_read:06d}.parquet"
         rows = pending.first(
-            ROWS_PER_FILE - ROWS_PER_FILE % self._rows_per_unit if whole_units_only else ROWS_PER_FILE
+            max(ROWS_PER_FILE // self._rows_per_unit, 1) * self._rows_per_unit
+            if whole_units_only
+            else ROWS_PER_FILE
         )
         rows = rows.append_column(PICTURE, pa.array(self._pictures(rows), pa.string())).select(
             pending.schema.names
@@ -249,12 +288,14 @@ class Planner:
 
     def _adopt(self, name: str) -> None:
         if name != f"plan-{self._files_read:06d}.parquet":
-            raise OutputError(
+            raise InputError(
                 f"{self._store.address_of(FOLDER)} lacks plan-{self._files_read:06d}.parquet: the output folder is damaged."
             )
-        file = _plan_file(self._store.address, name)
+        file = _opened(self._store.address, name)
         self._schema = file.schema_arrow.remove_metadata()
-        for batch in file.iter_batches(columns=["image_id", ADDRESS, PICTURE]):
+        with _reading(self._store, name):
+            planned = file.read(columns=["image_id", ADDRESS, PICTURE])
+        for batch in planned.to_batches():
             ids, addresses, names = (column.to_pylist() for column in batch.columns)
             self._known.executemany("INSERT OR IGNORE INTO planned VALUES (?)", zip(ids))
             owners = (
@@ -282,6 +323,21 @@ class Planner:
             return taken[key]
         found = self._known.execute("SELECT address FROM pictures WHERE name = ?", (key,)).fetchone()
         return None if found is None else int(found[0])
+
+
+_REPEAT = re.compile(r"[1-9][0-9]{0,17}")
+
+
+def _limited(manifest: Manifest, limit: int | None) -> Iterator[tuple[ManifestRows, int]]:
+    """Yield the manifest's rows, and how many of them are within the limit."""
+    left = limit
+    for rows in manifest.rows():
+        some = len(rows.uris) if left is None else min(len(rows.uris), left)
+        yield rows, some
+        if left is not None:
+            left -= some
+            if not left:
+                return
 
 
 class _Pending:

@@ -90,7 +90,7 @@ def receipt_of_part(store: Store, part: str) -> Receipt:
         return Receipt.of(
             part, pq.read_table(io.BytesIO(content), columns=["image_id", "status", "face_count"]), {}
         )
-    except (pa.ArrowInvalid, KeyError):
+    except (pa.ArrowException, OSError, KeyError):
         raise InputError(
             f"{store.address_of(f'{PARTS_FOLDER}/{part}')} is no part of the table: the output folder is damaged."
         ) from None
