@@ -22,6 +22,8 @@ import pytest
 
 from mogface_batch import storage
 from mogface_batch.errors import FetchFault, InputError, OutputError, TooLargeFault
+from mogface_batch.storage import fetching, filesystems
+from mogface_batch.storage import store as store_module
 
 CONTENT = b"\x00\xff some bytes \r\n" * 50
 is_root = os.name != "nt" and os.geteuid() == 0
@@ -212,12 +214,12 @@ def test_a_scheme_whose_client_is_missing_stops_the_job_and_says_what_to_type(mo
     def missing(scheme):
         raise ImportError("install s3fs")
 
-    monkeypatch.setattr(storage.fsspec, "filesystem", missing)
-    storage._filesystem.cache_clear()
+    monkeypatch.setattr(filesystems.fsspec, "filesystem", missing)
+    filesystems.filesystem_of.cache_clear()
 
     with pytest.raises(InputError, match=r"pip install 'mogface-batch\[s3\]'"):
         fetch("s3://bucket/a.jpg")
-    storage._filesystem.cache_clear()
+    filesystems.filesystem_of.cache_clear()
 
 
 # -- fetching: elsewhere ---------------------------------------------------------------------------------------
@@ -290,7 +292,7 @@ def web():
 def waits(monkeypatch) -> list[float]:
     """Do not wait; return how long it would have been."""
     slept: list[float] = []
-    monkeypatch.setattr(storage.time, "sleep", slept.append)
+    monkeypatch.setattr(fetching.time, "sleep", slept.append)
     return slept
 
 
@@ -714,7 +716,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage.os, "fsync", full)
+    monkeypatch.setattr(store_module.os, "fsync", full)
 
     with pytest.raises(OutputError, match=r"/f cannot be written: No space left on device\."):
         store.create("f", CONTENT)
@@ -780,7 +782,7 @@ class Broken:
 
 
 def test_what_a_store_s_client_raises_becomes_a_sentence_without_its_words(monkeypatch):
-    monkeypatch.setattr(storage, "_filesystem", lambda _: Broken())
+    monkeypatch.setattr(filesystems, "filesystem_of", lambda _: Broken())
     store = storage.open_store("s3://bucket/out")
 
     for call in (

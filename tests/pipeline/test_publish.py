@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mogface_batch import storage
 from mogface_batch.errors import InputError, OutputError
 from mogface_batch.pipeline.publish import Receipt, publish_part, published_parts, receipt_of_part
+from mogface_batch.storage import store as store_module
 
 PART = "part-0123456789abcdef01234567.parquet"
 names = st.text(max_size=5)
@@ -87,7 +88,7 @@ def test_a_store_that_refuses_leaves_no_part(store, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage.os, "fsync", full)
+    monkeypatch.setattr(store_module.os, "fsync", full)
 
     with pytest.raises(OutputError, match="No space left on device"):
         publish_part(store, PART, ROWS, {})

@@ -1,0 +1,51 @@
+"""Addresses: absolute places, a local path (``/data/a.jpg``) or a URI (``s3://bucket/a.jpg``)."""
+
+import os
+import re
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+_GLOB = re.compile(r"[*?\[]")
+
+
+def scheme_of(text: str) -> str:
+    """Return the lower-case scheme of a URI, ``file`` for a plain path."""
+    match = _SCHEME.match(text)
+    return match[1].lower() if match else "file"
+
+
+def is_remote(address: str) -> bool:
+    """Whether an address is not a path on this machine."""
+    return scheme_of(address) != "file"
+
+
+def is_url(address: str) -> bool:
+    """Whether an address is parsed as a URL, in which ``?`` and ``#`` end the path."""
+    return scheme_of(address) in {"http", "https"}
+
+
+def without_query(address: str) -> str:
+    """Return an address up to the query or fragment that a URL may have; any other address whole."""
+    return re.split("[?#]", address, maxsplit=1)[0] if is_url(address) else address
+
+
+def absolute(text: str, base: str = ".") -> str:
+    """Return the address of a path or URI; a relative path is relative to the folder ``base``."""
+    if is_remote(text):
+        return text
+    path = _SCHEME.sub("", text)
+    if is_remote(base) and not path.startswith("/"):
+        return f"{base.rstrip('/')}/{path}"
+    return os.path.abspath(os.path.join(_SCHEME.sub("", base), path))  # noqa: PTH100, PTH118 - text, kept as it is
+
+
+def parent(address: str) -> str:
+    """Return the folder that an address lies in; a bucket or a host is its own."""
+    match = _SCHEME.match(address)
+    root = match[0] if match else "/"
+    place, slash, _ = without_query(address)[len(root) :].rstrip("/").rpartition("/")
+    return root + place if slash else (without_query(address).rstrip("/") if match else root)
+
+
+def is_glob(text: str) -> bool:
+    """Whether a text has characters that make it a pattern; in a URL that is the star alone."""
+    return "*" in without_query(text) if is_url(text) else _GLOB.search(text) is not None

@@ -1,0 +1,133 @@
+"""What there is: files, folders, globs."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+
+import fsspec
+import fsspec.utils
+
+from mogface_batch.errors import InputError, JobFault
+from mogface_batch.storage.addresses import is_glob, is_remote, is_url, without_query
+from mogface_batch.storage.faults import code_of
+from mogface_batch.storage.filesystems import located
+
+
+def exists(address: str) -> bool:
+    """Whether there is a file or folder at a local address."""
+    return os.path.lexists(address)
+
+
+def is_folder(address: str) -> bool:
+    """Whether there is a folder at an address.
+
+    Raises:
+        InputError: The store cannot be asked.
+    """
+    if not is_remote(address):
+        return os.path.isdir(address)  # noqa: PTH112 - Path raises where a name is too long
+    if is_url(address):  # asking would download the page
+        return without_query(address).endswith("/")
+    filesystem, path = located(address)
+    try:
+        return bool(filesystem.isdir(path))
+    except Exception as error:  # noqa: BLE001 - each client has its own exceptions
+        raise InputError(f"{address} cannot be read: {code_of(error)[1]}.") from None
+
+
+def is_pattern(address: str) -> bool:
+    """Whether an address is a glob, and no file or folder has this very name.
+
+    Raises:
+        InputError: The store cannot be asked.
+    """
+    if not is_glob(address):
+        return False
+    if not is_remote(address):
+        return not exists(address)
+    filesystem, path = located(address)
+    try:
+        return not filesystem.exists(path)
+    except Exception as error:  # noqa: BLE001 - each client has its own exceptions
+        raise InputError(f"{address} cannot be read: {code_of(error)[1]}.") from None
+
+
+def list_files(address: str) -> Iterator[str]:
+    """Yield the addresses of all files below a folder, or of those that a glob names, in a fixed order.
+
+    Names that begin with a dot are left out. A folder is streamed, one level at a time.
+
+    Raises:
+        InputError: It cannot be listed.
+    """
+    try:
+        if is_pattern(address):
+            yield from _remote_matches(address) if is_remote(address) else _local_matches(address)
+        elif is_remote(address):
+            yield from _walk_remote(address)
+        else:
+            yield from _walk_local(address, seen=set())
+    except JobFault:
+        raise
+    except Exception as error:  # noqa: BLE001 - each client has its own exceptions
+        raise InputError(f"{address} cannot be listed: {code_of(error)[1]}.") from None
+
+
+def _local_matches(pattern: str) -> Iterator[str]:
+    folder, rest = _literal_folder(pattern)
+    if "**" not in rest:
+        found = sorted(glob.iglob("/".join([glob.escape(folder), *rest])))  # noqa: PTH207 - keeps the text
+        yield from (path for path in found if os.path.isfile(path))  # noqa: PTH113 - as above
+        return
+    # Not by `glob`, which follows a link that leads back up until the system stops it.
+    wanted = re.compile(fsspec.utils.glob_translate("/".join(rest)))
+    found = sorted(_walk_local(folder or "/", seen=set()))
+    yield from (path for path in found if wanted.match(path[len(folder) + 1 :]) and os.path.isfile(path))  # noqa: PTH113
+
+
+def _literal_folder(pattern: str) -> tuple[str, list[str]]:
+    """Return the deepest folder that the pattern begins with, and its other parts.
+
+    A folder that is there is taken by its name, though that may look like a pattern itself.
+    """
+    folder, rest = "", pattern.lstrip("/").split("/")
+    while len(rest) > 1 and os.path.isdir(f"{folder}/{rest[0]}"):  # noqa: PTH112 - keeps the text
+        folder = f"{folder}/{rest.pop(0)}"
+    # Two stars mean any folders only where they are a whole part.
+    return folder, [part if part == "**" else re.sub(r"\*+", "*", part) for part in rest]
+
+
+def _remote_matches(pattern: str) -> Iterator[str]:
+    filesystem, path = located(pattern)
+    found = filesystem.glob(path, detail=True)
+    hidden_wanted = "/." in path
+    for name in sorted(found):
+        hidden = "/." in name and not hidden_wanted
+        if found[name]["type"] == "file" and not hidden:
+            yield filesystem.unstrip_protocol(name)
+
+
+def _walk_local(folder: str, seen: set[str]) -> Iterator[str]:
+    real = os.path.realpath(folder)
+    if real in seen:  # a link that leads back up
+        return
+    seen.add(real)
+    with os.scandir(folder) as entries:
+        visible = sorted(
+            (entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name
+        )
+    for entry in visible:
+        if os.path.isdir(entry.path):  # noqa: PTH112 - `entry.is_dir` raises where a link leads to itself
+            yield from _walk_local(entry.path, seen)
+        else:
+            yield entry.path
+
+
+def _walk_remote(folder: str) -> Iterator[str]:
+    filesystem, path = located(folder)
+    for place, folders, files in filesystem.walk(path, on_error="raise"):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name and not name.startswith("."):
+                yield filesystem.unstrip_protocol(f"{place.rstrip('/')}/{name}")

@@ -1,0 +1,87 @@
+"""Read manifests, models and other whole files."""
+
+import contextlib
+import io
+import lzma
+import tempfile
+import zlib
+from collections.abc import Iterator
+from typing import IO, cast
+
+import fsspec
+import fsspec.utils
+
+from mogface_batch.errors import InputError, JobFault
+from mogface_batch.storage.addresses import is_remote, is_url, without_query
+from mogface_batch.storage.faults import code_of
+from mogface_batch.storage.filesystems import located
+
+
+def read_bytes(address: str) -> bytes:
+    """Return the whole content at an address.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    with open_binary(address) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def open_binary(address: str) -> Iterator[IO[bytes]]:
+    """Open an address for reading; a name that ends in .gz, .bz2, .xz or .zst is decompressed on the way.
+
+    Raises:
+        InputError: It cannot be read, at the start or later.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(_opened(address))
+        except JobFault:
+            raise
+        except Exception as error:  # noqa: BLE001 - each client has its own exceptions
+            raise _unreadable(address, error) from None
+        try:
+            yield file
+        except _READ_ERRORS as error:
+            raise _unreadable(address, error) from None
+
+
+_READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+def _unreadable(address: str, error: Exception) -> InputError:
+    is_compressed = without_query(address).endswith((".gz", ".bz2", ".xz", ".zst"))
+    damaged = is_compressed and isinstance(error, OSError) and error.errno is None
+    why = "it is no whole compressed file" if damaged else code_of(error)[1]
+    return InputError(f"{address} cannot be read: {why}.")
+
+
+@contextlib.contextmanager
+def _opened(address: str) -> Iterator[IO[bytes]]:
+    with contextlib.ExitStack() as stack:
+        file: IO[bytes]
+        if not is_remote(address):
+            file = stack.enter_context(open(address, "rb"))  # noqa: PTH123 - keeps the text
+        elif is_url(address):  # many web servers cannot seek
+            file = stack.enter_context(tempfile.TemporaryFile())
+            filesystem, path = located(address)
+            filesystem.get_file(path, file)
+            file.seek(0)
+        else:
+            filesystem, path = located(address)
+            file = stack.enter_context(filesystem.open(path, "rb"))
+        yield stack.enter_context(_decompressed(file, without_query(address)))
+
+
+def _decompressed(file: IO[bytes], name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    if name.lower().endswith(".zst"):
+        import pyarrow as pa  # noqa: PLC0415 - Python reads zstd by itself from 3.14 on
+
+        return io.BufferedReader(cast("io.RawIOBase", pa.CompressedInputStream(file, "zstd")), 1 << 16)
+    codec = fsspec.utils.infer_compression(name)
+    if codec is None:
+        return contextlib.nullcontext(file)
+    return cast(
+        "contextlib.AbstractContextManager[IO[bytes]]", fsspec.compression.compr[codec](file, mode="rb")
+    )
