@@ -4,12 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from mogface_batch import models
+from mogface_batch.config import JobConfig, load
 from mogface_batch.contract import TOP_K, ModelCard
+from mogface_batch.detector import read_card
 from mogface_batch.errors import ModelError
 from mogface_batch.export import head
 from mogface_batch.export.weights import RETINAFACE_NOT_INSTALLED, read_weights
+from mogface_batch.pipeline.job import Model
 
 CELL_PX = 16
 """Side of a cell; a whole number of JPEG blocks, so that a red cell stays one through JPEG."""
@@ -96,3 +103,43 @@ def retinaface_weights() -> bytes:
         if str(error) != RETINAFACE_NOT_INSTALLED:
             raise
         pytest.skip(str(error))
+
+
+def saved(path: Path, pixels, **options) -> Path:
+    """Write RGB pixels in the format of the path's extension, its folder made first, and return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(path, **options)
+    return path
+
+
+def photos(folder: Path, count: int, *, hw=(64, 96)) -> list[Path]:
+    """Write pictures 000.png, 001.png, ... for the tiny detector: number n has n % 4 faces, side by side on top."""
+    faces = [{(0, column): 255 for column in range(number % 4)} for number in range(count)]
+    return [saved(folder / f"{number:03}.png", red_squares(hw, found)) for number, found in enumerate(faces)]
+
+
+def tiny_config(tmp_path: Path, *words: str) -> JobConfig:
+    """Return a config: the tiny detector in tmp_path (made once), images from tmp_path/images, output tmp_path/out."""
+    model = tmp_path / "tiny.onnx"
+    if not model.exists():
+        tiny_detector(model)
+    (tmp_path / "job.yaml").write_text(
+        f"model: {model}\n"
+        f"manifest:\n  uri: {tmp_path / 'images'}\n"
+        f"output:\n  uri: {tmp_path / 'out'}\n"
+        "engine: local\n"
+        "decode:\n  workers: 1\n"
+    )
+    return load(tmp_path / "job.yaml", words)
+
+
+def model_of(config: JobConfig) -> Model:
+    """Return the model of a config as the command line resolves it."""
+    resolved = models.resolve(config.model)
+    return Model(resolved.path, read_card(resolved.path), resolved.source)
+
+
+def table_of(out: Path) -> pa.Table:
+    """Return all parts of an output folder as one table, sorted by URI."""
+    parts = [pq.read_table(part) for part in sorted((out / "detections").glob("part-*.parquet"))]
+    return pa.concat_tables(parts).sort_by("uri")

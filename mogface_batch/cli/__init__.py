@@ -29,10 +29,11 @@ start here:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code; a fault becomes one sentence on stderr."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parsed(argv)
     logging.basicConfig(level=logging.WARNING, format="mogface-batch: %(message)s")
     try:
         code: int = arguments.run(arguments)
+        sys.stdout.flush()
     except JobFault as fault:
         print(f"mogface-batch: {fault}", file=sys.stderr)
         return fault.exit_code
@@ -42,6 +43,19 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _parsed(argv: list[str] | None) -> argparse.Namespace:
+    """Return the parsed command; argparse alone takes no words behind an option that follows other words."""
+    parser = _parser()
+    arguments, left = parser.parse_known_args(argv)
+    more: str | None = getattr(arguments, "more", None)  # where a verb keeps its list of words
+    wrong = [word for word in left if more is None or word.startswith("-")]
+    if wrong:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    if more is not None:
+        getattr(arguments, more).extend(left)
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,7 +27,7 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
         "--dry-run", action="store_true", help="write nothing: say what there is to do and how long it takes"
     )
     add_json(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, more="words")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from mogface_batch.cli.options import Subparsers, add_json, add_verb, print_json, print_pairs
+from mogface_batch.errors import ConfigError
 
 _TEXT = """\
 Say what a thing is: the card of a model file, a config with all its defaults, or an output folder, also while the
@@ -23,12 +24,14 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
         "words", metavar="key=value", nargs="*", help="with a config: settings that change it"
     )
     add_json(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, more="words")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the description."""
     target = arguments.target
+    if arguments.words and not target.endswith((".yaml", ".yml")):
+        raise ConfigError(f"{' '.join(arguments.words)}: only a config (.yaml) can be changed by key=value.")
     if target.endswith((".yaml", ".yml")):
         described = _config(target, arguments.words)
     elif target.endswith(".onnx") or target.startswith("builtin:"):

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +11,20 @@ from mogface_batch.cli.options import Subparsers, add_verb
 from mogface_batch.errors import InputError, OutputError, RowFault
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mogface_batch.detector import FaceDetector
     from mogface_batch.geometry import Faces
+    from mogface_batch.images.header import Header
 
 _TEXT = """\
 Find the faces in a few images: a line of JSON each on stdout, and the drawn pictures in a folder.
 
   mogface-batch detect photo.jpg
   mogface-batch detect holiday/*.jpg --out drawn --score-threshold 0.3
+
+Exit code 3 where an image could not be read; its line says why. For a folder or a list: mogface-batch annotate.
 """
 
 
@@ -36,64 +44,78 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
         default="boxes",
         help="mark the faces, or hide them",
     )
-    parser.add_argument("--score-threshold", type=float, metavar="S", help="default: the model's own")
+    parser.add_argument("--score-threshold", type=_share, metavar="S", help="default: the model's own")
     parser.add_argument("--provider", default="cpu", help="cpu (default), cuda, tensorrt, openvino or coreml")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, more="images")
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return share
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a line for each image; the exit code is 3 where one could not be read."""
     from mogface_batch import models
     from mogface_batch.detector import FaceDetector
+    from mogface_batch.images.silence import native_code_silenced
 
     detector = FaceDetector.open(models.resolve(arguments.model).path, provider=arguments.provider)
-    out = Path(arguments.out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {out} cannot be made: {error.strerror}.") from None
-    lines = [_line(detector, image, out, arguments) for image in _printed_names(arguments.images)]
-    failed = sum(line["status"] != "ok" for line in lines)
+    failed = 0
+    with native_code_silenced():
+        for uri, picture in _with_pictures(arguments.images, Path(arguments.out)):
+            line = _line(detector, uri, picture, arguments)
+            failed += line["status"] != "ok"
+            print(json.dumps(line), flush=True)
     if failed:
-        raise InputError(f"{failed} of {len(lines)} images could not be read: see their lines.")
+        raise InputError(f"{failed} of {len(arguments.images)} images could not be read: see their lines.")
     return 0
 
 
-def _printed_names(images: list[str]) -> list[tuple[str, str]]:
-    """Return each image with the name of its picture, different for images of one name."""
-    taken: dict[str, int] = {}
-    named = []
-    for image in images:
-        name = image.rstrip("/").rpartition("/")[2] or "image"
-        stem, _, suffix = name.rpartition(".")
-        if suffix.lower() not in {"jpg", "jpeg", "png", "webp"} or not stem:
-            stem, suffix = name, "jpg"
-        taken[name.casefold()] = number = taken.get(name.casefold(), 0) + 1
-        named.append((image, f"{stem}.{suffix}" if number == 1 else f"{stem}~{number}.{suffix}"))
-    return named
+def _with_pictures(images: list[str], out: Path) -> Iterator[tuple[str, Path]]:
+    """Yield each image with the path of its picture: never that of another picture, nor of an image itself."""
+    from mogface_batch import storage
+    from mogface_batch.pipeline.pictures import collision_key, picture_name
+
+    addresses = [storage.absolute(image) for image in images]
+    taken = {collision_key(os.path.realpath(address)) for address in addresses}
+    for image, address in zip(images, addresses, strict=True):
+        name = Path(picture_name(address)[0]).name
+        picture, number = out / name, 1
+        while (key := collision_key(os.path.realpath(picture))) in taken:
+            number += 1
+            picture = out / f"{Path(name).stem}~{number}{Path(name).suffix}"
+        taken.add(key)
+        yield image, picture
 
 
-def _line(
-    detector: "FaceDetector", image: tuple[str, str], out: Path, arguments: argparse.Namespace
-) -> dict[str, Any]:
-    uri, name = image
+def _line(detector: "FaceDetector", uri: str, picture: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     try:
-        line = {"uri": uri, "status": "ok", **_found(detector, uri, out / name, arguments)}
+        rgb, header = _read(uri)
     except RowFault as fault:
-        line = {"uri": uri, "status": "failed", "error_code": fault.code, "error_message": fault.message}
-    print(json.dumps(line), flush=True)
-    return line
+        return {"uri": uri, "status": "failed", "error_code": fault.code, "error_message": fault.message}
+    faces = detector.detect(rgb, score_threshold=arguments.score_threshold)
+    height, width = header.upright_hw
+    return {
+        "uri": uri,
+        "status": "ok",
+        "width": width,
+        "height": height,
+        "face_count": len(faces),
+        "faces": _as_json(faces),
+        **_drawn(rgb, faces, arguments.style, picture),
+    }
 
 
-def _found(
-    detector: "FaceDetector", uri: str, picture: Path, arguments: argparse.Namespace
-) -> dict[str, Any]:
+def _read(uri: str) -> "tuple[NDArray[np.uint8], Header]":
     from mogface_batch import storage
     from mogface_batch.config import LimitOptions
-    from mogface_batch.images.decode import decode_rgb
-    from mogface_batch.images.draw import draw_faces
-    from mogface_batch.images.encode import encode
-    from mogface_batch.images.header import check_pixels, read_header
+    from mogface_batch.images.decode import check_pixels, decode_rgb, read_header
 
     limits = LimitOptions()
     encoded = storage.fetch(
@@ -104,19 +126,23 @@ def _found(
     ).encoded
     header = read_header(encoded)
     check_pixels(header, limits.pixels)
-    rgb = decode_rgb(encoded, header)
-    faces = detector.detect(rgb, score_threshold=arguments.score_threshold)
-    storage.LocalStore(str(picture.parent.absolute())).replace(
-        picture.name, encode(draw_faces(rgb, faces, arguments.style), picture.suffix)
-    )
-    height, width = header.upright_hw
-    return {
-        "width": width,
-        "height": height,
-        "face_count": len(faces),
-        "faces": _as_json(faces),
-        "picture": str(picture),
-    }
+    return decode_rgb(encoded, header), header
+
+
+def _drawn(rgb: "NDArray[np.uint8]", faces: "Faces", style: str, picture: Path) -> dict[str, Any]:
+    """Draw, and return where the picture is, or why there is none."""
+    from mogface_batch.config import DrawStyle
+    from mogface_batch.export.files import write_whole
+    from mogface_batch.images.draw import draw_faces
+    from mogface_batch.images.encode import encode
+
+    try:
+        write_whole(picture, encode(draw_faces(rgb, faces, DrawStyle(style)), picture.suffix))
+    except RowFault as fault:
+        return {"picture": None, "error_code": fault.code, "error_message": fault.message}
+    except OSError as error:
+        raise OutputError(f"The picture {picture} cannot be written: {error.strerror}.") from None
+    return {"picture": str(picture)}
 
 
 def _as_json(faces: "Faces") -> list[dict[str, Any]]:

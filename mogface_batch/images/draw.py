@@ -6,17 +6,15 @@ first, as everywhere; the better face is drawn over the worse, and keeps its lab
 
 import math
 from functools import lru_cache
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from mogface_batch.config import DrawStyle
 from mogface_batch.geometry import Boxes, Faces
-
-Style = Literal["boxes", "blur", "mosaic", "solid"]
-STYLES: tuple[Style, ...] = get_args(Style)
 
 Pixels = NDArray[np.uint8]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -51,7 +49,7 @@ class _Label(NamedTuple):
     pad_px: int
 
 
-def draw_faces(rgb: Pixels, faces: Faces, style: Style) -> Pixels:
+def draw_faces(rgb: Pixels, faces: Faces, style: DrawStyle) -> Pixels:
     """Return a new picture of the image with its faces; without faces, a copy.
 
     Args:
@@ -62,7 +60,7 @@ def draw_faces(rgb: Pixels, faces: Faces, style: Style) -> Pixels:
     """
     if not len(faces):
         return rgb.copy()
-    if style == "boxes":
+    if style == DrawStyle.BOXES:
         return _with_boxes(rgb, faces)
     return _without_faces(rgb, faces.boxes_xyxy, style)
 
@@ -193,7 +191,7 @@ def _write(
     pen.text(at, label.text, font=label.font, fill=ink)
 
 
-def _without_faces(rgb: Pixels, boxes: Boxes, style: Style) -> Pixels:
+def _without_faces(rgb: Pixels, boxes: Boxes, style: DrawStyle) -> Pixels:
     picture = rgb.copy()
     for box in boxes:
         left, top, right, bottom = _grown(box, rgb.shape[:2])
@@ -201,7 +199,9 @@ def _without_faces(rgb: Pixels, boxes: Boxes, style: Style) -> Pixels:
         # back means of its own, finer than those of the face.
         region = picture[top:bottom, left:right]
         if region.size:
-            region[:] = _SOLID if style == "solid" else _destroyed(region, smooth=style == "blur")
+            region[:] = (
+                _SOLID if style == DrawStyle.SOLID else _destroyed(region, smooth=style == DrawStyle.BLUR)
+            )
     return picture
 
 

@@ -1,7 +1,5 @@
 """Pixels -> the bytes of a picture, by extension. No metadata: an EXIF thumbnail would show what was blurred."""
 
-from pathlib import PurePosixPath
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +43,3 @@ def encode(rgb: NDArray[np.uint8], extension: str) -> bytes:
     if not written:
         raise RuntimeError(f"OpenCV could not write {width} x {height} pixels as {kind}")
     return bytes(encoded)
-
-
-def picture_extension(path: str) -> str | None:
-    """Return the extension of ``path`` in lower case if `encode` writes it, else None."""
-    extension = PurePosixPath(path).suffix.lower()
-    return extension if extension in _SETTINGS else None

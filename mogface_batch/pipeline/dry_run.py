@@ -35,17 +35,20 @@ def dry_run(config: JobConfig, model: Model) -> dict[str, Any]:
     sampler = _Sampler()
     with contextlib.closing(Planner(store, rows_per_unit=rows_per_unit(config, job.fitting))) as planner:
         named, new = planner.count(open_manifest(config.manifest), limit=config.limit, see=sampler.see)
-    done = published_parts(store)
-    unfinished = [unit for unit in units(store, fingerprint.digest(chosen)) if unit.part not in done]
-    for unit in unfinished:
-        for address in read_unit(store, unit)[ADDRESS].to_pylist():
-            sampler.see(address)
+        done = published_parts(store)
+        unfinished = [unit for unit in units(store, fingerprint.digest(chosen)) if unit.part not in done]
+        pending = 0
+        for unit in unfinished:
+            rows = read_unit(store, unit)
+            pending += sum(map(planner.names, rows["image_id"].to_pylist()))
+            for address in rows[ADDRESS].to_pylist():
+                sampler.see(address)
     left = new + sum(unit.row_count for unit in unfinished)
     report: dict[str, Any] = {
         "manifest rows": named,
         "rows new": new,
         "rows planned, not finished": left - new,
-        "rows done": named - left if named >= left else 0,
+        "rows done": named - new - pending,
         "engine": chosen_engine(config).value,
         "output": store.address,
     }

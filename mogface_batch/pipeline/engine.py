@@ -7,7 +7,7 @@ from mogface_batch.pipeline.publish import Receipt
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """So many more images have passed the detector."""
+    """So many more images have passed the detector; fewer than none where a unit begins again."""
 
     images: int
 

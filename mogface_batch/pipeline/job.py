@@ -3,19 +3,17 @@
 import contextlib
 import json
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from mogface_batch import storage
 from mogface_batch.config import Engine, JobConfig, Policy
 from mogface_batch.detector.model_file import ModelFile
-from mogface_batch.errors import ConfigError, Interrupted, JobFault, OutputError
-from mogface_batch.pipeline import fingerprint, local_engine, records
+from mogface_batch.errors import ConfigError, JobFault, OutputError
+from mogface_batch.pipeline import fingerprint, local_engine, records, signals
 from mogface_batch.pipeline.engine import Event
 from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.pipeline.manifest import open_manifest
@@ -23,8 +21,9 @@ from mogface_batch.pipeline.plan import Planner, Unit, units
 from mogface_batch.pipeline.progress import Progress
 from mogface_batch.pipeline.publish import Receipt, published_parts, receipt_of_part
 from mogface_batch.pipeline.stages.job import Job
-from mogface_batch.schema import EXIT_OK, EXIT_TOO_MANY_FAILED, SCHEMA_VERSION, Status
+from mogface_batch.schema import EXIT_OK, EXIT_TOO_MANY_FAILED, SCHEMA_VERSION
 
+EXIT_BUG = 1
 DEFAULT_BATCH = 8
 UNIT_CANVAS_BYTES = 96 * 1024**2
 """A unit's canvases flow as one block through the object store."""
@@ -49,30 +48,19 @@ def annotate(config: JobConfig, model: Model) -> dict[str, Any]:
         JobFault: The job cannot go on. Its exit code is left in the output folder, unless that belongs to others.
     """
     run = _Run(config, model)
-    with _signals_raise():
+    with signals.raising() as stopped:
         try:
             return run.record(run.work())
         except ConfigError:
             raise
-        except JobFault as fault:
-            with contextlib.suppress(OutputError):
-                run.record(fault.exit_code, error=str(fault))
-            raise
-
-
-@contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
-    def stop(number: int, _: FrameType | None) -> None:
-        raise Interrupted(
-            f"Stopped by {signal.Signals(number).name}: what is finished stays, the same command goes on from there."
-        )
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        except Exception as error:
+            # What catches every exception of a client may have taken the signal for one of them.
+            fault = stopped.fault or error
+            with signals.held_back(), contextlib.suppress(OutputError):
+                run.record(fault.exit_code if isinstance(fault, JobFault) else EXIT_BUG, error=str(fault))
+            if fault is error:
+                raise
+            raise fault from None
 
 
 def job_of(config: JobConfig, model: Model, *, threads: int) -> Job:
@@ -105,7 +93,7 @@ def job_of(config: JobConfig, model: Model, *, threads: int) -> Job:
         iou_at_most=card.nms_iou,
         max_faces=card.max_faces,
         min_face_px=config.detect.min_face_px,
-        style=config.output.style.value if config.output.annotated else None,
+        style=config.output.style if config.output.annotated else None,
         lineage=lineage,
     )
 
@@ -274,17 +262,10 @@ def _ray(config: JobConfig, model: Model) -> Iterator[_Engine]:
         raise ConfigError(
             "engine=ray needs Ray: type pip install 'mogface-batch[ray]', or set engine=local."
         ) from None
-    with ray_engine.connected() as cluster_cpus:
+    with ray_engine.connected():
         workers = config.detect.workers
-        # One core stays for the other stages, which would otherwise wait for ever.
-        share = 1 if config.detect.provider.is_gpu else max(1, int(cluster_cpus - 1) // workers)
+        share = 1 if config.detect.provider.is_gpu else max(1, ray_engine.cpus_for_each(workers))
         cpus = config.detect.cpus_per_worker or share
         job = job_of(config, model, threads=cpus)
         pool = ray_engine.DetectPool(workers, cpus, config.detect.gpus)
         yield lambda missing: ray_engine.run(job, model.path, model.file.sha256, missing, pool=pool)
-
-
-def failed_rows(record: dict[str, Any]) -> int:
-    """Return how many rows of the whole table are not ok, by a run's record."""
-    by_status = record["table"]["by_status"]
-    return int(sum(count for status, count in by_status.items() if status != Status.OK))

@@ -6,27 +6,29 @@ A unit flows in chunks, so that the session starts after the first few images an
 pass between processes as Arrow files in shared memory, without being pickled; the supervisor moves only their
 names. It decodes nothing and holds no session, so that an image that kills a process never kills the job: its
 rows begin again one by one, and a row whose process died `ALONE_DEATHS` times while it was alone becomes
-``quarantined``.
+``quarantined``. Workers end with the supervisor, whatever ends it.
 """
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
 
 import pyarrow as pa
 
-from mogface_batch.errors import OutputError
+from mogface_batch.errors import DeviceError, OutputError
 from mogface_batch.pipeline.engine import Advance, Event
 from mogface_batch.pipeline.plan import Unit, read_unit
 from mogface_batch.pipeline.publish import Receipt
+from mogface_batch.pipeline.signals import held_back
 from mogface_batch.pipeline.stages.job import Job, quarantined
 from mogface_batch.pipeline.tables import save_table
-from mogface_batch.pipeline.workers import Failed, Task, Worker, cpu_worker, detect_worker
+from mogface_batch.pipeline.workers import Failed, Handler, Task, Worker, cpu_worker, detect_worker
 from mogface_batch.storage import open_store
 
 ALONE_DEATHS = 3
@@ -71,14 +73,13 @@ def started(
     Raises:
         JobFault: A session cannot be opened.
     """
-    folder = _table_folder()
-    engine = LocalEngine(job, folder, chunk_rows)
+    engine = LocalEngine(job, _table_folder(), chunk_rows)
     try:
         engine.start(model_path, cpu_workers, detect_workers)
         yield engine
     finally:
-        engine.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        with held_back():
+            engine.stop()
 
 
 def _table_folder() -> str:
@@ -86,7 +87,7 @@ def _table_folder() -> str:
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(SHARED_MEMORY).free
         parent = str(SHARED_MEMORY) if free >= SHARED_MEMORY_NEEDED_BYTES else None
-    return tempfile.mkdtemp(prefix="mogface-batch-", dir=parent)
+    return tempfile.mkdtemp(prefix=f"mogface-batch-{os.getpid()}-", dir=parent)
 
 
 class LocalEngine:
@@ -104,19 +105,21 @@ class LocalEngine:
         self._to_detect: deque[tuple[_Chunk, str]] = deque()
         self._to_finish: deque[_Flow] = deque()
         self._open_flows = 0
+        self._failed_starts = 0
+        """In a row."""
 
     def start(self, model_path: str, cpu_workers: int, detect_workers: int) -> None:
         """Start the processes and wait for the sessions; see `started`."""
         self._most_ahead = 2 * detect_workers + cpu_workers
-        detectors = [
-            Worker(detect_worker, (self._job, model_path), self._folder) for _ in range(detect_workers)
-        ]
-        self._workers = [
-            *detectors,
-            *(Worker(cpu_worker, (self._job,), self._folder) for _ in range(cpu_workers)),
-        ]
-        for worker in detectors:
-            list(self._answered(worker))
+        for _ in range(detect_workers):
+            self._add(detect_worker, self._job, model_path, is_detector=True)
+        for _ in range(cpu_workers):
+            self._add(cpu_worker, self._job, is_detector=False)
+        while waiting := [worker for worker in self._workers if worker.is_detector and not worker.was_ready]:
+            list(self._answered(waiting[0]))
+
+    def _add(self, build: Callable[..., Handler], *arguments: object, is_detector: bool) -> None:
+        self._workers.append(Worker(build, arguments, self._folder, is_detector=is_detector))
 
     def run(self, units: Iterator[Unit]) -> Iterator[Event]:
         """Work off the units, those whose part is missing, and yield what happened.
@@ -134,9 +137,10 @@ class LocalEngine:
                 yield from self._answered(worker)
 
     def stop(self) -> None:
-        """End the processes."""
+        """End the processes, and take their tables away."""
         for worker in self._workers:
             worker.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     # -- handing out work --------------------------------------------------------------------------------------
 
@@ -175,13 +179,13 @@ class LocalEngine:
         if unit is None:
             return False
         self._open_flows += 1
-        self._split(_Flow(unit), self._chunk_rows)
+        self._split(_Flow(unit))
         return True
 
-    def _split(self, flow: _Flow, chunk_rows: int) -> None:
+    def _split(self, flow: _Flow) -> None:
         rows = read_unit(self._store, flow.unit)
-        for start in range(0, rows.num_rows, chunk_rows):
-            self._to_prepare.append(_Chunk(flow, start, rows.slice(start, chunk_rows)))
+        for start in range(0, rows.num_rows, self._chunk_rows):
+            self._to_prepare.append(_Chunk(flow, start, rows.slice(start, self._chunk_rows)))
 
     # -- taking answers ----------------------------------------------------------------------------------------
 
@@ -194,6 +198,7 @@ class LocalEngine:
         if isinstance(answer, Failed):
             raise answer.error
         if answer is None:  # it is ready for its first task
+            self._failed_starts = 0
             return
         task, subject = worker.given.popleft()
         if isinstance(answer, Receipt):
@@ -213,20 +218,26 @@ class LocalEngine:
             self._to_finish.append(flow)
 
     def _died(self, worker: Worker) -> Iterator[Event]:
-        given = list(worker.given)
+        if not worker.was_ready:
+            self._failed_starts += 1
+            if self._failed_starts == ALONE_DEATHS:
+                raise DeviceError(
+                    f"{ALONE_DEATHS} worker processes in a row ended while they started, the last with exit code "
+                    f"{worker.exit_code}: is there memory for detect.workers and decode.workers?"
+                )
         self._workers[self._workers.index(worker)] = worker.replacement()
-        if not given and not worker.was_ready:
-            raise OutputError(
-                f"A worker process ended while it started, with exit code {worker.exit_code}: see its message above."
-            )
         # Only the first was running; the others merely waited behind it.
-        for position, (_, subject) in enumerate(given):
+        for position, (task, subject) in enumerate(worker.given):
+            for table in task.tables:  # those that it has not taken up
+                Path(table).unlink(missing_ok=True)
             if isinstance(subject, _Flow):
-                self._restart(subject)
+                yield self._restarted(subject)
+            elif position:
+                self._to_prepare.appendleft(subject)
             else:
-                yield from self._again(subject, was_running=position == 0)
+                yield from self._again(subject)
 
-    def _again(self, chunk: _Chunk, *, was_running: bool) -> Iterator[Event]:
+    def _again(self, chunk: _Chunk) -> Iterator[Event]:
         if chunk.rows.num_rows > 1:
             singles = [
                 _Chunk(chunk.flow, chunk.start + row, chunk.rows.slice(row, 1))
@@ -234,20 +245,22 @@ class LocalEngine:
             ]
             self._to_prepare.extendleft(reversed(singles))
             return
-        chunk.deaths_alone += was_running
+        chunk.deaths_alone += 1
         if chunk.deaths_alone < ALONE_DEATHS:
             self._to_prepare.appendleft(chunk)
             return
         message = f"A process died {ALONE_DEATHS} times while it worked on this image alone."
         yield from self._detected(chunk, save_table(quarantined(chunk.rows, message), self._folder))
 
-    def _restart(self, flow: _Flow) -> None:
+    def _restarted(self, flow: _Flow) -> Event:
         """Begin a unit again whose finishing died with its tables."""
         flow.deaths += 1
         if flow.deaths == ALONE_DEATHS:
             raise OutputError(
                 f"The process that draws and writes {flow.unit.part} died {ALONE_DEATHS} times: the job cannot go on."
             )
+        undone = Advance(-flow.done_rows)
         flow.done.clear()
         flow.done_rows = 0
-        self._split(flow, self._chunk_rows)
+        self._split(flow)
+        return undone

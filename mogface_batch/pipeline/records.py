@@ -5,7 +5,6 @@ import json
 import platform
 import secrets
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -69,14 +68,6 @@ class Counts:
     def to_dict(self) -> dict[str, Any]:
         """Return what stands in a run record."""
         return {"rows": self.rows, "faces": self.faces, "by_status": dict(sorted(self.by_status.items()))}
-
-
-def counted(receipts: Iterable[Receipt]) -> Counts:
-    """Return the counts of some parts."""
-    counts = Counts()
-    for receipt in receipts:
-        counts.add(receipt)
-    return counts
 
 
 def publish_record(store: Store, record: dict[str, Any]) -> None:

@@ -17,6 +17,15 @@ def status_of(output: str) -> dict[str, Any]:
         InputError: There is no output folder, or it is damaged.
     """
     store = storage.open_store(storage.absolute(output))
+    try:
+        return _described(store, output)
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{store.address} is damaged: {fingerprint.FILE} or {records.FILE} is not what a job writes."
+        ) from None
+
+
+def _described(store: storage.Store, output: str) -> dict[str, Any]:
     claimed = store.read(fingerprint.FILE)
     record = records.last_record(store)
     if claimed is None and record is None:

@@ -3,8 +3,9 @@
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
-import sys
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from mogface_batch.errors import JobFault
+from mogface_batch.images.silence import native_code_silenced
 from mogface_batch.pipeline.publish import Receipt
+from mogface_batch.pipeline.signals import held_back
 from mogface_batch.pipeline.stages.job import Job
 from mogface_batch.pipeline.tables import load_table, save_table
 
@@ -71,42 +74,53 @@ def detect_worker(job: Job, model_path: str) -> Handler:
     return handle
 
 
-def _silence_native_code() -> None:
-    """Let only Python write to stderr: libjpeg and libtiff print a line for each damaged image."""
-    sys.stderr = open(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: PTH123, SIM115 - for as long as the process lives
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
 def _serve(pipe: Connection, build: Callable[..., Handler], arguments: tuple[Any, ...], folder: str) -> None:
-    _silence_native_code()
     # Ctrl-C reaches the whole process group: the supervisor decides when a worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(EOFError, BrokenPipeError):  # the supervisor is gone
-        try:
-            handle = build(*arguments)
-            pipe.send(None)
-            while True:
-                pipe.send(handle(pipe.recv(), folder))
-        except JobFault as fault:
-            pipe.send(Failed(fault))
-        except (EOFError, BrokenPipeError):
-            raise
-        except Exception:  # noqa: BLE001 - a bug: the supervisor stops with this traceback
-            pipe.send(Failed(RuntimeError(f"A worker process failed.\n{traceback.format_exc()}")))
+    watcher = threading.Thread(target=_end_with_supervisor, args=(folder,), daemon=True)
+    watcher.start()
+    with native_code_silenced(), contextlib.suppress(EOFError, ConnectionError):  # the supervisor is gone
+        handler = _guarded(build, *arguments)
+        pipe.send(handler if isinstance(handler, Failed) else None)
+        while not isinstance(handler, Failed):
+            pipe.send(_guarded(handler, pipe.recv(), folder))
+    watcher.join()
+
+
+def _end_with_supervisor(folder: str) -> None:
+    """End this process when the supervisor dies, be it in the middle of a session's run, and its tables with it."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        supervisor.join()
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(1)
+
+
+def _guarded(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - whatever the function returns
+    """Return what the function returns, or `Failed`."""
+    try:
+        return function(*arguments)
+    except JobFault as fault:
+        return Failed(fault)
+    except Exception:  # noqa: BLE001 - a bug: the supervisor stops with this traceback
+        return Failed(RuntimeError(f"A worker process failed.\n{traceback.format_exc()}"))
 
 
 class Worker:
     """A process with a stage or two; made again when it dies."""
 
-    def __init__(self, build: Callable[..., Handler], arguments: tuple[Any, ...], folder: str) -> None:
+    def __init__(
+        self, build: Callable[..., Handler], arguments: tuple[Any, ...], folder: str, *, is_detector: bool
+    ) -> None:
         self._made_of = (build, arguments, folder)
-        self.is_detector = build is detect_worker
+        self.is_detector = is_detector
         self.was_ready = False
         self.given: deque[tuple[Task, Any]] = deque()
         """The tasks that it has not answered, with what the supervisor knows them by."""
         self.answers, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(target=_serve, args=(theirs, *self._made_of), daemon=True)
-        self._process.start()
+        with held_back(signal.SIGINT):  # also before it can ignore it
+            self._process.start()
         theirs.close()
 
     @property
@@ -123,7 +137,7 @@ class Worker:
     def give(self, task: Task, subject: object) -> None:
         """Send a task."""
         self.given.append((task, subject))
-        with contextlib.suppress(BrokenPipeError):  # it has died: its answer will be the end of the pipe
+        with contextlib.suppress(ConnectionError):  # it has died: its answer will be the end of the pipe
             self.answers.send(task)
 
     def take(self) -> Answer:
@@ -139,7 +153,7 @@ class Worker:
     def replacement(self) -> "Worker":
         """Return a new process in the place of one that died."""
         self.stop()
-        return Worker(*self._made_of)
+        return Worker(*self._made_of, is_detector=self.is_detector)
 
     def stop(self) -> None:
         """End the process."""

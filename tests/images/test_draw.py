@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mogface_batch.config import DrawStyle
 from mogface_batch.geometry import Faces
 from mogface_batch.images import draw
-from mogface_batch.images.draw import STYLES, draw_faces
+from mogface_batch.images.draw import draw_faces
 
-PRIVATE = [style for style in STYLES if style != "boxes"]
+STYLES = tuple(DrawStyle)
+PRIVATE = [style for style in STYLES if style is not DrawStyle.BOXES]
 GREEN = draw._GREEN
 
 
@@ -34,10 +36,6 @@ def changed(before, after):
 def extent(mask):
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-
-
-def test_the_styles_are_these():
-    assert STYLES == ("boxes", "blur", "mosaic", "solid")
 
 
 @pytest.mark.parametrize("style", STYLES)

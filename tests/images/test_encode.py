@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mogface_batch.errors import TooLargeFault
-from mogface_batch.images.encode import encode, picture_extension
+from mogface_batch.images.encode import encode
 
 Y, X = np.mgrid[0:40, 0:60]
 PICTURE = np.stack([X * 4, Y * 6, 200 - X], axis=-1).astype(np.uint8)
@@ -54,21 +54,3 @@ def test_a_format_has_a_longest_side(extension, most_px):
     with pytest.raises(TooLargeFault, match=f"at most {most_px} px") as caught:
         encode(np.zeros((most_px + 1, 1, 3), np.uint8), extension)
     assert caught.value.code == "picture_too_large"
-
-
-@pytest.mark.parametrize(
-    ("path", "extension"),
-    [
-        ("", None),
-        ("a.jpg", ".jpg"),
-        ("a/b.JPG", ".jpg"),
-        ("a.b.jpeg", ".jpeg"),
-        ("a.Png", ".png"),
-        ("a.webp", ".webp"),
-        ("a.gif", None),
-        ("a.jpg/b", None),
-        ("jpg", None),
-    ],
-)
-def test_only_what_can_be_written_keeps_its_extension(path, extension):
-    assert picture_extension(path) == extension

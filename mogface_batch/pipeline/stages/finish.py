@@ -3,16 +3,17 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from mogface_batch import storage
-from mogface_batch.errors import TooLargeFault
+from mogface_batch.config import DrawStyle
+from mogface_batch.errors import RowFault
 from mogface_batch.geometry import Faces, Letterbox, choose_faces, clip_to_image
 from mogface_batch.images.decode import decode_rgb, use_one_thread
-from mogface_batch.images.draw import Style, draw_faces
+from mogface_batch.images.draw import draw_faces
 from mogface_batch.images.encode import encode
 from mogface_batch.images.header import read_header
 from mogface_batch.pipeline import pictures
@@ -46,7 +47,7 @@ class Finish:
         ]
         seconds["postprocess_s"] = time.perf_counter() - start
         start = time.perf_counter()
-        drawn = [] if job.style is None else list(self._pictures(store, detected, faces))
+        drawn = [] if job.style is None else list(_pictures(store, detected, faces, job.style))
         seconds["render_s"] = time.perf_counter() - start
         start = time.perf_counter()
         rows = _output_rows(detected, faces, drawn)
@@ -68,23 +69,25 @@ class Finish:
         letterbox = Letterbox(row["scale"], content_hw=canvas_hw, canvas_hw=canvas_hw)
         return clip_to_image(letterbox.to_source(kept), image_hw, min_side_px=job.min_face_px)
 
-    def _pictures(
-        self, store: storage.Store, detected: pa.Table, faces: list[Faces | None]
-    ) -> Iterator[str | TooLargeFault | None]:
-        """Yield the address of each picture, or why there can be none; None where the image failed."""
-        names = detected[PICTURE].to_pylist()
-        for name, encoded, found in zip(names, detected[ENCODED], faces, strict=True):
-            try:
-                yield None if found is None else self._draw(store, name, encoded.as_buffer(), found)
-            except TooLargeFault as fault:
-                yield fault
 
-    def _draw(self, store: storage.Store, name: str, encoded: pa.Buffer, faces: Faces) -> str:
-        raw = encoded.to_pybytes()
-        drawn = draw_faces(decode_rgb(raw, read_header(raw)), faces, cast("Style", self.job.style))
-        path = f"{pictures.FOLDER}/{name}"
-        store.replace(path, encode(drawn, f".{name.rpartition('.')[2]}"))
-        return store.address_of(path)
+def _pictures(
+    store: storage.Store, detected: pa.Table, faces: list[Faces | None], style: DrawStyle
+) -> Iterator[str | RowFault | None]:
+    """Yield the address of each picture, or why there can be none; None where the image failed."""
+    names = detected[PICTURE].to_pylist()
+    for name, encoded, found in zip(names, detected[ENCODED], faces, strict=True):
+        try:
+            yield None if found is None else _draw(store, name, encoded.as_buffer(), found, style)
+        except RowFault as fault:
+            yield fault
+
+
+def _draw(store: storage.Store, name: str, encoded: pa.Buffer, faces: Faces, style: DrawStyle) -> str:
+    raw = encoded.to_pybytes()
+    drawn = draw_faces(decode_rgb(raw, read_header(raw)), faces, style)
+    path = f"{pictures.FOLDER}/{name}"
+    store.replace(path, encode(drawn, f".{name.rpartition('.')[2]}"))
+    return store.address_of(path)
 
 
 def _facts(detected: pa.Table) -> list[dict[str, Any]]:
@@ -95,7 +98,7 @@ def _facts(detected: pa.Table) -> list[dict[str, Any]]:
 
 
 def _output_rows(
-    detected: pa.Table, faces: list[Faces | None], drawn: Sequence[str | TooLargeFault | None]
+    detected: pa.Table, faces: list[Faces | None], drawn: Sequence[str | RowFault | None]
 ) -> pa.Table:
     own = detected.schema.names[len(PLAN_COLUMNS) : detected.schema.get_field_index(PREPARED.names[0])]
     schema = output_schema(pa.schema([detected.schema.field(name) for name in own]))
@@ -104,11 +107,15 @@ def _output_rows(
         "faces": to_column(faces),
         "face_count": pa.array([None if found is None else len(found) for found in faces], pa.int32()),
         "annotated_uri": pa.array(addresses, pa.string()),
+        **_with_faults(detected, drawn),
     }
-    # The faces of such an image are there, so its status stays ok; why it has no picture is said all the same.
-    for row, picture in enumerate(drawn):
-        if isinstance(picture, TooLargeFault):
-            for name, text in (("error_code", picture.code), ("error_message", picture.message)):
-                said = (made[name] if name in made else detected[name]).to_pylist()
-                made[name] = pa.array([*said[:row], text, *said[row + 1 :]], pa.string())
     return pa.table([made[name] if name in made else detected[name] for name in schema.names], schema=schema)
+
+
+def _with_faults(detected: pa.Table, drawn: Sequence[str | RowFault | None]) -> dict[str, pa.Array]:
+    """Return the error columns with why an image has no picture; its faces are there, so its status stays ok."""
+    codes, messages = (detected[name].to_pylist() for name in ("error_code", "error_message"))
+    for row, picture in enumerate(drawn):
+        if isinstance(picture, RowFault):
+            codes[row], messages[row] = picture.code, picture.message
+    return {"error_code": pa.array(codes, pa.string()), "error_message": pa.array(messages, pa.string())}

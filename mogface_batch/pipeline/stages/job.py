@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from mogface_batch.config import LimitOptions
+from mogface_batch.config import DrawStyle, LimitOptions
 from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.schema import FACE, INTERNAL, RESULT_COLUMNS, Status
 
@@ -52,7 +52,7 @@ class Job:
     iou_at_most: float
     max_faces: int
     min_face_px: float
-    style: str | None
+    style: DrawStyle | None
     """How pictures are drawn; None: there are none."""
     lineage: dict[str, str] = field(default_factory=dict)
     """For the metadata of each part."""

@@ -1,0 +1,156 @@
+"""Tests of mogface_batch.cli.detect: a line of JSON for each image, and its picture, whatever the names are."""
+
+import json
+from io import BytesIO
+
+import numpy as np
+import pytest
+from builders import cell_box, photos, red_squares, saved, tiny_detector
+from PIL import Image
+
+from mogface_batch.cli import main
+
+
+@pytest.fixture
+def detect(tmp_path, monkeypatch, capfd):
+    """Return a function that runs the verb in tmp_path and returns the exit code, its lines, and stderr."""
+    monkeypatch.chdir(tmp_path)
+    tiny_detector(tmp_path / "tiny.onnx")
+
+    def run(*arguments):
+        code = main(["detect", "--model", "tiny.onnx", *map(str, arguments)])
+        out, err = capfd.readouterr()
+        return code, [json.loads(line) for line in out.splitlines()], err
+
+    return run
+
+
+def opened(path):
+    return Image.open(BytesIO(path.read_bytes()))
+
+
+def test_a_photo_gives_a_line_and_a_picture(detect, tmp_path):
+    saved(tmp_path / "photo.png", red_squares((64, 96), {(1, 2): 255, (0, 0): 204}))
+
+    code, (line,), err = detect("photo.png")
+
+    assert (code, err) == (0, "")
+    assert {name: value for name, value in line.items() if name != "faces"} == {
+        "uri": "photo.png",
+        "status": "ok",
+        "width": 96,
+        "height": 64,
+        "face_count": 2,
+        "picture": "faces/photo.png",
+    }
+    assert [[face[side] for side in ("x1", "y1", "x2", "y2")] for face in line["faces"]] == [
+        cell_box(1, 2),
+        cell_box(0, 0),
+    ]
+    assert [face["score"] for face in line["faces"]] == [1.0, 0.8]
+    assert len(line["faces"][0]["landmarks"]) == 10
+    assert opened(tmp_path / "faces/photo.png").size == (96, 64)
+    assert [path.name for path in (tmp_path / "faces").iterdir()] == ["photo.png"]
+
+
+def test_bad_images_have_a_line_and_do_not_stop_the_good_ones(detect, tmp_path):
+    good = photos(tmp_path / "images", 2)
+    (tmp_path / "broken.jpg").write_bytes(b"broken")
+
+    code, lines, err = detect(good[0], "nowhere.jpg", "broken.jpg", "images", "", good[1])
+
+    assert code == 3
+    assert [line["status"] for line in lines] == ["ok", *["failed"] * 4, "ok"]
+    assert [line.get("error_code") for line in lines[1:4]] == ["not_found", "not_an_image", "not_a_file"]
+    assert all(line["error_message"] for line in lines[1:5])
+    assert err == "mogface-batch: 4 of 6 images could not be read: see their lines.\n"
+    assert sorted(path.name for path in (tmp_path / "faces").iterdir()) == ["000.png", "001.png"]
+
+
+def test_only_bad_images_make_no_folder(detect, tmp_path):
+    assert detect("nowhere.jpg")[0] == 3
+    assert not (tmp_path / "faces").exists()
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other_nor_the_images(detect, tmp_path):
+    names = ["a/x.png", "b/x.png", "c/X.PNG", "d/x~2.png", "e/x.gif", "x.png"]
+    for number, name in enumerate(names):
+        saved(tmp_path / name, red_squares((64, 96), {(0, column): 255 for column in range(number)}))
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+
+    code, lines, _ = detect(*names, "--out", ".")
+
+    assert code == 0
+    assert {name: (tmp_path / name).read_bytes() for name in names} == before
+    pictures = [line["picture"] for line in lines]
+    assert len({picture.casefold() for picture in pictures}) == len(names)
+    assert [line["face_count"] for line in lines] == list(range(6))
+    # Each picture shows its own image: the number of red cells that the boxes have not covered differs.
+    shown = [
+        np.asarray(opened(tmp_path / picture).convert("RGB"))[..., 0].astype(int).sum()
+        for picture in pictures
+    ]
+    assert len(set(shown)) == len(names)
+    assert detect(*names, "--out", ".")[1] == lines
+
+
+def test_images_behind_an_option_are_images_too(detect, tmp_path):
+    first, second = photos(tmp_path / "images", 2)
+
+    code, lines, _ = detect(first, "--out", "drawn", second)
+
+    assert (code, len(lines)) == (0, 2)
+    assert len(list((tmp_path / "drawn").iterdir())) == 2
+
+
+def test_a_name_that_no_file_may_have_is_made_safe(detect, tmp_path):
+    saved(tmp_path / "what?.png", red_squares((16, 16), {}))
+
+    code, (line,), _ = detect("what?.png")
+
+    assert code == 0
+    assert (tmp_path / line["picture"]).exists()
+    assert "?" not in line["picture"]
+
+
+def test_the_threshold_and_the_style_are_used(detect, tmp_path):
+    picture = red_squares((64, 96), {(1, 2): 255, (0, 0): 153})
+    saved(tmp_path / "a.png", picture)
+
+    strict = detect("a.png", "--score-threshold", "0.61")[1][0]
+    loose = detect("a.png", "--score-threshold", "0.59", "--style", "solid")[1][0]
+
+    assert (strict["face_count"], loose["face_count"]) == (1, 2)
+    shown = np.asarray(opened(tmp_path / "faces/a.png"))
+    assert (shown[..., 0] != picture[..., 0])[16:32, 32:48].all()
+
+
+@pytest.mark.parametrize("threshold", ["high", "7", "-0.1", "nan"])
+def test_a_threshold_that_is_no_share_is_refused(detect, threshold, capfd):
+    with pytest.raises(SystemExit) as caught:
+        detect("a.png", f"--score-threshold={threshold}")
+
+    assert caught.value.code == 2
+    assert f"'{threshold}' is no number from 0 to 1" in capfd.readouterr().err
+
+
+def test_an_image_too_large_for_its_picture_keeps_its_faces(detect, tmp_path):
+    wide = np.zeros((16, 16_400, 3), np.uint8)
+    wide[:, :4096, 0] = 255
+    saved(tmp_path / "wide.png", wide)
+    (tmp_path / "wide.png").rename(tmp_path / "wide.webp")
+
+    code, (line,), _ = detect("wide.webp")
+
+    assert (code, line["status"], line["picture"], line["error_code"]) == (0, "ok", None, "picture_too_large")
+    assert line["width"] == 16_400
+
+
+def test_an_output_folder_that_is_a_file_is_exit_code_7(detect, tmp_path):
+    photos(tmp_path / "images", 1)
+    (tmp_path / "faces").write_text("x")
+
+    code, _, err = detect("images/000.png")
+
+    assert code == 7
+    assert err.startswith("mogface-batch: The picture faces/000.png cannot be written: ")

@@ -1,0 +1,383 @@
+"""Tests of mogface_batch.pipeline.local_engine and its workers: whatever dies, each row is there exactly once."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+import worker_tricks
+from builders import model_of, photos, table_of, tiny_config, tiny_detector
+from processes import HAS_PROC, children, is_running, table_folders, wait_until
+
+from mogface_batch.errors import ContractError, DeviceError, InputError, Interrupted, OutputError
+from mogface_batch.pipeline import job as jobs
+from mogface_batch.pipeline import local_engine, tables
+from mogface_batch.pipeline.engine import Advance
+from mogface_batch.pipeline.plan import Unit
+from mogface_batch.pipeline.workers import Task
+
+pytestmark = pytest.mark.skipif(not HAS_PROC, reason="counts processes in /proc")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind():
+    yield
+    assert multiprocessing.active_children() == []
+    assert children(os.getpid()) == []
+    assert table_folders(os.getpid()) == set()
+
+
+def annotated(tmp_path, *words):
+    config = tiny_config(tmp_path, "output.annotated=false", *words)
+    return jobs.annotate(config, model_of(config))
+
+
+def assert_each_row_once(tmp_path, count, *, quarantined=()):
+    rows = table_of(tmp_path / "out").to_pylist()
+    assert [Path(row["uri"]).name for row in rows] == sorted(
+        path.name for path in (tmp_path / "images").iterdir()
+    )
+    assert len(rows) == count
+    for row in rows:
+        name = Path(row["uri"]).stem
+        if name in quarantined:
+            assert (row["status"], row["error_code"], row["faces"]) == ("quarantined", "killed_worker", None)
+        else:
+            assert (row["status"], row["face_count"]) == ("ok", int(name[:3]) % 4)
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        pytest.param(1, (), id="one-image"),
+        pytest.param(11, ("rows_per_part=3", "decode.workers=2"), id="several-units-the-last-not-full"),
+        pytest.param(9, ("rows_per_part=1", "detect.batch_size=1"), id="units-of-one"),
+        pytest.param(10, ("rows_per_part=10", "detect.batch_size=2", "detect.workers=2"), id="two-sessions"),
+        pytest.param(7, ("canvas.policy=native", "rows_per_part=5"), id="native"),
+        pytest.param(
+            7, ("canvas.policy=buckets", "canvas.sizes=[[64, 96], [96, 64]]", "rows_per_part=4"), id="buckets"
+        ),
+    ],
+)
+def test_every_row_is_there_exactly_once(tmp_path, count, words):
+    photos(tmp_path / "images", count)
+
+    record = annotated(tmp_path, *words)
+
+    assert (record["exit_code"], record["this_run"]["rows"]) == (0, count)
+    assert_each_row_once(tmp_path, count)
+
+
+@pytest.mark.parametrize(
+    ("trick", "role"), [("poisoned_decoder", "cpu_worker"), ("poisoned_session", "detect_worker")]
+)
+def test_an_image_that_kills_its_process_is_quarantined_after_three_deaths_alone(
+    tmp_path, monkeypatch, trick, role
+):
+    paths = photos(tmp_path / "images", 9)
+    paths[4].rename(paths[4].with_name("004-poison.png"))
+    paths[8].rename(paths[8].with_name("008-poison.png"))
+    monkeypatch.setattr(local_engine, role, getattr(worker_tricks, trick))
+    replaced = []
+    monkeypatch.setattr(
+        local_engine.Worker, "replacement", lambda worker: replaced.append(worker) or REPLACEMENT(worker)
+    )
+
+    record = annotated(tmp_path, "rows_per_part=6", "detect.batch_size=3", "max_error_rate=1")
+
+    assert record["table"]["by_status"] == {"ok": 7, "quarantined": 2}
+    assert_each_row_once(tmp_path, 9, quarantined=("004-poison", "008-poison"))
+    # Each dies once with its chunk (unless it is alone in it) and three times alone.
+    assert 6 <= len(replaced) <= 8
+    (row,) = [row for row in table_of(tmp_path / "out").to_pylist() if "004" in row["uri"]]
+    assert "3 times" in row["error_message"]
+
+
+REPLACEMENT = local_engine.Worker.replacement
+
+
+def killer(engine_workers, role, kills):
+    """Kill a worker of this role as soon as it has something to do, so many times."""
+
+    def kill():
+        done = 0
+        while done < kills:
+            for worker in list(engine_workers()):
+                if worker.is_detector == (role == "detector") and worker.given and worker.was_ready:
+                    pid = worker._process.pid
+                    if pid and is_running(pid):
+                        os.kill(pid, signal.SIGKILL)
+                        done += 1
+                        break
+            time.sleep(0.05)
+
+    return threading.Thread(target=kill, daemon=True)
+
+
+@pytest.mark.parametrize("role", ["decoder", "detector"])
+def test_a_worker_killed_from_outside_costs_no_row_and_adds_none(tmp_path, monkeypatch, role):
+    photos(tmp_path / "images", 24)
+    monkeypatch.setattr(local_engine, "cpu_worker", worker_tricks.slow_decoder)
+    engines = []
+    start = local_engine.LocalEngine.start
+    monkeypatch.setattr(
+        local_engine.LocalEngine,
+        "start",
+        lambda engine, *args: engines.append(engine) or start(engine, *args),
+    )
+    thread = killer(lambda: [worker for engine in engines for worker in engine._workers], role, kills=2)
+    thread.start()
+
+    record = annotated(tmp_path, "rows_per_part=8", "detect.batch_size=2")
+
+    assert not thread.is_alive(), "nothing was killed: the test shows nothing"
+    assert record["table"]["by_status"] == {"ok": 24}
+    assert_each_row_once(tmp_path, 24)
+
+
+def test_only_the_image_that_was_worked_on_is_blamed_for_a_death(tmp_path):
+    photos(tmp_path / "images", 6)
+    config = tiny_config(tmp_path)
+    job = jobs.job_of(config, model_of(config), threads=1)
+    engine = local_engine.LocalEngine(job, str(tmp_path), chunk_rows=3)
+    rows = pa.table({"image_id": list("abcdef")})
+    flow = local_engine._Flow(Unit("plan-000000.parquet", 0, 6, "part"))
+    running, waiting = (local_engine._Chunk(flow, start, rows.slice(start, 3)) for start in (0, 3))
+    table = Path(tables.save_table(rows, str(tmp_path)))
+    given = [
+        (Task("detect", tables=(str(tmp_path / "taken"),)), running),
+        (Task("detect", tables=(str(table),)), waiting),
+    ]
+    dead = SimpleNamespace(was_ready=True, given=given, replacement=lambda: "alive")
+    engine._workers = [dead]
+
+    assert list(engine._died(dead)) == []
+    assert engine._workers == ["alive"]
+    assert not table.exists()
+    left = list(engine._to_prepare)
+    assert left[0] is waiting
+    assert [(chunk.start, chunk.rows["image_id"].to_pylist()) for chunk in left[1:]] == [
+        (0, ["a"]),
+        (1, ["b"]),
+        (2, ["c"]),
+    ]
+    assert {chunk.deaths_alone for chunk in left} == {0}
+
+
+def test_a_writer_that_dies_begins_its_unit_again(tmp_path, monkeypatch):
+    photos(tmp_path / "images", 6)
+    monkeypatch.setattr(local_engine, "cpu_worker", worker_tricks.writer_that_dies_once)
+    seen = []
+    see = jobs.Progress.see
+    monkeypatch.setattr(
+        jobs.Progress, "see", lambda progress, event: seen.append(event) or see(progress, event)
+    )
+
+    annotated(tmp_path, "rows_per_part=3")
+
+    assert (tmp_path / "died").exists()
+    assert_each_row_once(tmp_path, 6)
+    assert sum(event.images for event in seen if isinstance(event, Advance)) == 6
+
+
+def test_a_writer_that_always_dies_ends_the_job_with_exit_code_7(tmp_path, monkeypatch):
+    photos(tmp_path / "images", 2)
+    monkeypatch.setattr(local_engine, "cpu_worker", worker_tricks.writer_that_always_dies)
+
+    with pytest.raises(OutputError, match="died 3 times"):
+        annotated(tmp_path)
+
+
+def test_a_bug_in_a_worker_stops_the_job_with_its_traceback(tmp_path, monkeypatch):
+    import json
+
+    photos(tmp_path / "images", 2)
+    # An EOFError of the stage must not pass for the end of the pipe, which would be a death.
+    monkeypatch.setattr(local_engine, "cpu_worker", worker_tricks.decoder_with_a_bug)
+
+    with pytest.raises(RuntimeError, match=r"in buggy(.|\n)*EOFError: planted bug"):
+        annotated(tmp_path)
+    assert json.loads((tmp_path / "out/run.json").read_text())["exit_code"] == 1
+
+
+def test_a_process_that_dies_while_it_starts_is_started_again(tmp_path, monkeypatch):
+    photos(tmp_path / "images", 2)
+    monkeypatch.setattr(local_engine, "detect_worker", worker_tricks.session_that_dies_at_its_first_start)
+
+    annotated(tmp_path)
+
+    assert (tmp_path / "died").exists()
+    assert_each_row_once(tmp_path, 2)
+
+
+def test_processes_that_never_start_end_the_job_before_anything_is_planned(tmp_path, monkeypatch):
+    photos(tmp_path / "images", 2)
+    monkeypatch.setattr(local_engine, "detect_worker", worker_tricks.session_that_never_starts)
+
+    with pytest.raises(DeviceError, match="exit code -9"):
+        annotated(tmp_path)
+    assert not (tmp_path / "out/plan").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "error"),
+    [("nothing.onnx", "ModelError"), ("other.onnx", "ContractError")],
+)
+def test_a_model_that_no_worker_can_open_ends_the_job_before_anything_is_planned(tmp_path, model, error):
+    photos(tmp_path / "images", 2)
+    config = tiny_config(tmp_path)
+    good = model_of(config)
+    if model == "other.onnx":
+        wrong_onnx(tmp_path / model)
+    else:
+        (tmp_path / model).write_bytes(b"garbage")
+    bad = jobs.Model(tmp_path / model, good.file, good.source)
+
+    with pytest.raises(jobs.JobFault) as caught:
+        jobs.annotate(config, bad)
+    assert type(caught.value).__name__ == error
+    assert caught.value.exit_code == 4
+    if error == "ContractError":
+        assert isinstance(caught.value, ContractError)
+        assert caught.value.violations
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["_tmp", "run.json", "runs"]
+
+
+def wrong_onnx(path):
+    """Write a valid model that is no detector."""
+    from onnx import TensorProto, helper
+
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in ("image", "boxes")]
+    node = helper.make_node("Identity", ["image"], ["boxes"])
+    model = helper.make_model(
+        helper.make_graph([node], "wrong", tensors[:1], tensors[1:]),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=8,
+    )
+    path.write_bytes(model.SerializeToString())
+
+
+def test_a_vanished_plan_ends_the_job_by_a_sentence(tmp_path, monkeypatch):
+    photos(tmp_path / "images", 2)
+    monkeypatch.setattr(local_engine, "read_unit", vanished)
+
+    with pytest.raises(InputError, match="vanished"):
+        annotated(tmp_path)
+
+
+def vanished(*_):
+    raise InputError("plan-000000.parquet has vanished.")
+
+
+def test_no_room_for_tables_is_a_sentence(tmp_path):
+    with pytest.raises(OutputError, match="cannot be written: No such file or directory"):
+        tables.save_table(pa.table({"a": [1]}), str(tmp_path / "gone"))
+
+
+def test_a_table_comes_back_as_it_was_and_leaves_no_file(tmp_path):
+    table = pa.table({"a": [1, None], "b": ["x", "y"]})
+
+    path = tables.save_table(table, str(tmp_path))
+
+    assert tables.load_table(path).equals(table)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_room_in_shared_memory_tables_pass_through_the_temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(local_engine, "SHARED_MEMORY", tmp_path / "none")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    folder = local_engine._table_folder()
+
+    assert Path(folder).parent == tmp_path
+
+
+def test_an_interruption_while_processes_start_leaves_none(tmp_path, monkeypatch):
+    photos(tmp_path / "images", 2)
+    added = []
+
+    def interrupted(engine, *_, **__):
+        added.append(engine)
+        if len(added) == 2:
+            raise Interrupted("Stopped by SIGINT")
+        return ADD(
+            engine, local_engine.detect_worker, engine._job, str(tmp_path / "tiny.onnx"), is_detector=True
+        )
+
+    monkeypatch.setattr(local_engine.LocalEngine, "_add", interrupted)
+    with pytest.raises(Interrupted):
+        annotated(tmp_path)
+
+
+ADD = local_engine.LocalEngine._add
+
+DRIVER = """
+import sys, worker_tricks
+from builders import model_of, tiny_config
+from pathlib import Path
+from mogface_batch.pipeline import job, local_engine
+if __name__ == "__main__":
+    local_engine.detect_worker = worker_tricks.hanging_session
+    config = tiny_config(Path(sys.argv[1]))
+    job.annotate(config, model_of(config))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_and_their_tables_end_with_the_driver_even_those_that_hang(tmp_path, number):
+    photos(tmp_path / "images", 4)
+    (tmp_path / "driver.py").write_text(DRIVER)
+    here = [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(here)}
+    driver = subprocess.Popen(
+        [sys.executable, tmp_path / "driver.py", tmp_path], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: list(tmp_path.glob("hangs-*")))
+    workers = children(driver.pid)
+    assert len(workers) == 2
+    assert table_folders(driver.pid)
+
+    driver.send_signal(number)
+    _, said = driver.communicate(timeout=20)
+
+    wait_until(lambda: not any(is_running(pid) for pid in workers))
+    wait_until(lambda: not table_folders(driver.pid))
+    if number == signal.SIGTERM:
+        assert "Stopped by SIGTERM" in said
+    else:
+        assert said == ""
+
+
+def test_units_are_worked_off_in_parallel_when_there_are_workers(tmp_path, monkeypatch):
+    photos(tmp_path / "images", 8)
+    given = Counter()
+    give = local_engine.Worker.give
+
+    def counted(worker, task, subject):
+        given[id(worker), task.stage] += 1
+        return give(worker, task, subject)
+
+    monkeypatch.setattr(local_engine.Worker, "give", counted)
+    annotated(tmp_path, "rows_per_part=1", "decode.workers=2", "detect.workers=2")
+
+    assert Counter(stage for _, stage in given.elements()) == {"prepare": 8, "detect": 8, "finish": 8}
+    assert len({worker for worker, _ in given}) == 4
+
+
+def test_a_landmarkless_model_gives_rows_without_landmarks(tmp_path):
+    photos(tmp_path / "images", 2)
+    tiny_detector(tmp_path / "tiny.onnx", landmarks=False)
+
+    annotated(tmp_path)
+
+    assert [face["landmarks"] for row in table_of(tmp_path / "out")["faces"].to_pylist() for face in row] == [
+        None
+    ]

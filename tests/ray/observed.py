@@ -1,0 +1,55 @@
+"""`annotate`, whose stages also write down who ran them: observed.py NOTES CONFIG [key=value ...].
+
+Each call leaves a file in the folder NOTES, named STAGE-PROCESS-GPUS-RANDOM, where GPUS are the ids that Ray gave it.
+"""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import ray
+
+from mogface_batch.cli import main
+from mogface_batch.pipeline import ray_engine
+
+NOTES = Path(sys.argv[1])
+
+
+def note(notes, stage):
+    gpus = "+".join(map(str, ray.get_gpu_ids())) or "none"
+    (notes / f"{stage}-{os.getpid()}-{gpus}-{secrets.token_hex(8)}").touch()
+
+
+# Defined in __main__, classes travel to the workers by value.
+class NotedPrepare(ray_engine._Prepare):
+    notes = NOTES
+
+    def __call__(self, units):
+        note(self.notes, "prepare")
+        return self._prepared(units)
+
+
+class NotedDetect(ray_engine._Detect):
+    notes = NOTES
+
+    def __init__(self, job, model):
+        super().__init__(job, model)
+        note(self.notes, "session")
+
+    def __call__(self, prepared):
+        note(self.notes, "detect")
+        return self._detected(prepared)
+
+
+class NotedFinish(ray_engine._Finish):
+    notes = NOTES
+
+    def __call__(self, detected):
+        note(self.notes, "finish")
+        return self._finished(detected)
+
+
+if __name__ == "__main__":
+    ray_engine._Prepare, ray_engine._Detect, ray_engine._Finish = NotedPrepare, NotedDetect, NotedFinish
+    sys.exit(main(["annotate", *sys.argv[2:]]))
