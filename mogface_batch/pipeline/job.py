@@ -257,15 +257,15 @@ def _local(config: JobConfig, model: Model) -> Iterator[_Engine]:
 @contextlib.contextmanager
 def _ray(config: JobConfig, model: Model) -> Iterator[_Engine]:
     try:
-        from mogface_batch.pipeline import ray_engine  # noqa: PLC0415 - Ray takes seconds to import
+        from mogface_batch.pipeline import ray_cluster, ray_engine  # noqa: PLC0415 - Ray takes seconds to import
     except ImportError:
         raise ConfigError(
             "engine=ray needs Ray: type pip install 'mogface-batch[ray]', or set engine=local."
         ) from None
-    with ray_engine.connected():
+    with ray_cluster.connected():
         workers = config.detect.workers
-        share = 1 if config.detect.provider.is_gpu else max(1, ray_engine.cpus_for_each(workers))
+        share = 1 if config.detect.provider.is_gpu else max(1, ray_cluster.cpus_for_each(workers))
         cpus = config.detect.cpus_per_worker or share
         job = job_of(config, model, threads=cpus)
-        pool = ray_engine.DetectPool(workers, cpus, config.detect.gpus)
+        pool = ray_cluster.DetectPool(workers, cpus, config.detect.gpus)
         yield lambda missing: ray_engine.run(job, model.path, model.file.sha256, missing, pool=pool)
