@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check pytest clean
+.PHONY: demo test check pytest slow clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python jobs/demo.py
@@ -21,6 +21,10 @@ check: $(VENV)/.test
 
 pytest: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# What takes minutes: MogFace at large sizes.
+slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis out
