@@ -43,5 +43,5 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test: pyproject.toml tests/constraints.txt $(VENV)/.demo
-	$(PIP) install --editable '.[cpu,ray,http,evaluate,export,dev]' --constraint tests/constraints.txt
+	$(PIP) install --editable '.[cpu,ray,http,evaluate,export,reference,dev]' --constraint tests/constraints.txt
 	@touch $@

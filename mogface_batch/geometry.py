@@ -93,16 +93,17 @@ def iou(one_xyxy: NDArray[np.float32], boxes_xyxy: Boxes) -> NDArray[np.float32]
     return ratio
 
 
-def nms(boxes_xyxy: Boxes, *, iou_at_most: float) -> Rows:
+def nms(boxes_xyxy: Boxes, *, iou_at_most: float, max_boxes: int | None = None) -> Rows:
     """Return the rising rows that greedy non-maximum suppression keeps.
 
     Args:
         boxes_xyxy: (N, 4), best first.
         iou_at_most: A box that overlaps a better kept one by more than this is dropped.
+        max_boxes: Stop at so many kept; None: keep all.
     """
     left = np.arange(len(boxes_xyxy))
     kept: list[int] = []
-    while left.size:
+    while left.size and len(kept) != max_boxes:
         best, others = int(left[0]), left[1:]
         kept.append(best)
         left = others[iou(boxes_xyxy[best], boxes_xyxy[others]) <= iou_at_most]
@@ -119,7 +120,7 @@ def choose_faces(candidates: Faces, *, score_at_least: float, iou_at_most: float
         max_faces: At most this many, the best.
     """
     passing = candidates[candidates.scores >= score_at_least]
-    return passing[nms(passing.boxes_xyxy, iou_at_most=iou_at_most)[:max_faces]]
+    return passing[nms(passing.boxes_xyxy, iou_at_most=iou_at_most, max_boxes=max_faces)]
 
 
 def clip_to_image(faces: Faces, image_hw: tuple[int, int], *, min_side_px: float = 0.0) -> Faces:

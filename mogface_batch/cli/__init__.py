@@ -10,10 +10,10 @@ import os
 import sys
 
 from mogface_batch import __version__
-from mogface_batch.cli import annotate, describe, detect, doctor, evaluate, export
+from mogface_batch.cli import annotate, describe, detect, doctor, evaluate, export, verify
 from mogface_batch.errors import Interrupted, JobFault
 
-_VERBS = (annotate, detect, export, describe, evaluate, doctor)
+_VERBS = (annotate, detect, export, verify, describe, evaluate, doctor)
 
 _EPILOG = """\
 exit codes:

@@ -86,6 +86,13 @@ class Graph:
         return {name: f"network/{name}" for name in outputs}
 
 
+def channels_first(graph: Graph, *, bgr: bool) -> Value:
+    """Return the contract's uint8 [N, H, W, 3] RGB as float32 [N, 3, H, W] of 0..255, blue first if ``bgr``."""
+    channels = graph.add("Cast", "images", to=onnx.TensorProto.FLOAT)
+    channels = graph.add("Transpose", channels, perm=[0, 3, 1, 2])
+    return graph.add("Gather", channels, graph.integers([2, 1, 0]), axis=1) if bgr else channels
+
+
 def normalised(graph: Graph, *, bgr: bool, mean: Sequence[float], scale: Sequence[float] | float) -> Value:
     """Return ``(images - mean) * scale`` as float32 [N, 3, H, W] from the contract's uint8 [N, H, W, 3] RGB.
 
@@ -95,13 +102,14 @@ def normalised(graph: Graph, *, bgr: bool, mean: Sequence[float], scale: Sequenc
         mean: Three values on the scale 0..255, in the network's channel order.
         scale: One factor, or three in the network's channel order.
     """
-    channels = graph.add("Cast", "images", to=onnx.TensorProto.FLOAT)
-    channels = graph.add("Transpose", channels, perm=[0, 3, 1, 2])
-    if bgr:
-        channels = graph.add("Gather", channels, graph.integers([2, 1, 0]), axis=1)
-    channels = graph.add("Sub", channels, graph.floats(_by_channel(mean)))
+    return shifted(graph, channels_first(graph, bgr=bgr), mean=mean, scale=scale)
+
+
+def shifted(graph: Graph, pixels: Value, *, mean: Sequence[float], scale: Sequence[float] | float) -> Value:
+    """Return ``(pixels - mean) * scale`` of float32 [N, 3, H, W], the channels as in `normalised`."""
+    pixels = graph.add("Sub", pixels, graph.floats(_by_channel(mean)))
     factors = _by_channel(np.broadcast_to(scale, 3))
-    return channels if (factors == 1).all() else graph.add("Mul", channels, graph.floats(factors))
+    return pixels if (factors == 1).all() else graph.add("Mul", pixels, graph.floats(factors))
 
 
 def _by_channel(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float32]:

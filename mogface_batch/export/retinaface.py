@@ -7,9 +7,8 @@ import hashlib
 from pathlib import Path
 
 from mogface_batch.contract import TOP_K, ModelCard
-from mogface_batch.errors import OutputError
 from mogface_batch.export import head
-from mogface_batch.export.files import write_whole
+from mogface_batch.export.files import check_out, write_model
 from mogface_batch.export.weights import RETINAFACE_SOURCE, read_weights
 
 MEAN_BGR = (104.0, 117.0, 123.0)
@@ -73,10 +72,5 @@ def export_retinaface(out: Path, weights: Path | None = None) -> None:
         ModelError: The weights cannot be had, or are others.
         OutputError: The file cannot be written.
     """
-    if out.is_dir():
-        raise OutputError(f"{out} is a folder: name a file in it, such as {out / 'retinaface.onnx'}.")
-    encoded = compile_retinaface(read_weights(weights))
-    try:
-        write_whole(out, encoded)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror}.") from None
+    check_out(out)
+    write_model(out, compile_retinaface(read_weights(weights)))

@@ -8,7 +8,7 @@ from mogface_batch.geometry import Letterbox
 
 
 def place_on_canvas(
-    rgb: NDArray[np.uint8], letterbox: Letterbox, pad_rgb: tuple[int, int, int]
+    rgb: NDArray[np.uint8], letterbox: Letterbox, pad_rgb: tuple[int, int, int], *, averaged: bool = True
 ) -> NDArray[np.uint8]:
     """Return a new canvas with the scaled image at its top left and ``pad_rgb`` elsewhere.
 
@@ -16,6 +16,8 @@ def place_on_canvas(
         rgb: (H, W, 3) upright source.
         letterbox: Made for this (H, W); its scale is at most 1.
         pad_rgb: The colour of the padding.
+        averaged: Whether a canvas pixel is the mean of the source pixels that it covers, so that nothing aliases;
+            else it is interpolated between the four nearest, as ModelScope's own pipeline does.
 
     Returns:
         (canvas_h, canvas_w, 3).
@@ -25,13 +27,13 @@ def place_on_canvas(
     """
     height, width = letterbox.content_hw
     canvas = np.empty((*letterbox.canvas_hw, 3), dtype=np.uint8)
-    canvas[:height, :width] = _scaled(rgb, letterbox.scale)[:height, :width]
+    canvas[:height, :width] = _scaled(rgb, letterbox.scale, averaged=averaged)[:height, :width]
     canvas[:height, width:] = pad_rgb
     canvas[height:] = pad_rgb
     return canvas
 
 
-def _scaled(rgb: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+def _scaled(rgb: NDArray[np.uint8], scale: float, *, averaged: bool) -> NDArray[np.uint8]:
     if scale == 1:
         return rgb
     if scale > 1:
@@ -44,6 +46,6 @@ def _scaled(rgb: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
         dsize=None,
         fx=max(scale, 1 / width),
         fy=max(scale, 1 / height),
-        interpolation=cv2.INTER_AREA,
+        interpolation=cv2.INTER_AREA if averaged else cv2.INTER_LINEAR,
     )
     return scaled

@@ -54,6 +54,11 @@ class Fitting:
         """The canvas of every image, None where they differ."""
         return self.sizes[0] if len(self.sizes) == 1 else None
 
+    @property
+    def averaged(self) -> bool:
+        """How shrinking is done: native's own rule is ModelScope's, which interpolates."""
+        return bool(self.sizes)
+
     def fit(self, source_hw: HeightWidth) -> Letterbox:
         """Return the map for an upright image of this size.
 

@@ -266,9 +266,7 @@ FACES = {(0, 0): 200, (1, 2): 255, (3, 4): 220}
         pytest.param(SHRUNK, (128, 150), 16, (128, 150), 1.0, id="not-over-the-limit"),
     ],
 )
-def test_boxes_land_in_pixels_of_the_upright_image(  # noqa: PLR0917 - a table's columns
-    tmp_path, turn, words, hw, cell_px, canvas, scale
-):
+def test_boxes_land_in_pixels_of_the_upright_image(tmp_path, turn, words, hw, cell_px, canvas, scale):
     faces = {cell: value for cell, value in FACES.items() if (cell[1] + 1) * cell_px <= hw[1]}
     picture = STORED[turn](red_squares(hw, faces, cell_px=cell_px))
     path = saved(tmp_path / "a.jpg", picture, exif=orientation(turn), quality=95, subsampling=0)

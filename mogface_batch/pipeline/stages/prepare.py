@@ -87,7 +87,9 @@ class Prepare:
         }
         check_pixels(header, self.job.limits.pixels)
         letterbox = self.job.fitting.fit(header.upright_hw)
-        canvas = place_on_canvas(decode_rgb(encoded, header), letterbox, self.job.pad_rgb)
+        canvas = place_on_canvas(
+            decode_rgb(encoded, header), letterbox, self.job.pad_rgb, averaged=self.job.fitting.averaged
+        )
         row |= {
             "canvas_width": letterbox.canvas_hw[1],
             "canvas_height": letterbox.canvas_hw[0],

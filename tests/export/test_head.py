@@ -1,0 +1,115 @@
+"""Each piece alone, against NumPy; the detectors' own tests hold them together."""
+
+import numpy as np
+import onnx
+import pytest
+from builders import tiny_card
+from networks import noise, session
+from onnx import helper
+
+from mogface_batch.errors import ModelError
+from mogface_batch.export import head
+from mogface_batch.export.network import finished
+from mogface_batch.export.resize import canvas_corners
+
+
+def run(graph, *values, images):
+    """Return tensors of an unfinished graph."""
+    outputs = [helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, None) for value in values]
+    inputs = [helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["n", "h", "w", 3])]
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "part", inputs, outputs, graph.initializers),
+        opset_imports=[helper.make_opsetid("", 11)],
+        ir_version=6,
+    )
+    return session(model.SerializeToString()).run(list(values), {"images": images})
+
+
+@pytest.mark.parametrize("bgr", [False, True], ids=["rgb", "bgr"])
+def test_pixels_are_shifted_and_scaled_in_the_networks_own_channel_order(bgr):
+    graph, canvases = head.Graph(), noise(2, (5, 7))
+    mean, scale = (1.0, 20.0, 300.0), (0.5, 2.0, 4.0)
+
+    whole = head.normalised(graph, bgr=bgr, mean=mean, scale=scale)
+    bare = head.shifted(graph, head.channels_first(graph, bgr=bgr), mean=(0, 0, 0), scale=1)
+    shifted, unshifted = run(graph, whole, bare, images=canvases)
+
+    channels = canvases[..., ::-1] if bgr else canvases
+    np.testing.assert_array_equal(unshifted, channels.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(shifted, ((channels - np.float32(mean)) * scale).transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (8, 16), (9, 15)], ids=str)
+def test_anchors_stand_in_the_middle_of_cells_by_row_column_and_side(hw):
+    graph = head.Graph()
+    anchors = head.grid_anchors(graph, head.canvas_hw(graph), stride=8, sides_px=[4, 10])
+
+    (found,) = run(graph, anchors, images=noise(1, hw))
+
+    wanted = [
+        (8 * column + 4, 8 * row + 4, side, side)
+        for row in range(-(-hw[0] // 8))
+        for column in range(-(-hw[1] // 8))
+        for side in (4, 10)
+    ]
+    np.testing.assert_array_equal(found, np.float32(wanted))
+
+
+def test_offsets_move_anchors_by_shares_of_their_size():
+    graph = head.Graph()
+    anchors = graph.floats([[10, 20, 4, 8]])
+    boxes = head.decoded_boxes(graph, anchors, graph.floats([[[1, -1, 0, np.log(2)]]]), variances=(0.5, 1.0))
+    points = head.decoded_points(graph, anchors, graph.floats([[[1, 1] * 5]]), variance=0.5)
+
+    box, landmarks = run(graph, boxes, points, images=noise(1, (1, 1)))
+
+    np.testing.assert_allclose(box, [[[10, 8, 14, 24]]], rtol=1e-6)  # middle (12, 16), size (4, 16)
+    np.testing.assert_allclose(landmarks, [[[12, 24] * 5]])
+
+
+def with_candidates(scores, *, top_k):
+    """Return a contract file of one canvas whose boxes count 0, 1, 2, ..."""
+    graph = head.Graph()
+    count = len(scores)
+    number = np.arange(count, dtype=np.float32)[None, :, None]
+    # The batch is the canvases': a constant would have its own.
+    one = graph.add("Slice", canvas_corners(graph), *map(graph.integers, ([0], [1])))
+    none = graph.add("Mul", one, graph.floats(0))
+    head.candidates(
+        graph,
+        boxes=graph.add("Add", graph.floats(np.tile(number, 4)), none),
+        scores=graph.add("Add", graph.floats([scores]), none),
+        landmarks=graph.add("Add", graph.floats(np.tile(number, 10)), none),
+        top_k=top_k,
+    )
+    return finished(graph, tiny_card(), expected="detector")
+
+
+@pytest.mark.parametrize(
+    ("top_k", "order"),
+    [(1, [2]), (3, [2, 0, 3]), (4, [2, 0, 3, 1]), (5000, [2, 0, 3, 1])],
+)
+def test_the_best_candidates_leave_best_first_and_of_equals_the_first(top_k, order):
+    opened = session(with_candidates([0.5, 0.1, 0.9, 0.5], top_k=top_k))
+
+    boxes, scores, landmarks = opened.run(["boxes", "scores", "landmarks"], {"images": noise(1, (2, 3))})
+
+    np.testing.assert_array_equal(scores, np.float32([[[0.5, 0.1, 0.9, 0.5][row] for row in order]]))
+    np.testing.assert_array_equal(boxes[0, :, 0], order)
+    np.testing.assert_array_equal(landmarks[0, :, 4, 1], order)
+
+
+def test_a_network_that_does_not_fit_what_was_built_around_it_is_refused():
+    graph = head.Graph()
+    head.candidates(
+        graph,
+        boxes=graph.floats(np.zeros((1, 2, 3))),
+        scores=graph.floats([[1, 0]]),
+        landmarks=graph.add("Add", graph.floats([[1]]), "nobody/made_this"),
+        top_k=1,
+    )
+
+    with pytest.raises(ModelError, match="The weights are no detector") as refused:
+        finished(graph, tiny_card(), expected="detector")
+
+    assert "\n" not in str(refused.value)
