@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from mogface_batch.detector import FaceDetector
     from mogface_batch.geometry import Faces
-    from mogface_batch.images.header import Header
 
 _TEXT = """\
 Find the faces in a few images: a line of JSON each on stdout, and the drawn pictures in a folder.
@@ -95,8 +94,10 @@ def _with_pictures(images: list[str], out: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _line(detector: "FaceDetector", uri: str, picture: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    from mogface_batch.detector.sources import read_image
+
     try:
-        rgb, header = _read(uri)
+        rgb, header = read_image(uri)
     except RowFault as fault:
         return {"uri": uri, "status": "failed", "error_code": fault.code, "error_message": fault.message}
     faces = detector.detect(rgb, score_threshold=arguments.score_threshold)
@@ -110,23 +111,6 @@ def _line(detector: "FaceDetector", uri: str, picture: Path, arguments: argparse
         "faces": _as_json(faces),
         **_drawn(rgb, faces, arguments.style, picture),
     }
-
-
-def _read(uri: str) -> "tuple[NDArray[np.uint8], Header]":
-    from mogface_batch import storage
-    from mogface_batch.config import LimitOptions
-    from mogface_batch.images.decode import check_pixels, decode_rgb, read_header
-
-    limits = LimitOptions()
-    encoded = storage.fetch(
-        storage.absolute(uri),
-        max_bytes=limits.bytes,
-        timeout_s=limits.fetch_timeout_s,
-        attempts=limits.fetch_attempts,
-    ).encoded
-    header = read_header(encoded)
-    check_pixels(header, limits.pixels)
-    return decode_rgb(encoded, header), header
 
 
 def _drawn(rgb: "NDArray[np.uint8]", faces: "Faces", style: str, picture: Path) -> dict[str, Any]:

@@ -90,33 +90,22 @@ def _other(arguments: argparse.Namespace) -> "tuple[Side, str]":
 
 
 def _shown(arguments: argparse.Namespace, card: "ModelCard") -> "Iterator[Shown]":
-    from mogface_batch import storage
     from mogface_batch.config import CanvasOptions, LimitOptions, ManifestOptions, Policy
+    from mogface_batch.detector.sources import read_image
     from mogface_batch.export.verify import Shown
     from mogface_batch.images.canvas import place_on_canvas
-    from mogface_batch.images.decode import decode_rgb
-    from mogface_batch.images.header import check_pixels, read_header
     from mogface_batch.pipeline.fitting import Fitting
     from mogface_batch.pipeline.manifest import open_manifest
 
-    limits = LimitOptions()
     options = CanvasOptions(policy=Policy.NATIVE, shrink_over_px=1500, shrink_to_px=1000)
-    fitting = Fitting.of(options, card, max_canvas_px=limits.canvas_px)
+    fitting = Fitting.of(options, card, max_canvas_px=LimitOptions().canvas_px)
     rows = open_manifest(ManifestOptions(uri=arguments.images)).rows()
     for address in itertools.islice(
         (address for some in rows for address in some.addresses), arguments.limit
     ):
         try:
-            encoded = storage.fetch(
-                address,
-                max_bytes=limits.bytes,
-                timeout_s=limits.fetch_timeout_s,
-                attempts=limits.fetch_attempts,
-            ).encoded
-            header = read_header(encoded)
-            check_pixels(header, limits.pixels)
+            rgb, header = read_image(address)
             letterbox = fitting.fit(header.upright_hw)
-            rgb = decode_rgb(encoded, header)
         except RowFault as fault:
             raise InputError(f"{address} cannot be compared: {fault}") from None
         canvas = place_on_canvas(rgb, letterbox, card.pad_rgb, averaged=fitting.averaged)

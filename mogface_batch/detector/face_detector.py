@@ -7,16 +7,15 @@ from typing import Any, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch import storage
-from mogface_batch.config import LimitOptions, Provider
+from mogface_batch.config import Provider
 from mogface_batch.contract import ModelCard
 from mogface_batch.detector.model_file import ModelFile, file_sha256, model_file
 from mogface_batch.detector.providers import parsed_provider
 from mogface_batch.detector.session import open_session
+from mogface_batch.detector.sources import read_image
 from mogface_batch.errors import DeviceError, ModelError
 from mogface_batch.geometry import Faces, Letterbox, choose_faces, clip_to_image
 from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.images.decode import check_pixels, decode_rgb, read_header
 
 Pixels = NDArray[np.uint8]
 Source = Pixels | str | Path
@@ -231,23 +230,10 @@ class FaceDetector:
 
 
 def _pixels(source: Source) -> Pixels:
-    rgb = source if isinstance(source, np.ndarray) else _decoded(source)
+    rgb = source if isinstance(source, np.ndarray) else read_image(str(source))[0]
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"an image is (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
     return rgb
-
-
-def _decoded(path: str | Path) -> Pixels:
-    limits = LimitOptions()
-    encoded = storage.fetch(
-        storage.absolute(str(path)),
-        max_bytes=limits.bytes,
-        timeout_s=limits.fetch_timeout_s,
-        attempts=limits.fetch_attempts,
-    ).encoded
-    header = read_header(encoded)
-    check_pixels(header, limits.pixels)
-    return decode_rgb(encoded, header)
 
 
 def _check_lengths(path: Path, model: ModelFile, wanted: dict[str, int | None]) -> None:

@@ -44,7 +44,7 @@ def test_the_file_finds_the_faces_of_modelscope_s_pipeline(model, reference, hw)
 def test_the_pipeline_s_scores_are_too_large_where_it_shrinks_and_the_correction_undoes_that(reference):
     (wide,) = synthetic_canvases(1, (96, 2400))
 
-    with reference_module._quiet():
+    with reference_module.quiet():
         published = reference._pipeline(np.ascontiguousarray(wide[:, :, ::-1]))
     corrected = reference.faces(wide)
 

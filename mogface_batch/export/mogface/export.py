@@ -3,11 +3,6 @@
 One file serves every batch size, height and width.
 """
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, cast
 
@@ -19,6 +14,7 @@ from mogface_batch.export import head
 from mogface_batch.export.files import check_out, write_model
 from mogface_batch.export.mogface.levels import Levels
 from mogface_batch.export.mogface.network import MogFace
+from mogface_batch.export.mogface.quiet import quiet
 from mogface_batch.export.mogface.weights import Checkpoint, read_checkpoint
 
 MEAN_RGB = (123.675, 116.28, 103.53)
@@ -66,7 +62,7 @@ def _boxes(graph: head.Graph, anchors: head.Value, offsets: head.Value) -> head.
 def _exported(network: MogFace) -> bytes:
     """Return the network as an ONNX file, for any batch, height and width."""
     sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
-    with _quiet():
+    with quiet():
         exported = torch.onnx.export(
             network,
             (torch.zeros(_EXAMPLE),),
@@ -81,19 +77,6 @@ def _exported(network: MogFace) -> bytes:
     program = cast("torch.onnx.ONNXProgram", exported)  # None is for another exporter
     encoded: bytes = program.model_proto.SerializeToString(deterministic=True)
     return encoded
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress, warnings and log from the user: none of them says anything about MogFace."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _card(checkpoint: Checkpoint, levels: Levels) -> ModelCard:

@@ -4,13 +4,8 @@ Its last line divides the whole result by the factor by which it has shrunk the 
 becomes 2.7 in an image of 3000 px. `Reference.faces` undoes that, and makes its inclusive corners half-open.
 """
 
-import contextlib
-import io
 import json
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from mogface_batch.errors import ModelError
+from mogface_batch.export.mogface.quiet import quiet
 from mogface_batch.export.mogface.weights import CHECKPOINT_NAME, located
 from mogface_batch.geometry import Faces
 
@@ -51,7 +47,7 @@ class Reference:
             folder = Path(name)
             (folder / CHECKPOINT_NAME).symlink_to(file.absolute())
             (folder / "configuration.json").write_text(json.dumps(_CONFIGURATION))
-            with _quiet():
+            with quiet():
                 self._pipeline = pipeline("face-detection", model=str(folder), device="cpu")
 
     def seen(self, canvas: NDArray[np.uint8]) -> tuple[Faces, NDArray[np.float32]]:
@@ -74,7 +70,7 @@ class Reference:
         Args:
             rgb: (H, W, 3). If a side is over 1500 px, the pipeline shrinks it by its own rule, in float32.
         """
-        with _quiet(), torch.inference_mode():
+        with quiet(), torch.inference_mode():
             # It takes arrays as OpenCV reads them, blue first, and turns them round.
             found = self._pipeline(np.ascontiguousarray(rgb[:, :, ::-1]))
         return corrected(found["boxes"], found["scores"], scale=shrink_scale((rgb.shape[0], rgb.shape[1])))
@@ -102,23 +98,10 @@ def corrected(boxes: list[list[float]], scores: list[float], *, scale: float) ->
 
 def _pipeline_function() -> Any:  # noqa: ANN401 - modelscope is untyped
     try:
-        with _quiet():
+        with quiet():
             from modelscope.pipelines import pipeline  # noqa: PLC0415 - seconds to import, and an extra of its own
     except ImportError as error:
         raise ModelError(
             f"ModelScope's own pipeline, the reference, is not installed ({error}): type pip install 'mogface-batch[reference]'."
         ) from None
     return pipeline
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep ModelScope's log, and warnings about its own code, from the user."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
