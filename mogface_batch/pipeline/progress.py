@@ -57,5 +57,6 @@ class Progress:
     def line(self) -> str:
         """Return the state as one line."""
         rate = (self._images - self._first_images) / max(time.monotonic() - self._start, 1e-9)
+        speed = f"{rate:.1f} images/s, " if rate else ""
         left = f"{(self._total - self._images) / rate:.0f} s left" if rate else "time left unknown"
-        return f"{self._images} of {self._total} images, {rate:.1f} images/s, {self._faces} faces, {self._failed} failed, {left}"
+        return f"{self._images} of {self._total} images, {speed}{self._faces} faces, {self._failed} failed, {left}"
