@@ -161,7 +161,7 @@ class LocalEngine:
         if self._to_finish:  # first, since it frees memory
             flow = self._to_finish.popleft()
             tables = tuple(flow.done[start] for start in sorted(flow.done))
-            worker.give(Task("finish", tables=tables, part=flow.unit.part), flow)
+            worker.give(Task("finish", tables=tables, unit=flow.unit), flow)
             return True
         if self._ahead() >= self._most_ahead or not (self._to_prepare or self._next_unit()):
             return False

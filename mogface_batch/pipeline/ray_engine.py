@@ -79,7 +79,7 @@ def run(job: Job, model: Path, model_sha256: str, units: list[Unit], *, pool: De
 
 
 def _dataset(job: Job, model: "_ModelOnNode", units: list[Unit], pool: DetectPool) -> Any:  # noqa: ANN401 - Ray is untyped
-    unit_rows = pa.Table.from_pylist([dataclasses.asdict(unit) for unit in units])
+    unit_rows = pa.table({"unit": pa.array([pickle.dumps(unit) for unit in units], pa.binary())})
     dataset = ray.data.from_arrow(unit_rows).repartition(target_num_rows_per_block=1)
     dataset = dataset.map_batches(
         _Prepare(job), batch_size=1, batch_format="pyarrow", memory=PREPARE_MEMORY_BYTES
@@ -126,14 +126,13 @@ def _is_news(record: logging.LogRecord) -> bool:
 class _Parcel:
     """What passes between stages: a unit's rows, as one row of Ray's."""
 
-    part: str
+    unit: Unit
     rows: pa.Table
 
     @classmethod
     def of(cls, block: pa.Table) -> "_Parcel":
         """Return what the one row of a block holds, without a copy."""
-        (part,), (rows,) = block["part"].to_pylist(), block["rows"]
-        return cls(part, pa.ipc.open_stream(rows.as_buffer()).read_all())
+        return cls(_unit_of(block), pa.ipc.open_stream(block["rows"][0].as_buffer()).read_all())
 
     def to_block(self) -> pa.Table:
         """Return a block of one row."""
@@ -144,12 +143,17 @@ class _Parcel:
         offsets = pa.array([0, content.size], pa.int64()).buffers()[1]
         # From its buffers, which copies nothing: it may be 100 MB.
         rows = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, content])
-        return _block(part=pa.array([self.part], pa.string()), rows=rows)
+        return _block(unit=pa.array([pickle.dumps(self.unit)], pa.binary()), rows=rows)
+
+
+def _unit_of(block: pa.Table) -> Unit:
+    unit: Unit = pickle.loads(block["unit"][0].as_py())  # noqa: S301 - our own driver's words
+    return unit
 
 
 def _block(**columns: pa.Array) -> pa.Table:
     """Return a block of one row with the columns that all stages give; those not named are null."""
-    kinds = {"part": pa.string(), "rows": pa.large_binary(), "receipt": pa.string(), "fault": pa.binary()}
+    kinds = {"unit": pa.binary(), "rows": pa.large_binary(), "receipt": pa.string(), "fault": pa.binary()}
     return pa.table({name: columns.get(name, pa.nulls(1, kind)) for name, kind in kinds.items()})
 
 
@@ -176,11 +180,10 @@ class _Prepare:
     def _prepared(self, units: pa.Table) -> pa.Table:
         from mogface_batch.pipeline.stages.prepare import Prepare  # noqa: PLC0415 - OpenCV stays out of the driver
 
-        (facts,) = units.to_pylist()
-        unit = Unit(**facts)
+        unit = _unit_of(units)
         with native_code_silenced():
             prepared = Prepare(self.job)(read_unit(storage.open_store(self.job.output), unit))
-        return _Parcel(unit.part, prepared).to_block()
+        return _Parcel(unit, prepared).to_block()
 
 
 class _Detect:
@@ -202,7 +205,7 @@ class _Detect:
         if self._fault is not None:
             raise self._fault
         parcel = _Parcel.of(prepared)
-        return _Parcel(parcel.part, self._detect(parcel.rows)).to_block()
+        return _Parcel(parcel.unit, self._detect(parcel.rows)).to_block()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -217,7 +220,7 @@ class _Finish:
 
         parcel = _Parcel.of(detected)
         with native_code_silenced():
-            receipt = Finish(self.job)(parcel.rows, parcel.part)
+            receipt = Finish(self.job)(parcel.rows, parcel.unit)
         return _block(receipt=pa.array([receipt.to_json()], pa.string()))
 
 

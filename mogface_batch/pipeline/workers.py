@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from mogface_batch.errors import JobFault
 from mogface_batch.images.silence import native_code_silenced
+from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.publish import Receipt
 from mogface_batch.pipeline.signals import held_back
 from mogface_batch.pipeline.stages.job import Job
@@ -33,7 +34,7 @@ class Task:
     stage: str
     rows: pa.Table | None = None
     tables: tuple[str, ...] = ()
-    part: str = ""
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ def cpu_worker(job: Job) -> Handler:
     def handle(task: Task, folder: str) -> str | Receipt:
         if task.stage == "prepare":
             return save_table(prepare(task.rows), folder)
-        return finish(pa.concat_tables([load_table(path) for path in task.tables]), task.part)
+        assert task.unit is not None  # noqa: S101 - a unit is what is finished
+        return finish(pa.concat_tables([load_table(path) for path in task.tables]), task.unit)
 
     return handle
 

@@ -14,6 +14,7 @@ from mogface_batch.errors import DecodeFault, InputError
 from mogface_batch.images.encode import encode
 from mogface_batch.pipeline import job as jobs
 from mogface_batch.pipeline.pictures import KEPT_SUFFIXES
+from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.stages import finish as finishing
 from mogface_batch.pipeline.stages.detect import Detect
 from mogface_batch.pipeline.stages.finish import Finish
@@ -39,6 +40,10 @@ def plan_rows(addresses, pictures=None, **own):
     )
 
 
+def unit_of(part):
+    return Unit("plan-000000.parquet", 0, 0, part)
+
+
 class Stages:
     """The three stages of one config, in this process."""
 
@@ -53,7 +58,7 @@ class Stages:
         return Detect(self.job, str(self.model.path))(prepared)
 
     def rows(self, plan, part="part-0.parquet"):
-        receipt = Finish(self.job)(self.detect(self.prepare(plan)), part)
+        receipt = Finish(self.job)(self.detect(self.prepare(plan)), unit_of(part))
         rows = pq.read_table(self.out / "detections" / part)
         assert receipt.rows == rows.num_rows
         return rows.to_pylist()
@@ -198,9 +203,9 @@ def test_stages_run_twice_on_the_same_read_only_rows_give_the_same(tmp_path):
     assert without_times(detected) == without_times(detected_again)
     assert once.to_pylist() == prepared
 
-    first = Finish(stages.job)(detected, "part-0.parquet")
+    first = Finish(stages.job)(detected, unit_of("part-0.parquet"))
     content = (stages.out / "detections/part-0.parquet").read_bytes()
-    second = Finish(stages.job)(detected_again, "part-0.parquet")
+    second = Finish(stages.job)(detected_again, unit_of("part-0.parquet"))
     assert (first.rows, first.by_status, first.faces) == (6, {"fetch_failed": 1, "ok": 5}, 0 + 1 + 2 + 3 + 0)
     assert (second.rows, second.by_status, second.failed_ids) == (6, first.by_status, ["id5"])
     assert (stages.out / "detections/part-0.parquet").read_bytes() == content
@@ -382,7 +387,7 @@ def test_a_quarantined_row_has_what_any_row_has(tmp_path):
     bad = quarantined(plan.slice(1, 1), "It killed its process.")
 
     assert bad.schema.names == good.schema.names
-    receipt = Finish(stages.job)(pa.concat_tables([good, bad]), "part-0.parquet")
+    receipt = Finish(stages.job)(pa.concat_tables([good, bad]), unit_of("part-0.parquet"))
     row = pq.read_table(stages.out / "detections/part-0.parquet").to_pylist()[1]
     assert receipt.by_status == {"ok": 1, "quarantined": 1}
     assert (row["status"], row["error_code"], row["tag"]) == (Status.QUARANTINED, "killed_worker", "b")
@@ -478,7 +483,7 @@ def test_an_image_that_cannot_be_decoded_again_keeps_its_faces(tmp_path, monkeyp
     stages = Stages(tmp_path)
     detected = stages.detect(stages.prepare(plan_rows(photos(tmp_path / "images", 2))))
     monkeypatch.setattr(finishing, "decode_rgb", no_memory)
-    receipt = Finish(stages.job)(detected, "part-0.parquet")
+    receipt = Finish(stages.job)(detected, unit_of("part-0.parquet"))
 
     rows = pq.read_table(stages.out / "detections/part-0.parquet").to_pylist()
     assert receipt.by_status == {"ok": 2}

@@ -7,6 +7,7 @@ import pytest
 
 from mogface_batch.errors import ConfigError, DeviceError, OutputError
 from mogface_batch.pipeline import ray_cluster, ray_engine
+from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.ray_cluster import DetectPool
 
 
@@ -101,13 +102,14 @@ def test_a_unit_passes_as_one_row_and_comes_out_as_it_was():
     )
     rows = pa.concat_tables([rows, rows.slice(1)])
 
-    block = ray_engine._Parcel("part-1", rows).to_block()
+    units = [Unit("plan-000000.parquet", number, 3, f"part-{number}") for number in range(2)]
+    block = ray_engine._Parcel(units[0], rows).to_block()
 
     assert block.num_rows == 1
     # Ray joins, slices and concatenates blocks as it likes.
-    joined = pa.concat_tables([block, ray_engine._Parcel("part-2", rows.slice(0, 0)).to_block()])
+    joined = pa.concat_tables([block, ray_engine._Parcel(units[1], rows.slice(0, 0)).to_block()])
     first, second = (ray_engine._Parcel.of(joined.slice(row, 1)) for row in range(2))
-    assert (first.part, second.part) == ("part-1", "part-2")
+    assert [first.unit, second.unit] == units
     assert first.rows.equals(rows)
     assert second.rows.equals(rows.slice(0, 0))
 

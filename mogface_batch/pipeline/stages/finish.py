@@ -18,6 +18,7 @@ from mogface_batch.images.encode import encode
 from mogface_batch.images.header import read_header
 from mogface_batch.pipeline import pictures
 from mogface_batch.pipeline.faces_column import from_column, to_column
+from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.publish import Receipt, publish_part, receipt_of_part
 from mogface_batch.pipeline.stages.job import CANDIDATES, DECODE_S, ENCODED, FETCH_S, INFER_S, PREPARED, Job
 from mogface_batch.schema import INTERNAL, PICTURE, PLAN_COLUMNS, output_schema
@@ -29,7 +30,7 @@ class Finish:
 
     job: Job
 
-    def __call__(self, detected: pa.Table, part: str) -> Receipt:
+    def __call__(self, detected: pa.Table, unit: Unit) -> Receipt:
         """Publish the unit and return its receipt.
 
         Raises:
@@ -51,9 +52,9 @@ class Finish:
         seconds["render_s"] = time.perf_counter() - start
         start = time.perf_counter()
         rows = _output_rows(detected, faces, drawn)
-        is_ours = publish_part(store, part, rows, job.lineage)
+        is_ours = publish_part(store, unit.part, rows, job.lineage)
         seconds["write_s"] = time.perf_counter() - start
-        return Receipt.of(part, rows, seconds) if is_ours else receipt_of_part(store, part)
+        return Receipt.of(unit.part, rows, seconds) if is_ours else receipt_of_part(store, unit.part)
 
     def _chosen(self, row: dict[str, Any], candidates: Faces | None) -> Faces | None:
         if candidates is None:

@@ -1,8 +1,6 @@
 """Fetch, decode, place on a canvas."""
 
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +11,9 @@ from mogface_batch.errors import FetchFault, RowFault, TooLargeFault
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.decode import decode_rgb, use_one_thread
 from mogface_batch.images.header import check_pixels, read_header
+from mogface_batch.pipeline.stages.fetch import fetch_all
 from mogface_batch.pipeline.stages.job import CANVAS, DECODE_S, ENCODED, FETCH_S, PREPARED, Job
 from mogface_batch.schema import ADDRESS, Status
-
-REQUESTS_IN_FLIGHT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,35 +25,16 @@ class Prepare:
     def __call__(self, plan: pa.Table) -> pa.Table:
         """Return the plan's rows with what became of each image."""
         use_one_thread()  # the engine runs as many of us as there are cores
-        rows = [self._prepared(result, took) for result, took in self._fetched(plan[ADDRESS].to_pylist())]
+        rows = [
+            self._prepared(result, took)
+            for result, took in fetch_all(plan[ADDRESS].to_pylist(), self.job.limits)
+        ]
         columns = {name: [row.get(name) for row in rows] for name in PREPARED.names}
         for name in PREPARED.names:
             plan = plan.append_column(
                 PREPARED.field(name), pa.array(columns[name], PREPARED.field(name).type)
             )
         return plan
-
-    def _fetched(self, addresses: list[str]) -> Iterator[tuple[storage.Fetched | RowFault, float]]:
-        if not any(storage.is_remote(address) for address in addresses):
-            yield from map(self._fetch, addresses)
-            return
-        with ThreadPoolExecutor(REQUESTS_IN_FLIGHT) as pool:
-            yield from pool.map(self._fetch, addresses)
-
-    def _fetch(self, address: str) -> tuple[storage.Fetched | RowFault, float]:
-        limits, start = self.job.limits, time.perf_counter()
-        try:
-            if not address:
-                raise FetchFault("no_uri", "The manifest row names no image.")
-            result: storage.Fetched | RowFault = storage.fetch(
-                address,
-                max_bytes=limits.bytes,
-                timeout_s=limits.fetch_timeout_s,
-                attempts=limits.fetch_attempts,
-            )
-        except RowFault as fault:
-            result = fault
-        return result, time.perf_counter() - start
 
     def _prepared(self, fetched: storage.Fetched | RowFault, fetch_s: float) -> dict[str, Any]:
         start = time.perf_counter()
