@@ -14,9 +14,9 @@ from mogface_batch.pipeline import fingerprint
 from mogface_batch.pipeline.job import Model, chosen_engine, cores, job_of, rows_per_unit
 from mogface_batch.pipeline.manifest import open_manifest
 from mogface_batch.pipeline.plan import Planner, read_unit, units
-from mogface_batch.pipeline.publish import published_parts
 from mogface_batch.pipeline.stages.job import Job
 from mogface_batch.schema import ADDRESS, Status
+from mogface_batch.table import live_parts
 
 SAMPLE = 32
 SAMPLE_AT_MOST_S = 20.0
@@ -35,7 +35,7 @@ def dry_run(config: JobConfig, model: Model) -> dict[str, Any]:
     sampler = _Sampler()
     with contextlib.closing(Planner(store, rows_per_unit=rows_per_unit(config, job.fitting))) as planner:
         named, new = planner.count(open_manifest(config.manifest), limit=config.limit, see=sampler.see)
-        done = published_parts(store)
+        done = live_parts(store)
         unfinished = [unit for unit in units(store, fingerprint.digest(chosen)) if unit.part not in done]
         pending = 0
         for unit in unfinished:

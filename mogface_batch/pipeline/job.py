@@ -19,9 +19,10 @@ from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.pipeline.manifest import open_manifest
 from mogface_batch.pipeline.plan import Planner, Unit, units
 from mogface_batch.pipeline.progress import Progress
-from mogface_batch.pipeline.publish import Receipt, published_parts, receipt_of_part
+from mogface_batch.pipeline.publish import Receipt, receipt_of_part
 from mogface_batch.pipeline.stages.job import Job
 from mogface_batch.schema import EXIT_OK, EXIT_TOO_MANY_FAILED, SCHEMA_VERSION
+from mogface_batch.table import live_parts
 
 EXIT_BUG = 1
 DEFAULT_BATCH = 8
@@ -155,7 +156,7 @@ class _Run:
             )
             with contextlib.closing(planner):
                 self.named, self.new = planner.extend(manifest, limit=self.config.limit)
-                done = published_parts(self.store)
+                done = live_parts(self.store)
                 missing = [unit for unit in units(self.store, self.fingerprint) if unit.part not in done]
                 self._work_off(run, missing, planner)
                 self._count_the_rest({unit.part for unit in missing}, planner)

@@ -28,7 +28,6 @@ from mogface_batch.schema import ADDRESS, PICTURE, PLAN_COLUMNS
 from mogface_batch.storage import Store, is_remote, open_store
 
 FOLDER = "plan"
-PARTS_FOLDER = "detections"
 ROWS_PER_FILE = 16_384
 """So that a planner holds few rows, and a worker that needs one unit reads little beside it."""
 

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mogface_batch.errors import InputError
-from mogface_batch.pipeline.plan import PARTS_FOLDER
 from mogface_batch.schema import Status
 from mogface_batch.storage import Store
+from mogface_batch.table import PARTS_FOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,6 @@ def publish_part(store: Store, part: str, rows: pa.Table, lineage: dict[str, str
     metadata = {f"mogface_batch.{name}": text for name, text in lineage.items()}
     pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd")
     return store.create(f"{PARTS_FOLDER}/{part}", sink.getvalue())
-
-
-def published_parts(store: Store) -> set[str]:
-    """Return the names of all parts that are there."""
-    return {
-        name for name in store.names(PARTS_FOLDER) if name.startswith("part-") and name.endswith(".parquet")
-    }
 
 
 def receipt_of_part(store: Store, part: str) -> Receipt:

@@ -7,7 +7,7 @@ from mogface_batch import storage
 from mogface_batch.errors import InputError
 from mogface_batch.pipeline import fingerprint, records
 from mogface_batch.pipeline.plan import units
-from mogface_batch.pipeline.publish import published_parts
+from mogface_batch.table import live_parts
 
 
 def status_of(output: str) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def _described(store: storage.Store, output: str) -> dict[str, Any]:
 
 
 def _progress(store: storage.Store, digest: str) -> dict[str, Any]:
-    parts = published_parts(store)
+    parts = live_parts(store)
     planned = finished = 0
     for unit in units(store, digest):
         planned += unit.row_count

@@ -7,7 +7,7 @@ from mogface_batch.errors import ConfigError, InputError
 from mogface_batch.pipeline import dry_run as dry
 from mogface_batch.pipeline import job as jobs
 from mogface_batch.pipeline.dry_run import dry_run
-from mogface_batch.pipeline.plan import PARTS_FOLDER
+from mogface_batch.table import PARTS_FOLDER
 
 COUNTS = ("manifest rows", "rows new", "rows planned, not finished", "rows done")
 

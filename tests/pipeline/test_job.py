@@ -283,7 +283,7 @@ def test_a_part_that_another_run_published_first_is_counted_and_kept(tmp_path, m
     annotated(tmp_path, NO_PICTURES, "rows_per_part=2")
     before = {part: part.read_bytes() for part in parts(tmp_path)}
     # This run looked before the other had finished.
-    monkeypatch.setattr(jobs, "published_parts", lambda _: set())
+    monkeypatch.setattr(jobs, "live_parts", lambda _: set())
 
     record = annotated(tmp_path, NO_PICTURES, "rows_per_part=2")
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from mogface_batch import storage
 from mogface_batch.errors import InputError, OutputError
-from mogface_batch.pipeline.publish import Receipt, publish_part, published_parts, receipt_of_part
+from mogface_batch.pipeline.publish import Receipt, publish_part, receipt_of_part
 from mogface_batch.storage import store as store_module
+from mogface_batch.table import live_parts
 
 PART = "part-0123456789abcdef01234567.parquet"
 names = st.text(max_size=5)
@@ -70,7 +71,7 @@ def test_a_receipt_counts_rows_faces_and_what_failed(rows, expected):
 def test_a_part_appears_whole_and_says_what_made_it(store):
     assert publish_part(store, PART, ROWS, {"fingerprint": "f", "model": "m"}) is True
 
-    assert published_parts(store) == {PART}
+    assert live_parts(store) == {PART}
     found = pq.read_table(f"{store.address}/detections/{PART}")
     assert found.equals(ROWS)
     assert found.schema.metadata[b"mogface_batch.fingerprint"] == b"f"
@@ -92,18 +93,18 @@ def test_a_store_that_refuses_leaves_no_part(store, monkeypatch):
 
     with pytest.raises(OutputError, match="No space left on device"):
         publish_part(store, PART, ROWS, {})
-    assert published_parts(store) == set()
+    assert live_parts(store) == set()
 
 
 def test_only_parts_are_parts(store):
     for name in ("part-1.parquet", "part-2.parquet.tmp", "other.parquet", "_SUCCESS"):
         store.create(f"detections/{name}", b"")
 
-    assert published_parts(store) == {"part-1.parquet"}
+    assert live_parts(store) == {"part-1.parquet"}
 
 
 def test_no_folder_has_no_parts(store):
-    assert published_parts(store) == set()
+    assert live_parts(store) == set()
 
 
 def parquet(rows: pa.Table) -> bytes:
