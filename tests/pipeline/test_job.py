@@ -143,7 +143,7 @@ def test_a_record_says_what_was_run_with_what(story):
     }  # fmt: skip
     assert all(seconds > 0 for seconds in record["seconds_by_stage"].values())
     assert record["started"] <= record["finished"]
-    assert record["images_per_s"] == pytest.approx(40 / record["wall_s"], abs=0.01)
+    assert record["images_per_s"] == pytest.approx(40 / record["wall_s"], rel=0.01)
     assert runs["again"]["seconds_by_stage"] == {}
 
 
