@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mogface_batch.detector import FaceDetector as FaceDetector
     from mogface_batch.geometry import Faces as Faces
+    from mogface_batch.table.results import Results as Results
+    from mogface_batch.table.results import read as read
 
 __version__ = "0.1.0"
-__all__ = ["FaceDetector", "Faces", "__version__"]
+__all__ = ["FaceDetector", "Faces", "Results", "__version__", "read"]
 
-_HOMES = {"FaceDetector": "mogface_batch.detector", "Faces": "mogface_batch.geometry"}
+_HOMES = {
+    "FaceDetector": "mogface_batch.detector",
+    "Faces": "mogface_batch.geometry",
+    "Results": "mogface_batch.table.results",
+    "read": "mogface_batch.table.results",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from mogface_batch.config import Provider
 from mogface_batch.contract import ModelCard
-from mogface_batch.detector.model_file import ModelFile, file_sha256, model_file
+from mogface_batch.detector.model_file import ModelFile, check_provider, file_sha256, model_file
+from mogface_batch.detector.pictures import DetectedFaces
 from mogface_batch.detector.providers import parsed_provider
 from mogface_batch.detector.session import open_session
 from mogface_batch.detector.sources import read_image
@@ -52,7 +53,7 @@ class FaceDetector:
         Raises:
             ModelError: The file is missing, is no ONNX model, or was made for another batch size or canvas.
             ContractError: It breaks the contract; every violation is named.
-            DeviceError: The device or its libraries are not there.
+            DeviceError: The device or its libraries are not there, or the file is for another.
             ConfigError: There is no such provider.
         """
         path, provider = Path(path), parsed_provider(provider)
@@ -64,6 +65,7 @@ class FaceDetector:
         if any(length is not None and length < 1 for length in lengths.values()):
             raise ValueError(f"batch_size and canvas_hw must be at least 1, got {batch_size} and {canvas_hw}")
         fixed = {name: length for name, length in lengths.items() if length is not None}
+        check_provider(path, provider)
         session = open_session(path, provider, threads=threads, fixed_dims=fixed)
         model = model_file(path, sha256, session)
         _check_lengths(path, model, lengths)
@@ -137,16 +139,19 @@ class FaceDetector:
         ]
 
     @overload
-    def detect(self, source: Source, *, score_threshold: float | None = None) -> Faces: ...
+    def detect(self, source: Source, *, score_threshold: float | None = None) -> DetectedFaces: ...
     @overload
-    def detect(self, source: list[AnySource], *, score_threshold: float | None = None) -> list[Faces]: ...
+    def detect(
+        self, source: list[AnySource], *, score_threshold: float | None = None
+    ) -> list[DetectedFaces]: ...
 
     def detect(
         self, source: Source | list[AnySource], *, score_threshold: float | None = None
-    ) -> Faces | list[Faces]:
+    ) -> DetectedFaces | list[DetectedFaces]:
         """Return the faces of one image, or of each image in a list, in pixels of the upright image.
 
-        Each image is fitted into `canvas_hw` (never enlarged), and its boxes are clipped to it.
+        Each image is fitted into `canvas_hw` (never enlarged), and its boxes are clipped to it. In Jupyter the
+        result draws itself.
 
         Args:
             source: A path, a URI, or (H, W, 3) uint8 RGB pixels; or a list of these.
@@ -164,7 +169,7 @@ class FaceDetector:
         starts = range(0, len(source), size)
         return [faces for at in starts for faces in self._detect_images(source[at : at + size], threshold)]
 
-    def _detect_images(self, sources: Sequence[Source], threshold: float) -> list[Faces]:
+    def _detect_images(self, sources: Sequence[Source], threshold: float) -> list[DetectedFaces]:
         """Return the faces of a few images, which lie in memory together."""
         canvases = np.empty((len(sources), *self.canvas_hw, 3), dtype=np.uint8)
         placed: list[tuple[Letterbox, tuple[int, int]]] = []
@@ -176,8 +181,10 @@ class FaceDetector:
             placed.append((letterbox, image_hw))
         found = self.detect_canvases(canvases, score_at_least=threshold)
         return [
-            clip_to_image(letterbox.to_source(self._chosen(faces, threshold)), image_hw)
-            for faces, (letterbox, image_hw) in zip(found, placed, strict=True)
+            DetectedFaces.of(
+                clip_to_image(letterbox.to_source(self._chosen(faces, threshold)), image_hw), source
+            )
+            for source, faces, (letterbox, image_hw) in zip(sources, found, placed, strict=True)
         ]
 
     def _chosen(self, candidates: Faces, threshold: float) -> Faces:

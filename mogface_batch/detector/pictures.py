@@ -1,0 +1,81 @@
+"""An image with its faces marked, for notebooks: a `Faces` that knows where its image is, and the drawing."""
+
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mogface_batch.config import DrawStyle
+from mogface_batch.detector.sources import read_image
+from mogface_batch.errors import RowFault
+from mogface_batch.geometry import Faces, Letterbox, Rows, scaled_hw
+from mogface_batch.images.canvas import place_on_canvas
+from mogface_batch.images.draw import draw_faces
+from mogface_batch.images.encode import encode
+
+Pixels = NDArray[np.uint8]
+LONGEST_PX = 1280
+"""A notebook is no place for 50 megapixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedFaces(Faces):
+    """The faces of one image that draw themselves in Jupyter.
+
+    The image is held by its path, or weakly where it was pixels: keeping many results keeps no images.
+    """
+
+    source: str | weakref.ref[Pixels] | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, faces: Faces, source: Pixels | str | Path) -> "DetectedFaces":
+        """Return the faces with their image."""
+        place = weakref.ref(source) if isinstance(source, np.ndarray) else str(source)
+        return cls(faces.boxes_xyxy, faces.scores, faces.landmarks, place)
+
+    def __getitem__(self, rows: Rows | NDArray[np.bool_] | slice) -> "DetectedFaces":
+        """Return the faces at these rows."""
+        some = Faces(self.boxes_xyxy, self.scores, self.landmarks)[rows]
+        return DetectedFaces(some.boxes_xyxy, some.scores, some.landmarks, self.source)
+
+    def __reduce__(self) -> tuple[type[Faces], tuple[object, ...]]:
+        """Pickle the faces alone: another process may not have the image."""
+        return Faces, (self.boxes_xyxy, self.scores, self.landmarks)
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the image with its faces marked; None where the image is gone."""
+        pixels = self.source() if isinstance(self.source, weakref.ref) else self.source
+        if pixels is None:
+            return None
+        try:
+            return draw_picture(pixels, self, extension=".png")
+        except RowFault:
+            return None
+
+
+def draw_picture(
+    source: Pixels | str, faces: Faces, *, extension: str = ".jpg", longest_px: int = LONGEST_PX
+) -> bytes:
+    """Return an encoded picture of the image with its faces marked, shrunk to ``longest_px`` if it is larger.
+
+    Args:
+        source: (H, W, 3) uint8 RGB, or a path or URI.
+        faces: In pixels of the upright image.
+        extension: ``.jpg``, ``.png`` or ``.webp``.
+        longest_px: Of the picture's sides.
+
+    Raises:
+        RowFault: The image cannot be fetched or decoded.
+    """
+    rgb = read_image(source)[0] if isinstance(source, str) else source
+    image_hw = (rgb.shape[0], rgb.shape[1])
+    scale = min(1.0, longest_px / max(image_hw))
+    small_hw = scaled_hw(image_hw, scale, at_most=image_hw)
+    small = place_on_canvas(rgb, Letterbox(scale, small_hw, small_hw), (0, 0, 0))
+    # Drawn after shrinking, so that lines and labels suit what is seen.
+    return encode(
+        draw_faces(small, Faces(faces.boxes_xyxy * np.float32(scale), faces.scores), DrawStyle.BOXES),
+        extension,
+    )

@@ -1,0 +1,58 @@
+"""Pictures of a few rows, for Jupyter."""
+
+import base64
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from mogface_batch.detector.pictures import draw_picture
+from mogface_batch.errors import RowFault
+from mogface_batch.geometry import Faces
+
+_LONGEST_PX = 480
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An image and its faces."""
+
+    uri: str
+    faces: Faces
+
+
+class Gallery:
+    """Images with their faces marked; an image that cannot be had is a sentence in its place."""
+
+    def __init__(self, shown: Sequence[Shown]) -> None:
+        self._shown = shown
+
+    def __len__(self) -> int:
+        return len(self._shown)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{one.uri}: {_counted(one.faces)}" for one in self._shown) or "no image with faces"
+
+    def _repr_html_(self) -> str:
+        return self._html
+
+    @functools.cached_property
+    def _html(self) -> str:
+        if not self._shown:
+            return "<p>no image with faces</p>"
+        return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{"".join(map(_figure, self._shown))}</div>'
+
+
+def _figure(one: Shown) -> str:
+    caption = escape(f"{one.uri}: {_counted(one.faces)}")
+    try:
+        encoded = base64.b64encode(draw_picture(one.uri, one.faces, longest_px=_LONGEST_PX)).decode()
+        inside = f'<img alt="{caption}" src="data:image/jpeg;base64,{encoded}">'
+    except RowFault as fault:
+        inside = f"<p>{escape(str(fault))}</p>"
+    style = f"margin:0;max-width:{_LONGEST_PX}px;overflow-wrap:anywhere"
+    return f'<figure style="{style}">{inside}<figcaption>{caption}</figcaption></figure>'
+
+
+def _counted(faces: Faces) -> str:
+    return "1 face" if len(faces) == 1 else f"{len(faces)} faces"

@@ -1,0 +1,97 @@
+"""`read`: an output folder for notebooks and scripts.
+
+results = mogface_batch.read("out")
+results.images     an Arrow table, a row an image
+results.faces      an Arrow table, a row a face
+results.batches()  the same as `images`, streamed
+results.parts      addresses of the files that hold the rows, for DuckDB, Polars, Spark
+results.show(6)    pictures, in Jupyter
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from mogface_batch.schema import Status
+from mogface_batch.table.faces import IMAGE_COLUMNS, flat_faces, flat_schema
+from mogface_batch.table.faces_column import from_column
+from mogface_batch.table.gallery import Gallery, Shown
+from mogface_batch.table.reading import OutputTable, open_table
+
+
+def read(output: str) -> "Results":
+    """Return the results in an output folder, local or remote.
+
+    Raises:
+        InputError: It is no output folder, holds no rows yet, or is of another schema version.
+    """
+    return Results(open_table(str(output)))
+
+
+class Results:
+    """An output folder's rows; what is large is read when it is asked for."""
+
+    def __init__(self, table: OutputTable) -> None:
+        self._table = table
+
+    @functools.cached_property
+    def images(self) -> pa.Table:
+        """All rows with all columns but ``faces``: one row an image. Held in memory once read."""
+        names = [name for name in self._table.schema.names if name != "faces"]
+        schema = pa.schema([self._table.schema.field(name) for name in names])
+        return pa.Table.from_batches(self._table.batches(names), schema)
+
+    @functools.cached_property
+    def faces(self) -> pa.Table:
+        """One row a face: image_id, uri, width, height, face, x1, y1, x2, y2, score, landmarks. Held in memory."""
+        batches = self._table.batches([*IMAGE_COLUMNS, "faces"])
+        return pa.Table.from_batches(map(flat_faces, batches), flat_schema(self._table.schema))
+
+    @property
+    def parts(self) -> list[str]:
+        """Addresses of the Parquet files that together hold each row once."""
+        return self._table.addresses
+
+    @property
+    def lineage(self) -> dict[str, str]:
+        """What the table says of its making."""
+        return dict(self._table.lineage)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield all rows as record batches of about 8 MB; memory does not grow with the table.
+
+        Args:
+            columns: Only these; None: all.
+
+        Raises:
+            InputError: A part cannot be read, or there is no such column.
+        """
+        return self._table.batches(columns)
+
+    def show(self, n: int = 6) -> Gallery:
+        """Return the first ``n`` images that have faces, as pictures that Jupyter shows.
+
+        The images are fetched again, from where the table says that they are.
+
+        Raises:
+            InputError: A part cannot be read.
+        """
+        return Gallery(self._first_with_faces(n))
+
+    def _first_with_faces(self, n: int) -> list[Shown]:
+        shown: list[Shown] = []
+        for batch in self._table.batches(["uri", "status", "faces"]):
+            rows = zip(
+                batch.column("uri").to_pylist(),
+                batch.column("status").to_pylist(),
+                from_column(batch.column("faces")),
+                strict=True,
+            )
+            shown.extend(Shown(uri, faces) for uri, status, faces in rows if status == Status.OK and faces)
+            if len(shown) >= n:
+                break
+        return shown[:n]
+
+    def __repr__(self) -> str:
+        return f"<Results of {self._table.store.address}: {len(self.parts)} parts>"
