@@ -1,47 +1,75 @@
-"""``evaluate``: WIDER FACE AP of an output table."""
+"""``evaluate``: how good an output table is, against ground truth."""
 
 import argparse
-from dataclasses import asdict
+import math
 from pathlib import Path
+from typing import Any
 
 from mogface_batch.cli.options import Subparsers, add_json, add_verb, print_json, print_pairs
+from mogface_batch.errors import ConfigError
 
 _TEXT = """\
-Average precision by the WIDER FACE protocol (easy, medium, hard) of an output folder, a folder of prediction
-texts, or an archive of them.
+Measure an output folder, a folder of WIDER FACE prediction texts, or an archive of them, against ground truth.
 
-  mogface-batch evaluate out --ground-truth wider_face_split --images subset.txt
+  mogface-batch evaluate out --ground-truth wider_face_split --images subset.txt     WIDER FACE AP
+  mogface-batch evaluate out --ground-truth instances.json --iou 0.5 0.75            COCO
+  mogface-batch evaluate out --ground-truth wider_face_val_bbx_gt.txt --out curves   WIDER-style text
 
-Annotate with detect.score_threshold=0.02: a higher one cuts the curve short.
+A folder of WIDER FACE's .mat files gives average precision by its protocol (easy, medium, hard); with --iou also what
+the other two give: precision, recall and AP at each IoU by face size. Annotate with detect.score_threshold=0.02: a
+higher one cuts the curves short.
 """
 
 
 def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    parser = add_verb(verbs, "evaluate", "WIDER FACE AP of an output table", _TEXT)
-    parser.add_argument("out", metavar="OUT", type=Path)
+    parser = add_verb(
+        verbs, "evaluate", "how good an output table is: WIDER FACE AP, or by IoU and size", _TEXT
+    )
+    parser.add_argument("out_folder", metavar="OUT")
     parser.add_argument(
-        "--ground-truth", metavar="DIR", type=Path, required=True, help="folder with the official .mat files"
+        "--ground-truth",
+        metavar="DIR|FILE",
+        type=Path,
+        required=True,
+        help="folder with the official .mat files, COCO .json, or WIDER-style .txt",
     )
     parser.add_argument(
-        "--images", metavar="LIST", type=Path, help="only the images of this list, EVENT/NAME.jpg a line"
+        "--images", metavar="LIST", type=Path, help="only the images of this list, one a line"
+    )
+    parser.add_argument(
+        "--iou", metavar="T", type=float, nargs="+", help="boxes must overlap at least so much; default 0.5"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="write evaluation.json and the curves as SVG there"
     )
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the three figures."""
-    from mogface_batch.evaluation.ground_truth import load_ground_truth, read_image_list
-    from mogface_batch.evaluation.predictions import load_predictions
-    from mogface_batch.evaluation.widerface import evaluate
+    """Measure, print, write."""
+    from mogface_batch.evaluation import report
 
-    images = None if arguments.images is None else read_image_list(arguments.images)
-    found = asdict(
-        evaluate(load_ground_truth(arguments.ground_truth), load_predictions(arguments.out), images=images)
-    )
+    ious = arguments.iou or [0.5]
+    if not all(0 < iou <= 1 for iou in ious):
+        raise ConfigError(f"--iou is a number above 0 and at most 1, not {' '.join(map(str, ious))}.")
+    is_wider = arguments.ground_truth.is_dir() or not arguments.ground_truth.suffix
+    given = (arguments.out_folder, arguments.ground_truth, arguments.images)
+    found, curves = report.wider_protocol(*given) if is_wider else ({}, {})
+    detail: dict[str, Any] = {}
+    if arguments.iou or not is_wider:
+        detail, more = report.by_iou_and_size(*given, list(dict.fromkeys(ious)))
+        curves |= more
+    # JSON has no nan: a setting that scores no face of the images.
+    document = {name: None if math.isnan(value) else value for name, value in found.items()} | detail
+    if arguments.out is not None:
+        report.write_out(arguments.out, document, curves)
     if arguments.json:
-        print_json(found)
-    else:
+        print_json(document)
+        return 0
+    if found:
         print_pairs({setting: f"{precision:.6f}" for setting, precision in found.items()})
+    if detail:
+        print(report.as_table(detail))
     return 0

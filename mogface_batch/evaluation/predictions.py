@@ -6,17 +6,18 @@ extension.
 
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mogface_batch.errors import InputError
 from mogface_batch.schema import Status
+from mogface_batch.storage import is_remote
+from mogface_batch.table import PARTS_FOLDER, open_table
 
 Predictions = Mapping[str, NDArray[np.float64]]
 """``event/name`` to (N, 5) x y w h score, in file order."""
@@ -25,15 +26,26 @@ _LARGEST_PREDICTION_BYTES = 1 << 24
 _NO_FACES = np.empty((0, 5))
 
 
-def load_predictions(path: Path) -> Predictions:
+def load_predictions(path: str | Path, *, wanted: Collection[str] | None = None) -> Predictions:
     """Return the predictions of an output folder, of a folder of text files, or of an archive of such a folder.
+
+    Args:
+        path: An output folder may be remote.
+        wanted: Keep only these ``event/name`` keys, and the first of the others as an example of what is there; so
+            memory follows the ground truth, not the table. None: keep all.
 
     Raises:
         InputError: It is none of these, or cannot be read.
     """
-    if (path / "detections").is_dir():
-        return predictions_from_table(path)
-    return predictions_from_folder(path) if path.is_dir() else predictions_from_archive(path)
+    if is_table(path):
+        return predictions_from_table(path, wanted=wanted)
+    folder = Path(path)
+    return predictions_from_folder(folder) if folder.is_dir() else predictions_from_archive(folder)
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether this is taken for an output folder."""
+    return is_remote(str(path)) or (Path(path) / PARTS_FOLDER).is_dir()
 
 
 def predictions_from_folder(folder: Path) -> Predictions:
@@ -139,45 +151,20 @@ def _put(predictions: dict[str, NDArray[np.float64]], address: str, rows: NDArra
     predictions[key] = rows
 
 
-def predictions_from_table(out: Path) -> Predictions:
-    """Return the predictions of a job's output folder: its ``detections/part-*.parquet``, read one by one.
+def predictions_from_table(out: str | Path, *, wanted: Collection[str] | None = None) -> Predictions:
+    """Return the predictions of a job's output folder, each image's best first; see `load_predictions`.
+
+    Boxes of the table are half-open, so ``w = x2 - x1`` and ``h = y2 - y1``. An image that failed has none.
 
     Raises:
         InputError: There is no part, one cannot be read, or two rows are about one image.
     """
-    parts = sorted((out / "detections").glob("part-*.parquet"))
-    if not parts:
-        raise InputError(f"{out} is no output of a job: there is no detections/part-*.parquet in it.")
-    return predictions_from_batches(batch for part in parts for batch in _read_part(part))
-
-
-def _read_part(path: Path) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a part, only the columns needed."""
-    try:
-        with pq.ParquetFile(path) as part:
-            yield from part.iter_batches(columns=["uri", "status", "faces"])
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"The output part {path} cannot be read ({error}).") from error
-
-
-def predictions_from_batches(batches: Iterable[pa.RecordBatch]) -> Predictions:
-    """Return the predictions of record batches of the output table, each image's best first.
-
-    Boxes of the table are half-open, so ``w = x2 - x1`` and ``h = y2 - y1``. An image that failed has none.
-
-    Args:
-        batches: Each with the columns ``uri``, ``status`` and ``faces`` of `mogface_batch.schema`.
-
-    Raises:
-        InputError: A column is missing, or two rows are about one image.
-    """
     predictions: dict[str, NDArray[np.float64]] = {}
-    for batch in batches:
-        if absent := {"uri", "status", "faces"} - set(batch.schema.names):
-            raise InputError(f"A part of the output has no column {min(absent)!r}.")
+    for batch in open_table(str(out)).batches(["uri", "status", "faces"]):
         uris, statuses = batch.column("uri").to_pylist(), batch.column("status").to_pylist()
         for uri, status, rows in zip(uris, statuses, _face_rows(batch.column("faces")), strict=True):
-            _put(predictions, uri, rows if status == Status.OK else _NO_FACES)
+            if wanted is None or not predictions or _key(uri) in wanted:
+                _put(predictions, uri, rows if status == Status.OK else _NO_FACES)
     return predictions
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mogface_batch.errors import InputError
+from mogface_batch.evaluation.curves import Curve
 from mogface_batch.evaluation.ground_truth import SETTINGS, GroundTruth
 from mogface_batch.evaluation.predictions import Predictions
 
@@ -59,7 +60,14 @@ class _Matches:
 def evaluate(
     ground_truth: GroundTruth, predictions: Predictions, *, images: Collection[str] | None = None
 ) -> WiderAp:
-    """Return the AP of each setting, by the conventions that the module's docstring lists.
+    """Return the AP of each setting, by the conventions that the module's docstring lists; see `setting_curves`."""
+    return average_precision(setting_curves(ground_truth, predictions, images=images))
+
+
+def setting_curves(
+    ground_truth: GroundTruth, predictions: Predictions, *, images: Collection[str] | None = None
+) -> dict[str, Curve]:
+    """Return precision over recall of each setting, at the 1000 thresholds.
 
     Args:
         ground_truth: What `ground_truth.load_ground_truth` gives.
@@ -88,7 +96,12 @@ def evaluate(
             len(chosen),
         )
     matches = _match_all(ground_truth, _normalised(found))
-    return WiderAp(**{name: _setting_ap(ground_truth.scored[name], matches, chosen) for name in SETTINGS})
+    return {name: _setting_curve(ground_truth.scored[name], matches, chosen) for name in SETTINGS}
+
+
+def average_precision(curves: Mapping[str, Curve]) -> WiderAp:
+    """Return the AP of each setting's curve."""
+    return WiderAp(**{name: _area_under_envelope(curve) for name, curve in curves.items()})
 
 
 def _chosen_images(ground_truth: GroundTruth, images: Collection[str] | None) -> list[str]:
@@ -159,10 +172,10 @@ def _inclusive_areas(boxes_xywh: NDArray[np.float64]) -> NDArray[np.float64]:
     return product
 
 
-def _setting_ap(
+def _setting_curve(
     scored: Mapping[str, NDArray[np.intp]], matches: Mapping[str, _Matches], chosen: Iterable[str]
-) -> float:
-    """Return the AP of one setting."""
+) -> Curve:
+    """Return the curve of one setting; without points where the setting scores no face."""
     faces = 0
     detected = np.zeros(len(_THRESHOLDS))
     recalled = np.zeros(len(_THRESHOLDS))
@@ -174,9 +187,9 @@ def _setting_ap(
             detected += image_detected
             recalled += image_recalled
     if faces == 0:
-        return float("nan")
+        return Curve(np.empty(0), np.empty(0), np.empty(0, np.float32))
     precision = np.divide(recalled, detected, out=np.zeros_like(recalled), where=detected > 0)
-    return _area_under_envelope(recalled / faces, precision)
+    return Curve(recalled / faces, precision, _THRESHOLDS.astype(np.float32))
 
 
 def _image_counts(
@@ -195,11 +208,13 @@ def _image_counts(
     return detected[prefix], recalled[prefix]
 
 
-def _area_under_envelope(recall: NDArray[np.float64], precision: NDArray[np.float64]) -> float:
-    """Return the area under the falling envelope of (T,) precisions over (T,) rising recalls.
+def _area_under_envelope(curve: Curve) -> float:
+    """Return the area under the falling envelope of the curve's precisions; nan of a curve without points.
 
     Source: ``voc_ap``, all points.
     """
-    at = np.concatenate([[0.0], recall, [1.0]])
-    envelope = np.maximum.accumulate(np.concatenate([[0.0], precision, [0.0]])[::-1])[::-1]
+    if not len(curve.recall):
+        return float("nan")
+    at = np.concatenate([[0.0], curve.recall, [1.0]])
+    envelope = np.maximum.accumulate(np.concatenate([[0.0], curve.precision, [0.0]])[::-1])[::-1]
     return float(np.sum(np.diff(at) * envelope[1:]))

@@ -9,7 +9,6 @@ from mogface_batch.errors import InputError
 from mogface_batch.evaluation.predictions import (
     load_predictions,
     predictions_from_archive,
-    predictions_from_batches,
     predictions_from_folder,
     predictions_from_table,
 )
@@ -115,7 +114,7 @@ def test_nothing_to_read_is_said(tmp_path):
         load_predictions(tmp_path / "empty")
     with pytest.raises(InputError, match=r"p\.tar holds no predictions"):
         load_predictions(write_archive(tmp_path / "p.tar", {}, mode="w"))
-    with pytest.raises(InputError, match="out is no output of a job"):
+    with pytest.raises(InputError, match="out holds no rows"):
         load_predictions(tmp_path / "out")
 
 
@@ -150,13 +149,22 @@ def test_boxes_of_the_table_are_half_open_and_come_best_first(tmp_path):
     }
 
 
-def test_a_slice_of_a_batch_gives_its_own_rows_only():
-    rows = [(f"e/{number}.jpg", "ok", [face(0, 0, number + 1, 1, 0.5)] * number) for number in range(4)]
+def test_each_row_has_its_own_faces(tmp_path):
+    rows = [(f"e/{number}.jpg", "ok", [face(0, 0, number + 1, 1, 0.5)] * number) for number in range(3)]
+    write_part(tmp_path, "part-1.parquet")
+    write_part(tmp_path, "part-2.parquet", *rows)
 
-    assert plain(predictions_from_batches([batch(), batch(*rows).slice(1, 2)])) == {
+    assert plain(predictions_from_table(tmp_path)) == {
+        "e/0": [],
         "e/1": [[0, 0, 2, 1, 0.5]],
         "e/2": [[0, 0, 3, 1, 0.5]] * 2,
     }
+
+
+def test_only_what_is_wanted_is_kept_and_one_example_of_the_rest(tmp_path):
+    write_part(tmp_path, "part-1.parquet", *((f"e/{number}.jpg", "ok", []) for number in range(5)))
+
+    assert list(predictions_from_table(tmp_path, wanted={"e/3"})) == ["e/0", "e/3"]
 
 
 @pytest.mark.parametrize(
@@ -167,8 +175,10 @@ def test_a_slice_of_a_batch_gives_its_own_rows_only():
         ("https://host/e/a%20b.jpg?signed=x/y", "e/a b"),
     ],
 )
-def test_the_key_is_the_end_of_the_address(uri, key):
-    assert list(predictions_from_batches([batch((uri, "ok", []))])) == [key]
+def test_the_key_is_the_end_of_the_address(tmp_path, uri, key):
+    write_part(tmp_path, "part-1.parquet", (uri, "ok", []))
+
+    assert list(predictions_from_table(tmp_path)) == [key]
 
 
 @pytest.mark.parametrize(
@@ -181,21 +191,23 @@ def test_the_key_is_the_end_of_the_address(uri, key):
         pytest.param([("e/a.jpg", "ok", [face(0, 0, 1, 1, float("nan"))])], "not finite", id="not-finite"),
     ],
 )
-def test_rows_that_cannot_be_scored_are_named(rows, says):
+def test_rows_that_cannot_be_scored_are_named(tmp_path, rows, says):
+    write_part(tmp_path, "part-1.parquet", *rows)
+
     with pytest.raises(InputError, match=says):
-        predictions_from_batches([batch(*rows)])
+        predictions_from_table(tmp_path)
 
 
 def test_a_table_of_something_else_is_refused(tmp_path):
     path = write_part(tmp_path, "part-1.parquet")
     pq.write_table(pa.table({"uri": ["e/a.jpg"]}), path)
 
-    with pytest.raises(InputError, match="has no column 'faces'"):
+    with pytest.raises(InputError, match=r"no part of a mogface-batch table: its column 'image_id'"):
         predictions_from_table(tmp_path)
 
 
 def test_a_broken_part_is_named(tmp_path):
     write_part(tmp_path, "part-1.parquet").write_bytes(b"PAR1")
 
-    with pytest.raises(InputError, match=r"part-1\.parquet cannot be read"):
+    with pytest.raises(InputError, match=r"part-1\.parquet is no whole part"):
         predictions_from_table(tmp_path)

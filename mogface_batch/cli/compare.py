@@ -1,0 +1,58 @@
+"""``compare``: what changed from one output folder to another."""
+
+import argparse
+
+from mogface_batch.cli.options import Subparsers, add_json, add_verb, print_json
+from mogface_batch.errors import ConfigError, ModelError
+
+_TEXT = """\
+Say what changed from output folder A to B (two models, two precisions, two months): faces added, lost, moved and
+rescored, by size and score, the most different images first. Images are matched by image_id, then by uri.
+
+  mogface-batch compare out-may out-june
+  mogface-batch compare out-fp32 out-fp16 --gate lost_share=0.001 added_share=0.001 score_difference=0.01
+
+A face is the same where the boxes overlap by IoU 0.5 or more, moved below 0.9, rescored by more than 0.05.
+Exit code 4 where a --gate does not hold.
+"""
+
+
+def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    parser = add_verb(verbs, "compare", "what changed from one output to another", _TEXT)
+    parser.add_argument("out_a", metavar="OUT_A")
+    parser.add_argument("out_b", metavar="OUT_B")
+    parser.add_argument(
+        "--gate",
+        metavar="KEY=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="at most: lost_share, added_share, moved_share, rescored_share (of A's faces), score_difference, "
+        "missing_images, failed_images",
+    )
+    parser.add_argument(
+        "--min-score", metavar="S", type=float, default=0.0, help="leave fainter faces out of both"
+    )
+    parser.add_argument("--top", metavar="N", type=int, default=20, help="name so many images; default 20")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare and print; the exit code is 4 where a gate does not hold."""
+    from mogface_batch.evaluation.compare import compare_tables
+    from mogface_batch.evaluation.gate import as_markdown, gate_failures, parse_gate
+
+    bounds = parse_gate(arguments.gate)
+    if arguments.top < 0 or not 0 <= arguments.min_score <= 1:
+        raise ConfigError("--top is a number of images, and --min-score a score from 0 to 1.")
+    report = compare_tables(
+        arguments.out_a, arguments.out_b, min_score=arguments.min_score, top=arguments.top
+    )
+    report["failures"] = gate_failures(report, bounds)
+    if arguments.json:
+        print_json(report)
+    else:
+        print(as_markdown(report))
+    return ModelError.exit_code if report["failures"] else 0

@@ -1,0 +1,86 @@
+"""Rows of two tables brought together by a key, with little memory: spread over temporary files, then file by file."""
+
+import itertools
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+_ROWS_IN_A_BUCKET, _FACES_IN_A_BUCKET = 16_384, 262_144
+_BUCKETS_AT_MOST = 128
+
+
+def buckets_for(rows: int, faces: int) -> int:
+    """Return over how many files to spread so many rows: few enough to be open together."""
+    return min(_BUCKETS_AT_MOST, rows // _ROWS_IN_A_BUCKET + faces // _FACES_IN_A_BUCKET + 1)
+
+
+class Spread:
+    """A table's rows spread by a key over files of a folder, those of one key in one file.
+
+    Args:
+        folder: Made; must not be there.
+        schema: Of the rows.
+        key: A column of texts, without nulls.
+        buckets: How many files; two tables that are to be joined take the same number.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema, key: str, buckets: int) -> None:
+        folder.mkdir()
+        self._schema, self._key, self._buckets = schema, key, buckets
+        self._paths = [str(folder / f"{number}.arrow") for number in range(buckets)]
+        self._files = [pa.OSFile(path, "wb") for path in self._paths]
+        self._writers = [pa.ipc.new_stream(file, schema) for file in self._files]
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add rows; only before the end of the ``with`` block."""
+        keys = batch.column(self._key).to_pylist()
+        buckets = np.fromiter((zlib.crc32(key.encode()) % self._buckets for key in keys), np.intp, len(keys))
+        order = np.argsort(buckets, kind="stable")
+        ends = np.cumsum(np.bincount(buckets, minlength=self._buckets))
+        sorted_rows = batch.take(pa.array(order))
+        for writer, (start, end) in zip(self._writers, itertools.pairwise([0, *ends.tolist()]), strict=True):
+            if end > start:
+                writer.write_batch(sorted_rows.slice(start, end - start))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        """Finish the files, so that they can be read."""
+        for writer, file in zip(self._writers, self._files, strict=True):
+            writer.close()
+            file.close()
+
+    def pieces(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of each file, as one batch."""
+        for path in self._paths:
+            with pa.OSFile(path, "rb") as file:
+                table = pa.ipc.open_stream(file).read_all().combine_chunks()
+            batches = table.to_batches()
+            yield batches[0] if batches else pa.RecordBatch.from_pylist([], schema=self._schema)
+
+
+def pair_rows(
+    keys_a: list[str], keys_b: list[str]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows of each pair of equal keys, then the rows of a and of b that have none.
+
+    The first of a key is paired with the first, the second with the second.
+    """
+    waiting: defaultdict[str, list[int]] = defaultdict(list)
+    for row, key in enumerate(keys_b):
+        waiting[key].append(row)
+    for rows in waiting.values():
+        rows.reverse()
+    pairs = [(row, waiting[key].pop()) for row, key in enumerate(keys_a) if waiting.get(key)]
+    both = np.array(pairs, dtype=np.intp).reshape(-1, 2)
+    alone_a = np.setdiff1d(np.arange(len(keys_a)), both[:, 0])
+    alone_b = np.setdiff1d(np.arange(len(keys_b)), both[:, 1])
+    return both[:, 0], both[:, 1], alone_a, alone_b

@@ -1,0 +1,114 @@
+"""Everything that `evaluate` says: figures for programs, curves as pictures."""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mogface_batch.errors import OutputError
+from mogface_batch.evaluation import widerface
+from mogface_batch.evaluation.annotations import Annotations, load_annotations, read_names
+from mogface_batch.evaluation.curves import Curve, curves_svg
+from mogface_batch.evaluation.detection import BANDS, Tally, evaluate_detections
+from mogface_batch.evaluation.found import found_faces
+from mogface_batch.evaluation.ground_truth import load_ground_truth, read_image_list
+from mogface_batch.evaluation.predictions import load_predictions
+from mogface_batch.geometry import Faces
+
+_LOG = logging.getLogger(__name__)
+Curves = dict[str, dict[str, Curve]]
+"""Title, then line, to curve."""
+
+
+def wider_protocol(path: str, folder: Path, images: Path | None) -> tuple[dict[str, Any], Curves]:
+    """Return WIDER FACE's AP of each setting, and the curves.
+
+    Args:
+        path: An output folder, or prediction texts.
+        folder: With the official .mat files.
+        images: A list of those that count; None: all.
+
+    Raises:
+        ConfigError: SciPy is not installed.
+        InputError: Something cannot be read, or nothing is about the ground truth's images.
+    """
+    ground_truth = load_ground_truth(folder)
+    chosen = None if images is None else read_image_list(images)
+    wanted = ground_truth.boxes_xywh.keys() if chosen is None else set(chosen)
+    curves = widerface.setting_curves(ground_truth, load_predictions(path, wanted=wanted), images=chosen)
+    return asdict(widerface.average_precision(curves)), {"WIDER FACE": curves}
+
+
+def by_iou_and_size(
+    path: str, ground_truth: Path, images: Path | None, ious: Sequence[float]
+) -> tuple[dict[str, Any], Curves]:
+    """Return precision, recall and AP at each IoU by face size, and the curves; arguments as of `wider_protocol`."""
+    annotations = load_annotations(ground_truth)
+    if images is not None:
+        annotations = annotations.only(read_names(images))
+    met: set[str] = set()
+    tallies = evaluate_detections(annotations, _seen(found_faces(path, annotations), met), ious)
+    _warn_of_missing(annotations, met)
+    figures = {
+        "images": len(annotations.truths),
+        "images_without_row": len(annotations.truths) - len(met),
+        "by_iou": {
+            f"{iou:g}": {name: tally.report() for name, tally in bands.items()}
+            for iou, bands in tallies.items()
+        },
+    }
+    return figures, {f"IoU {iou:g}": _by_size(bands) for iou, bands in tallies.items()}
+
+
+def _seen(found: Iterable[tuple[str, Faces]], met: set[str]) -> Iterator[tuple[str, Faces]]:
+    for name, faces in found:
+        met.add(name)
+        yield name, faces
+
+
+def write_out(folder: Path, figures: Mapping[str, Any], curves: Curves) -> None:
+    """Write evaluation.json and a picture of each group of curves.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        for title, lines in curves.items():
+            name = f"precision-recall-{title.lower().replace(' ', '-')}.svg"
+            (folder / name).write_text(curves_svg(f"Precision and recall, {title}", lines), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}.") from None
+
+
+def as_table(figures: Mapping[str, Any]) -> str:
+    """Return the figures of `by_iou_and_size` as a Markdown table."""
+    names = ("faces", "detections", "precision", "recall", "ap", "best_f1", "best_f1_score")
+    lines = [f"| IoU | shorter side px | {' | '.join(names)} |", f"|---|---|{'--:|' * len(names)}"]
+    for iou, bands in figures["by_iou"].items():
+        for band, row in bands.items():
+            lines.append(f"| {iou} | {band} | {' | '.join(_cell(row[name]) for name in names)} |")
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401 - a count, a share or nothing
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _by_size(bands: Mapping[str, Tally]) -> dict[str, Curve]:
+    return {name if name == BANDS[0][0] else f"{name} px": tally.curve() for name, tally in bands.items()}
+
+
+def _warn_of_missing(annotations: Annotations, met: set[str]) -> None:
+    if missing := len(annotations.truths) - len(met):
+        _LOG.warning(
+            "%d of %d images of the ground truth have no row and lower the recall. If only some images were "
+            "processed, give the list of them.",
+            missing,
+            len(annotations.truths),
+        )
