@@ -26,7 +26,7 @@ _LABEL_TO_FACE_AT_MOST = 1.7
 """A label wider than so many widths of its face would name its neighbours too."""
 _HIDDEN_AT_MOST = 0.12
 """A label may cover this share of another face."""
-_MARGIN = 0.1
+MARGIN = 0.1
 """Privacy: the box grows by this share of its size on each side."""
 _CELLS_AT_MOST, _CELL_PX_AT_LEAST = 8, 5
 """Privacy: the longer side keeps so few means, fewer where the face is small."""
@@ -49,20 +49,21 @@ class _Label(NamedTuple):
     pad_px: int
 
 
-def draw_faces(rgb: Pixels, faces: Faces, style: DrawStyle) -> Pixels:
+def draw_faces(rgb: Pixels, faces: Faces, style: DrawStyle, *, margin: float = MARGIN) -> Pixels:
     """Return a new picture of the image with its faces; without faces, a copy.
 
     Args:
         rgb: (H, W, 3), not written to.
         faces: In pixels of ``rgb``, best first; may lie partly or wholly outside.
         style: ``boxes`` draws boxes, scores and the count. The others destroy the pixels of each face and of a
-            margin of 10 %: ``blur`` and ``mosaic`` keep at most 8 means across it, ``solid`` nothing.
+            margin: ``blur`` and ``mosaic`` keep at most 8 means across it, ``solid`` nothing.
+        margin: Share of the box's size that is destroyed beyond it on each side, and at least 1 px.
     """
     if not len(faces):
         return rgb.copy()
     if style == DrawStyle.BOXES:
         return _with_boxes(rgb, faces)
-    return _without_faces(rgb, faces.boxes_xyxy, style)
+    return _without_faces(rgb, faces.boxes_xyxy, style, margin)
 
 
 def _with_boxes(rgb: Pixels, faces: Faces) -> Pixels:
@@ -191,10 +192,10 @@ def _write(
     pen.text(at, label.text, font=label.font, fill=ink)
 
 
-def _without_faces(rgb: Pixels, boxes: Boxes, style: DrawStyle) -> Pixels:
+def _without_faces(rgb: Pixels, boxes: Boxes, style: DrawStyle, margin: float) -> Pixels:
     picture = rgb.copy()
     for box in boxes:
-        left, top, right, bottom = _grown(box, rgb.shape[:2])
+        left, top, right, bottom = _grown(box, rgb.shape[:2], margin)
         # A view of what the others left, not of the source: a small box inside a large face would else bring
         # back means of its own, finer than those of the face.
         region = picture[top:bottom, left:right]
@@ -205,10 +206,10 @@ def _without_faces(rgb: Pixels, boxes: Boxes, style: DrawStyle) -> Pixels:
     return picture
 
 
-def _grown(box_xyxy: NDArray[np.float32], image_hw: tuple[int, ...]) -> _Rect:
+def _grown(box_xyxy: NDArray[np.float32], image_hw: tuple[int, ...], margin: float) -> _Rect:
     """Return the box and its margin, cut at the border of the image; without area where nothing is left."""
     x1, y1, x2, y2 = (float(side) for side in box_xyxy)
-    right_px, down_px = max(1.0, _MARGIN * (x2 - x1)), max(1.0, _MARGIN * (y2 - y1))
+    right_px, down_px = max(1.0, margin * (x2 - x1)), max(1.0, margin * (y2 - y1))
     left, top = max(0, math.floor(x1 - right_px)), max(0, math.floor(y1 - down_px))
     right = min(image_hw[1], math.ceil(x2 + right_px))
     bottom = min(image_hw[0], math.ceil(y2 + down_px))

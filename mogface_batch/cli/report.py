@@ -1,0 +1,36 @@
+"""``report``: one page about a run, for a person."""
+
+import argparse
+import os
+
+from mogface_batch.cli.options import Subparsers, add_verb
+
+_TEXT = """\
+Write OUT/report.html: one self-contained page with counts, failures, histograms, the time by stage, pictures with
+their faces and a score slider, and what made it all.
+
+  mogface-batch report out
+
+The page holds small pictures of some images: whoever gets it sees them. It asks nothing of any network.
+"""
+
+
+def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    parser = add_verb(verbs, "report", "one HTML page about an output folder", _TEXT)
+    parser.add_argument("output", metavar="OUT")
+    parser.add_argument(
+        "--no-pictures", action="store_true", help="leave out the pictures: numbers and names only"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the page and print where it is."""
+    from mogface_batch.report import write_report
+
+    written = write_report(os.fspath(arguments.output), with_pictures=not arguments.no_pictures)
+    print(written.address)
+    for sentence in written.notes:
+        print(sentence)
+    return 0

@@ -1,0 +1,159 @@
+"""One image of the table -> its picture, or its crops, published. Runs in a process of its own: see `pool.py`."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mogface_batch import storage
+from mogface_batch.config import DrawStyle, LimitOptions
+from mogface_batch.errors import DecodeFault, FetchFault, RowFault, TooLargeFault
+from mogface_batch.geometry import Faces
+from mogface_batch.images.crops import Metadata, crop_faces, encode_with, read_metadata
+from mogface_batch.images.decode import decode_rgb, use_one_thread
+from mogface_batch.images.draw import draw_faces
+from mogface_batch.images.header import read_header
+
+
+class Style(StrEnum):
+    """What is made of an image: a picture with its faces marked or hidden, or a picture of each face."""
+
+    BOXES = "boxes"
+    BLUR = "blur"
+    MOSAIC = "mosaic"
+    SOLID = "solid"
+    CROPS = "crops"
+
+    @property
+    def hides(self) -> bool:
+        """Whether the faces' pixels are destroyed."""
+        return self not in {Style.BOXES, Style.CROPS}
+
+
+class MetadataPolicy(StrEnum):
+    """Whether pictures take over the ICC profile and the EXIF block of their source."""
+
+    KEEP = "keep"
+    STRIP = "strip"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What pictures are made of every image."""
+
+    style: Style
+    margin: float
+    metadata: MetadataPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An image of the table that is to be drawn."""
+
+    image_id: str
+    address: str
+    picture: str
+    """Name below the output folder."""
+    sha256: str | None
+    """Of the bytes that the faces were found in."""
+    size_bytes: int
+    faces: Faces
+    """In pixels of the upright image."""
+    numbers: tuple[int, ...]
+    """Which faces of the row they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What came of an image."""
+
+    picture: str | None = None
+    """Name below the output folder."""
+    crops: list[str] = field(default_factory=list)
+    error_code: str | None = None
+    error_message: str | None = None
+    is_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """Fetches, decodes, draws and publishes."""
+
+    output: str
+    """Address of the folder for the pictures."""
+    look: Look
+    limits: LimitOptions
+
+    def __call__(self, subject: Subject) -> Drawn:
+        """Publish the picture or the crops of an image, and return what came of it; never raises for a bad image.
+
+        Raises:
+            OutputError: The store refuses it.
+        """
+        use_one_thread()
+        try:
+            encoded = self._fetched(subject)
+            rgb = decode_rgb(encoded, read_header(encoded))
+            kept = read_metadata(encoded) if self.look.metadata is MetadataPolicy.KEEP else Metadata()
+            return self._published(rgb, subject, kept)
+        except RowFault as fault:
+            return Drawn(error_code=fault.code, error_message=fault.message, is_failed=True)
+
+    def _fetched(self, subject: Subject) -> bytes:
+        if not subject.address:
+            raise FetchFault(
+                "no_source", "Nothing says where this image lies: the plan of its table is missing."
+            )
+        fetched = storage.fetch(
+            subject.address,
+            max_bytes=max(self.limits.bytes, subject.size_bytes),
+            timeout_s=self.limits.fetch_timeout_s,
+            attempts=self.limits.fetch_attempts,
+        )
+        if subject.sha256 is not None and fetched.sha256 != subject.sha256:
+            raise DecodeFault(
+                "source_changed",
+                "The image is another than the one that its faces were found in: annotate it again.",
+            )
+        return fetched.encoded
+
+    def _published(self, rgb: NDArray[np.uint8], subject: Subject, kept: Metadata) -> Drawn:
+        store = storage.open_store(self.output)
+        suffix = f".{subject.picture.rpartition('.')[2]}"
+        if self.look.style is Style.CROPS:
+            lost, names = kept.lost, list[str]()
+            crops = crop_faces(rgb, subject.faces, margin=self.look.margin)
+            for number, crop in zip(subject.numbers, crops, strict=True):
+                encoded, this_lost = _encoded(crop, suffix, kept)
+                lost = lost or this_lost
+                names.append(f"{subject.picture}.faces/{number:03}{suffix}")
+                store.replace(names[-1], encoded)
+            return _drawn(None, names, lost)
+        drawn = draw_faces(rgb, subject.faces, DrawStyle(self.look.style.value), margin=self.look.margin)
+        encoded, lost = _encoded(drawn, suffix, kept)
+        store.replace(subject.picture, encoded)
+        return _drawn(subject.picture, [], lost)
+
+
+def _encoded(rgb: NDArray[np.uint8], suffix: str, kept: Metadata) -> tuple[bytes, str | None]:
+    """Return the bytes of a picture, and why they lack the metadata of its source."""
+    try:
+        return encode_with(rgb, suffix, kept), kept.lost
+    except TooLargeFault as fault:
+        if kept == Metadata():
+            raise
+        # Strangers wrote the metadata: it may be what its format has no room for.
+        return encode_with(rgb, suffix, Metadata()), f"The metadata was left out: {fault}."
+
+
+def _drawn(picture: str | None, crops: list[str], lost: str | None) -> Drawn:
+    return Drawn(picture, crops, None if lost is None else "metadata_lost", lost)
+
+
+def picture_name(planned: str, address: str) -> str:
+    """Return the name of an image's picture: as planned, but of the source's type where that is one we write."""
+    name = planned.removesuffix(".jpg")
+    # The plan adds .jpg to a name that is no .jpg, .png or .webp; others never end so.
+    is_added = not storage.without_query(address).lower().endswith(".jpg")
+    return name if is_added and name.lower().endswith((".tif", ".tiff", ".bmp", ".jp2", ".avif")) else planned

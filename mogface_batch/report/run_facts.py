@@ -1,0 +1,114 @@
+"""What the run records of an output folder say, for the page."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mogface_batch.errors import InputError
+from mogface_batch.pipeline import records
+from mogface_batch.storage import Store
+
+RUNS_AT_MOST = 200
+"""Of a nightly job, the last half year's."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the page says of the runs."""
+
+    verdict: str
+    is_good: bool
+    lineage: dict[str, str]
+    images_per_s: float = 0.0
+    last_rows: int = 0
+    last_wall_s: float = 0.0
+    timed_runs: int = 0
+    timed_rows: int = 0
+    seconds_by_stage: dict[str, float] = field(default_factory=dict)
+
+
+def run_facts(store: Store, table_lineage: dict[str, str]) -> RunFacts:
+    """Return the facts of an output folder's runs.
+
+    Args:
+        store: The output folder.
+        table_lineage: What its parts say of their making.
+
+    Raises:
+        InputError: A record is damaged.
+    """
+    last = records.last_record(store)
+    if last is None:
+        verdict = "No run has finished yet: this is what the table holds so far."
+        return RunFacts(verdict, is_good=False, lineage=dict(sorted(table_lineage.items())))
+    try:
+        return _facts(store, last, table_lineage)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(
+            f"{store.address}: {records.FILE} or a record under {records.FOLDER} is not what a job writes."
+        ) from None
+
+
+def _facts(store: Store, last: dict[str, Any], table_lineage: dict[str, str]) -> RunFacts:
+    runs, rows = 0, 0
+    seconds: dict[str, float] = {}
+    for record in _records(store) or [last]:
+        if record["this_run"]["rows"] and record["seconds_by_stage"]:
+            runs, rows = runs + 1, rows + int(record["this_run"]["rows"])
+            for stage, took in record["seconds_by_stage"].items():
+                seconds[stage] = seconds.get(stage, 0.0) + float(took)
+    is_good, verdict = _verdict(last)
+    return RunFacts(
+        verdict,
+        is_good,
+        _lineage(last, table_lineage),
+        images_per_s=float(last["images_per_s"]),
+        last_rows=int(last["this_run"]["rows"]),
+        last_wall_s=float(last["wall_s"]),
+        timed_runs=runs,
+        timed_rows=rows,
+        seconds_by_stage=seconds,
+    )
+
+
+def _records(store: Store) -> list[dict[str, Any]]:
+    def read() -> Iterator[dict[str, Any]]:
+        for name in [name for name in store.names(records.FOLDER) if name.endswith(".json")][-RUNS_AT_MOST:]:
+            content = store.read(f"{records.FOLDER}/{name}")
+            if content is not None:
+                yield json.loads(content)
+
+    return list(read())
+
+
+def _verdict(last: dict[str, Any]) -> tuple[bool, str]:
+    when = str(last["finished"]).replace("T", " ").replace("+00:00", " UTC")
+    if last["exit_code"] == 0:
+        return True, f"Finished {when}"
+    if last["error"]:
+        return False, f"Exit code {last['exit_code']}, {when}: {last['error']}"
+    return False, f"Exit code {last['exit_code']}, {when}: more rows failed than max_error_rate allows"
+
+
+def _lineage(last: dict[str, Any], table_lineage: dict[str, str]) -> dict[str, str]:
+    model = last["model"]
+    facts = {
+        "run": last["run_id"],
+        "started": last["started"],
+        "manifest": f"{last['manifest']['uri']}: {last['manifest']['rows']} rows",
+        "detector": model["detector"],
+        "model": model["source"],
+        "model sha256": model["sha256"],
+        "fingerprint": last["fingerprint"],
+        "engine": last["engine"],
+        "provider": last["provider"],
+        "schema version": table_lineage.get("schema_version", "unknown"),
+        **{
+            name: json.dumps(value)
+            for name, value in last["settings"].items()
+            if name not in {"schema_version", "model_sha256"}
+        },
+        "packages": ", ".join(f"{name} {version}" for name, version in last["packages"].items()),
+    }
+    return {name: str(value) for name, value in facts.items()}

@@ -1,0 +1,108 @@
+"""Small pictures for the page, within a budget of bytes. Made in processes of their own: see `pipeline/pool.py`."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mogface_batch import storage
+from mogface_batch.config import LimitOptions
+from mogface_batch.errors import DecodeFault, MogfaceBatchError
+from mogface_batch.geometry import Faces, Letterbox, scaled_hw
+from mogface_batch.images.canvas import place_on_canvas
+from mogface_batch.images.crops import crop_faces, encode_small
+from mogface_batch.images.decode import Pixels, decode_rgb, use_one_thread
+from mogface_batch.images.header import read_header
+from mogface_batch.pipeline.pool import worked_off
+from mogface_batch.pipeline.sources import Source
+from mogface_batch.report.statistics import Shown
+
+WORKERS = 2
+WHOLE_PX, FACE_PX = 560, 160
+"""Longer sides, in pixels of the page at two for a dot on a telephone."""
+FACE_MARGIN = 0.75
+WHOLE_BYTES, FACE_BYTES = 64_000, 12_000
+"""At most: 32 whole images and 16 faces are 2.2 MB, 3.0 MB in base64."""
+_TIMEOUT_S, _ATTEMPTS = 20.0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A picture as a URL that holds it, and its size."""
+
+    url: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """A thumbnail for each shown image, in the order of the statistics' lists; a sentence where there is none."""
+
+    gallery: Sequence[Thumbnail | str]
+    crowds: Sequence[Thumbnail | str]
+    faintest: Sequence[Thumbnail | str]
+
+    @property
+    def missing(self) -> int:
+        """How many could not be made."""
+        return sum(isinstance(one, str) for one in (*self.gallery, *self.crowds, *self.faintest))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    shown: Shown
+    source: Source
+    is_face: bool
+
+
+def thumbnails(
+    wholes: Sequence[tuple[Shown, Source]], faces: Sequence[tuple[Shown, Source]]
+) -> tuple[list[Thumbnail | str], list[Thumbnail | str]]:
+    """Return a thumbnail of each image, and of each one's only face; a sentence where there can be none."""
+    wanted = [
+        *(_Wanted(shown, source, is_face=False) for shown, source in wholes),
+        *(_Wanted(shown, source, is_face=True) for shown, source in faces),
+    ]
+    made: dict[int, Thumbnail | str] = {}
+    chunks = [[(number, one)] for number, one in enumerate(wanted)]
+    for chunk, results in worked_off(_numbered, chunks, workers=min(WORKERS, len(chunks) or 1)):
+        made[chunk[0][0]] = results[0] or "Decoding this image killed its process."
+    ordered = [made[number] for number in range(len(wanted))]
+    return ordered[: len(wholes)], ordered[len(wholes) :]
+
+
+def _numbered(numbered: tuple[int, _Wanted]) -> Thumbnail | str:
+    use_one_thread()
+    try:
+        return _made(numbered[1])
+    except MogfaceBatchError as fault:  # also that a store cannot be reached at all
+        return str(fault)
+
+
+def _made(wanted: _Wanted) -> Thumbnail:
+    shown, longest_px = wanted.shown, FACE_PX if wanted.is_face else WHOLE_PX
+    rgb = _pixels(shown, wanted.source.address)
+    if wanted.is_face:
+        rgb = crop_faces(rgb, Faces(shown.faces.boxes_xyxy, shown.faces.scores), margin=FACE_MARGIN)[0]
+    image_hw = (rgb.shape[0], rgb.shape[1])
+    scale = min(1.0, longest_px / max(image_hw))
+    small_hw = scaled_hw(image_hw, scale, at_most=image_hw)
+    small = place_on_canvas(rgb, Letterbox(scale, small_hw, small_hw), (0, 0, 0))
+    encoded = encode_small(small, at_most_bytes=FACE_BYTES if wanted.is_face else WHOLE_BYTES)
+    return Thumbnail(f"data:image/webp;base64,{base64.b64encode(encoded).decode()}", small_hw[1], small_hw[0])
+
+
+def _pixels(shown: Shown, address: str) -> Pixels:
+    if not address:
+        raise DecodeFault(
+            "no_source", "Nothing says where this image lies: the plan of its table is missing."
+        )
+    fetched = storage.fetch(
+        address,
+        max_bytes=max(LimitOptions().bytes, shown.size_bytes),
+        timeout_s=_TIMEOUT_S,
+        attempts=_ATTEMPTS,
+    )
+    if shown.sha256 is not None and fetched.sha256 != shown.sha256:
+        raise DecodeFault("source_changed", "The image is another than the one that its faces were found in.")
+    return decode_rgb(fetched.encoded, read_header(fetched.encoded))
