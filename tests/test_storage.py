@@ -14,15 +14,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from servers import status
 
 from mogface_batch import storage
 from mogface_batch.errors import FetchFault, InputError, OutputError, TooLargeFault
-from mogface_batch.storage import fetching, filesystems
+from mogface_batch.storage import fetching, filesystems, retrying
 from mogface_batch.storage import store as store_module
 
 CONTENT = b"\x00\xff some bytes \r\n" * 50
@@ -43,6 +44,12 @@ def fault(address: object, **limits) -> FetchFault:
     with pytest.raises(FetchFault) as caught:
         fetch(address, **limits)
     return caught.value
+
+
+@pytest.fixture(autouse=True)
+def _no_patience(monkeypatch):
+    for name in ("PATIENCE_S", "READING_PATIENCE_S"):
+        monkeypatch.setattr(retrying, name, 0)
 
 
 @pytest.fixture
@@ -210,16 +217,28 @@ def test_a_scheme_that_nobody_reads_is_one_row_s_fault():
     assert "nosuch://" in found.message
 
 
-def test_a_scheme_whose_client_is_missing_stops_the_job_and_says_what_to_type(monkeypatch):
-    def missing(scheme):
-        raise ImportError("install s3fs")
+@pytest.mark.parametrize(
+    ("scheme", "module"),
+    [
+        ("s3", "obstore"),
+        ("s3", "botocore.session"),
+        ("az", "obstore"),
+        ("gs", "gcsfs"),
+        ("hf", "huggingface_hub"),
+    ],
+)
+def test_a_scheme_whose_client_is_missing_stops_the_job_and_says_what_to_type(scheme, module):
+    code = (
+        f"import sys; sys.modules[{module!r}] = None\n"
+        "from mogface_batch import errors, storage\n"
+        "try:\n"
+        f"    storage.fetch('{scheme}://bucket/a.jpg', max_bytes=1, timeout_s=1, attempts=1)\n"
+        "except errors.InputError as error: print(error)"
+    )
 
-    monkeypatch.setattr(filesystems.fsspec, "filesystem", missing)
-    filesystems.filesystem_of.cache_clear()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    with pytest.raises(InputError, match=r"pip install 'mogface-batch\[s3\]'"):
-        fetch("s3://bucket/a.jpg")
-    filesystems.filesystem_of.cache_clear()
+    assert f"{scheme}:// cannot be reached: type pip install 'mogface-batch[{scheme}]'." in done.stdout
 
 
 # -- fetching: elsewhere ---------------------------------------------------------------------------------------
@@ -232,60 +251,6 @@ def test_an_object_is_fetched_and_its_size_checked_first(memory):
     with pytest.raises(TooLargeFault):
         fetch(address, max_bytes=len(CONTENT) - 1)
     assert fault(f"{memory}/nowhere").code == "not_found"
-
-
-class Web:
-    """A web server on this machine that answers as it is told to, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, itertools.chain] = {}
-        self.asked: list[str] = []
-        self.sent = 0
-        self.over = threading.Event()
-        web = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                web.asked.append(self.path)
-                with contextlib.suppress(ConnectionError):
-                    next(web.answers[self.path])(self)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def answer(self, path: str, *answers) -> str:
-        """Give these answers one after the other, the last of them for ever."""
-        self.answers[path] = itertools.chain(answers, itertools.repeat(answers[-1]))
-        return self.url + path
-
-    def close(self) -> None:
-        self.over.set()
-        self.server.shutdown()
-        self.server.server_close()
-
-
-def status(code: int, content: bytes = b"", **headers):
-    def send(handler):
-        handler.send_response(code)
-        for name, value in {"Content-Length": len(content), **headers}.items():
-            handler.send_header(name, str(value))
-        handler.end_headers()
-        handler.wfile.write(content)
-
-    return send
-
-
-@pytest.fixture
-def web():
-    pytest.importorskip("aiohttp")
-    server = Web()
-    yield server
-    server.close()
 
 
 @pytest.fixture
@@ -783,22 +748,22 @@ class Broken:
 
 def test_what_a_store_s_client_raises_becomes_a_sentence_without_its_words(monkeypatch):
     monkeypatch.setattr(filesystems, "filesystem_of", lambda _: Broken())
-    store = storage.open_store("s3://bucket/out")
+    store = storage.open_store("broken://bucket/out")
 
     for call in (
         partial(store.create, "a", b""),
         partial(store.replace, "a", b""),
         partial(store.remove, "a"),
     ):
-        with pytest.raises(OutputError, match=r"s3://bucket/out/a cannot be written: Error\.") as caught:
+        with pytest.raises(OutputError, match=r"broken://bucket/out/a cannot be written: Error\.") as caught:
             call()
         assert "secret" not in str(caught.value)
     for call in (
         partial(store.read, "a"),
         partial(store.names, "a"),
-        partial(storage.is_folder, "s3://bucket/a"),
+        partial(storage.is_folder, "broken://bucket/a"),
     ):
-        with pytest.raises(InputError, match="s3://bucket"):
+        with pytest.raises((InputError, OutputError), match="broken://bucket"):
             call()
 
 
@@ -813,3 +778,27 @@ def test_no_session_is_left_to_warn_about(web):
     fetch(web.answer("/a.jpg", status(200, CONTENT)))
 
     gc.collect()  # pytest turns an unclosed session's warning into an error
+
+
+@pytest.mark.parametrize(
+    "number", [1, 38, 95]
+)  # EPERM on FAT, ENOSYS of some FUSE mounts, EOPNOTSUPP of some shares
+def test_without_hard_links_a_file_is_created_once_all_the_same(tmp_path, monkeypatch, number):
+    def no_links(*_):
+        raise OSError(number, "no hard links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    store = storage.open_store(str(tmp_path))
+    barrier = threading.Barrier(16)
+
+    def create(who: int) -> bool:
+        barrier.wait()
+        return store.create("a/f", b"%d" % who)
+
+    with ThreadPoolExecutor(16) as pool:
+        ours = list(pool.map(create, range(16)))
+
+    assert ours.count(True) == 1
+    assert store.read("a/f") == b"%d" % ours.index(True)
+    assert not store.create("a/f", b"late")
+    assert [path.name for path in (tmp_path / "_tmp").iterdir()] == ["lock"]

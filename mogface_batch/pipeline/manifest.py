@@ -62,6 +62,7 @@ class Manifest:
     """A manifest that was found and understood; its rows are read when asked for."""
 
     uri: str
+    """As people may see it."""
     schema: pa.Schema
     """The columns carried through, under the names that they have in the output."""
     options: ManifestOptions
@@ -104,16 +105,16 @@ def open_manifest(options: ManifestOptions) -> Manifest:
         source = _READERS[kind](address, options)
     except _NOT_UNDERSTOOD as error:
         raise InputError(
-            f"The manifest {options.uri} is no {kind} that can be read: {_first_line(error)}"
+            f"The manifest {storage.redacted(options.uri)} is no {kind} that can be read: {_first_line(error)}"
         ) from None
     twice = _first_repeated(source.schema.names)
     if twice is not None:
-        raise InputError(f"The manifest {options.uri} names the column {twice!r} twice.")
+        raise InputError(f"The manifest {storage.redacted(options.uri)} names the column {twice!r} twice.")
     for key, name in (("uri_column", options.uri_column), ("id_column", options.id_column)):
         if name is not None and name not in source.schema.names:
             there = ", ".join(source.schema.names) or "none"
             raise InputError(
-                f"The manifest {options.uri} has no column {name!r}; it has {there}. Set manifest.{key}."
+                f"The manifest {storage.redacted(options.uri)} has no column {name!r}; it has {there}. Set manifest.{key}."
             )
         if name is not None and not _is_text(source.schema.field(name).type):
             raise InputError(
@@ -121,7 +122,7 @@ def open_manifest(options: ManifestOptions) -> Manifest:
             )
     base = _home(options, address) if options.base_uri is None else storage.absolute(options.base_uri)
     return Manifest(
-        uri=options.uri,
+        uri=storage.redacted(options.uri),
         schema=_carried_schema(source.schema, options),
         options=options,
         base=base,
@@ -164,7 +165,7 @@ def _carried_schema(schema: pa.Schema, options: ManifestOptions) -> pa.Schema:
     twice = _first_repeated([field.name for field in fields])
     if twice is not None:
         raise InputError(
-            f"The manifest {options.uri} has two columns that would be named {twice!r}: rename one."
+            f"The manifest {storage.redacted(options.uri)} has two columns that would be named {twice!r}: rename one."
         )
     return pa.schema(fields)
 
@@ -175,7 +176,7 @@ def _check_storable(uri: str, field: pa.Field) -> None:
         pa.nulls(1, field.type).take(pa.array([0]))
     except pa.ArrowException as error:
         raise InputError(
-            f"The manifest {uri} has a column {field.name!r} that the output table cannot hold: {_first_line(error)}"
+            f"The manifest {storage.redacted(uri)} has a column {field.name!r} that the output table cannot hold: {_first_line(error)}"
         ) from None
 
 
@@ -186,7 +187,9 @@ def _guarded(source: _Source, uri: str) -> _Source:
         try:
             yield from source.batches()
         except (*_NOT_UNDERSTOOD, OSError) as error:
-            raise InputError(f"The manifest {uri} cannot be read to its end: {_first_line(error)}") from None
+            raise InputError(
+                f"The manifest {storage.redacted(uri)} cannot be read to its end: {_first_line(error)}"
+            ) from None
 
     return _Source(source.schema, batches)
 
@@ -213,12 +216,12 @@ def _format(options: ManifestOptions, address: str) -> ManifestFormat:
         return ManifestFormat.PARQUET if _is_parquet(address) else ManifestFormat.FOLDER
     if not storage.is_remote(address) and not storage.exists(address):
         raise InputError(
-            f"There is no manifest {options.uri}: neither a file nor a folder has this name ({address})."
+            f"There is no manifest {storage.redacted(options.uri)}: neither a file nor a folder has this name ({storage.redacted(address)})."
         )
     found = _BY_SUFFIX.get(_suffix(address))
     if found is None:
         raise InputError(
-            f"{options.uri} is no manifest by its name: expected a folder, a glob, .txt, .csv, .jsonl or .parquet. "
+            f"{storage.redacted(options.uri)} is no manifest by its name: expected a folder, a glob, .txt, .csv, .jsonl or .parquet. "
             "Set manifest.format if it is one of these all the same; for single images use `mogface-batch detect`."
         )
     return found
@@ -276,7 +279,7 @@ def _read_folder(address: str, options: ManifestOptions) -> _Source:
     every = _is_pattern(options, address)
     if not every and not storage.is_folder(address):
         raise InputError(
-            f"The manifest {options.uri} is no folder ({address}), as manifest.format=folder says."
+            f"The manifest {storage.redacted(options.uri)} is no folder ({storage.redacted(address)}), as manifest.format=folder says."
         )
 
     def uris() -> Iterator[str]:
@@ -296,7 +299,9 @@ def _lines(address: str) -> Iterator[tuple[int, str]]:
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
-                raise InputError(f"The manifest {address} is not UTF-8 in line {number}.") from None
+                raise InputError(
+                    f"The manifest {storage.redacted(address)} is not UTF-8 in line {number}."
+                ) from None
             if text.strip():
                 yield number, text
 
@@ -309,7 +314,9 @@ def _read_csv(address: str, options: ManifestOptions) -> _Source:  # noqa: ARG00
     with contextlib.closing(_csv_rows(address)) as rows:
         names = next(rows, None)
     if names is None:
-        raise InputError(f"The manifest {address} is empty: its first line must name the columns.")
+        raise InputError(
+            f"The manifest {storage.redacted(address)} is empty: its first line must name the columns."
+        )
     # Text stays text: 007 is a name, NA is no null, and an empty cell an empty string.
     schema = pa.schema([pa.field(name, pa.string()) for name in names])
 
@@ -335,14 +342,16 @@ def _csv_rows(address: str) -> Generator[list[str], None, None]:
                 width = width or len(row)
                 if len(row) != width:
                     raise InputError(
-                        f"The manifest {address} has {len(row)} cells in line {reader.line_num}, and {width} columns."
+                        f"The manifest {storage.redacted(address)} has {len(row)} cells in line {reader.line_num}, and {width} columns."
                     )
                 yield row
         except UnicodeDecodeError:
-            raise InputError(f"The manifest {address} is not UTF-8, after line {reader.line_num}.") from None
+            raise InputError(
+                f"The manifest {storage.redacted(address)} is not UTF-8, after line {reader.line_num}."
+            ) from None
         except csv.Error as error:
             raise InputError(
-                f"The manifest {address} is no CSV that can be read, in line {reader.line_num}: {error}."
+                f"The manifest {storage.redacted(address)} is no CSV that can be read, in line {reader.line_num}: {error}."
             ) from None
 
 
@@ -364,10 +373,12 @@ def _objects(address: str) -> Iterator[dict[str, object]]:
         try:
             found = json.loads(text)
         except ValueError as error:
-            raise InputError(f"The manifest {address} is no JSON in line {number}: {error}.") from None
+            raise InputError(
+                f"The manifest {storage.redacted(address)} is no JSON in line {number}: {error}."
+            ) from None
         if not isinstance(found, dict):
             raise InputError(
-                f'The manifest {address} holds no object in line {number}: write {{"uri": ...}}.'
+                f'The manifest {storage.redacted(address)} holds no object in line {number}: write {{"uri": ...}}.'
             )
         yield found
 
@@ -377,7 +388,9 @@ def _read_parquet(address: str, options: ManifestOptions) -> _Source:
     if _is_pattern(options, address) or storage.is_folder(address):
         files = [file for file in storage.list_files(address) if _is_parquet(file)]
     if not files:
-        raise InputError(f"The manifest {options.uri} has no rows: there is no .parquet file.")
+        raise InputError(
+            f"The manifest {storage.redacted(options.uri)} has no rows: there is no .parquet file."
+        )
     schemas = {}
     for file in files:
         with storage.open_binary(file) as opened:
@@ -385,7 +398,9 @@ def _read_parquet(address: str, options: ManifestOptions) -> _Source:
     schema = schemas[files[0]]
     other = next((file for file in files if not schemas[file].equals(schema)), None)
     if other is not None:
-        raise InputError(f"{other} has other columns or types than {files[0]}: a manifest has one schema.")
+        raise InputError(
+            f"{storage.redacted(other)} has other columns or types than {storage.redacted(files[0])}: a manifest has one schema."
+        )
 
     def batches() -> Iterator[pa.RecordBatch]:
         for file in files:
@@ -411,7 +426,9 @@ def _opened_parquet(opened: object, address: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(opened)
     except pa.ArrowInvalid as error:
-        raise InputError(f"The manifest {address} is no Parquet file: {_first_line(error)}") from None
+        raise InputError(
+            f"The manifest {storage.redacted(address)} is no Parquet file: {_first_line(error)}"
+        ) from None
 
 
 _READERS: dict[ManifestFormat, Callable[[str, ManifestOptions], _Source]] = {

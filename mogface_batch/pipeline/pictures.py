@@ -40,18 +40,24 @@ def marked(path: str, image_id_digest: str) -> str:
 
 def collision_key(path: str) -> str:
     """Return what two names share that some file system would take for one."""
-    return unicodedata.normalize("NFC", path).casefold()
+    # Compatible forms too (ZFS can be told so): a full-width letter is its plain one.
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
 
 
 def _safe(segment: str) -> str:
-    if segment in {".", ".."}:
+    if unicodedata.normalize("NFKC", segment) in {".", ".."}:
         return "_" * len(segment)
-    cleaned = _UNSAFE.sub("_", segment)
-    cleaned = "".join(letter if letter.isprintable() or letter == " " else "_" for letter in cleaned)
+    cleaned = "".join("_" if _is_unsafe(letter) else letter for letter in segment)
     cleaned = _cut(cleaned, MAX_SEGMENT_BYTES)
     if cleaned.endswith((" ", ".")):
         cleaned = cleaned.rstrip(" .") + "_"
     return f"_{cleaned}" if _RESERVED.match(cleaned) else cleaned
+
+
+def _is_unsafe(letter: str) -> bool:
+    """Whether a letter, or what it is a form of (a full-width slash), means something to a file system."""
+    plain = letter if letter.isascii() else unicodedata.normalize("NFKC", letter)
+    return "/" in plain or _UNSAFE.search(plain) is not None or not (letter.isprintable() or letter == " ")
 
 
 def _safe_folder(segment: str) -> str:

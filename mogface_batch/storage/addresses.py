@@ -5,6 +5,11 @@ import re
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 _GLOB = re.compile(r"[*?\[]")
+_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+://)[^/?#]*@")
+_USER_AND_PASSWORD = re.compile(
+    r"^([A-Za-z][A-Za-z0-9+.-]+://)[^/?#:]*:[^/?#]*@"
+)  # abfs://container@account has none
+_SECRET = re.compile(r"(sig|signature|token|secret|password|passwd|key|credential)[^=&;\s]*=", re.IGNORECASE)
 
 
 def scheme_of(text: str) -> str:
@@ -28,6 +33,19 @@ def without_query(address: str) -> str:
     return re.split("[?#]", address, maxsplit=1)[0] if is_url(address) else address
 
 
+def redacted(address: str) -> str:
+    """Return an address as people may see it: without a user's name and password, and without a signature.
+
+    The whole query of a URL is left out, since any part of it may let the reader in; of another address what
+    follows a ``?`` is, where it looks like a signature, since there ``?`` may belong to the name.
+    """
+    if not is_remote(address):
+        return address
+    shown = (_USER if is_url(address) else _USER_AND_PASSWORD).sub(r"\1...@", address)
+    head, mark, query = shown.partition("?")
+    return f"{head}?..." if mark and (is_url(address) or _SECRET.search(query)) else shown
+
+
 def absolute(text: str, base: str = ".") -> str:
     """Return the address of a path or URI; a relative path is relative to the folder ``base``."""
     if is_remote(text):
@@ -44,6 +62,15 @@ def parent(address: str) -> str:
     root = match[0] if match else "/"
     place, slash, _ = without_query(address)[len(root) :].rstrip("/").rpartition("/")
     return root + place if slash else (without_query(address).rstrip("/") if match else root)
+
+
+def store_of(address: str) -> str:
+    """Return the bucket or host that an address lies in, with its scheme: what fails as one."""
+    match = _SCHEME.match(address)
+    if match is None:
+        return "/"
+    authority = without_query(address)[match.end() :].partition("/")[0]
+    return f"{match[0].lower()}{authority.lower() if is_url(address) else authority}"
 
 
 def is_glob(text: str) -> bool:

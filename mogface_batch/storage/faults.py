@@ -2,38 +2,87 @@
 
 import errno
 import lzma
+import re
 import zlib
 
+TRANSIENT_CODES = frozenset(["timeout", "unavailable", "corrupt"])
+"""What may pass by itself."""
+
+
+class DamagedOnTheWay(Exception):
+    """Bytes came that are not those that the store holds."""
+
+
+UNUSABLE_KEY = "a name with an empty part, a part '.' or '..', or a control character"
+
+
+class UnusableKey(ValueError):
+    """An object store's key that cannot be asked for."""
+
+
 _UNUSABLE_NAME = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+_NO_FILE, _DENIED = "there is no such file", "access is denied"
+_NO_NAME = "its name is none that a file can have"
 _KINDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str], ...] = (
-    ((FileNotFoundError, NotADirectoryError), "not_found", "there is no such file"),
-    (PermissionError, "forbidden", "access is denied"),
+    ((FileNotFoundError, NotADirectoryError), "not_found", _NO_FILE),
+    (PermissionError, "forbidden", _DENIED),
+    (FileExistsError, "exists", "there is one already"),
     (IsADirectoryError, "not_a_file", "it is no regular file"),
     (TimeoutError, "timeout", "it took longer than limits.fetch_timeout_s"),
+    (DamagedOnTheWay, "corrupt", "the bytes that came are not those that the store's checksum speaks of"),
     ((zlib.error, lzma.LZMAError, EOFError), "damaged", "it is no whole compressed file"),
-    (ValueError, "not_found", "its name is none that a file can have"),
+    (UnusableKey, "unsupported", f"{UNUSABLE_KEY} cannot be read"),
+    (ValueError, "not_found", _NO_NAME),
+)
+_OBSTORE_STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_OBSTORE = tuple(
+    (re.compile(pattern), code, why)
+    for pattern, code, why in (
+        ("^NotFoundError", "not_found", _NO_FILE),
+        ("ExpiredToken|TokenRefreshRequired", "forbidden", "the credentials have expired"),
+        ("RequestTimeTooSkewed", "forbidden", "this machine's clock is wrong"),
+        ("^(PermissionDenied|Unauthenticated)Error", "forbidden", _DENIED),
+        # Amazon's word for: somebody else is writing it just now.
+        ("ConditionalRequestConflict", "unavailable", "another process is writing it"),
+        ("kind: Timeout", "timeout", "it took longer than limits.fetch_timeout_s"),
+        ("redirect without LOCATION", "refused", "the bucket lies in another region: set AWS_REGION"),
+        ("^InvalidPathError", "unsupported", f"{UNUSABLE_KEY} cannot be read"),
+    )
 )
 
 
 def code_of(error: Exception) -> tuple[str, str]:
     """Return the error code and the reason, in words that hold no credentials and no object addresses."""
-    status = getattr(error, "status", None)  # of an HTTP answer
+    if type(error).__module__.startswith("obstore"):
+        return _code_of_obstore(error)
+    status = getattr(error, "status", None) or getattr(error, "code", None)  # of an HTTP answer
+    status = getattr(getattr(error, "response", None), "status_code", status)  # of the Hugging Face hub
     if isinstance(status, int):
         return _code_of_status(status)
     for kind, code, why in _KINDS:
         if isinstance(error, kind):
             return code, why
     if getattr(error, "errno", None) in _UNUSABLE_NAME:
-        return "not_found", "its name is none that a file can have"
+        return "not_found", _NO_NAME
     if getattr(error, "errno", None) == errno.ENXIO:  # a socket, or a device that is not there
         return "not_a_file", "it is no regular file"
     return "unavailable", getattr(error, "strerror", None) or type(error).__name__
 
 
+def _code_of_obstore(error: Exception) -> tuple[str, str]:
+    # Its exceptions tell what happened only in their text, which holds URLs: nothing of it is shown.
+    text = f"{type(error).__name__}: {error}"
+    for pattern, code, why in _OBSTORE:
+        if pattern.search(text):
+            return code, why
+    status = _OBSTORE_STATUS.search(text)
+    return _code_of_status(int(status[1])) if status else ("unavailable", "the store cannot be reached")
+
+
 def _code_of_status(status: int) -> tuple[str, str]:
     if status in {404, 410}:
-        return "not_found", "there is no such file"
+        return "not_found", _NO_FILE
     if status in {401, 403}:
-        return "forbidden", "access is denied"
+        return "forbidden", _DENIED
     passes = status >= 500 or status in {408, 425, 429}
     return ("unavailable" if passes else "refused"), f"the server answered {status}"

@@ -9,9 +9,9 @@ import fsspec
 import fsspec.utils
 
 from mogface_batch.errors import InputError, JobFault
-from mogface_batch.storage.addresses import is_glob, is_remote, is_url, without_query
+from mogface_batch.storage.addresses import is_glob, is_remote, is_url, redacted, without_query
 from mogface_batch.storage.faults import code_of
-from mogface_batch.storage.filesystems import located
+from mogface_batch.storage.remote import remote_of
 
 
 def exists(address: str) -> bool:
@@ -29,11 +29,12 @@ def is_folder(address: str) -> bool:
         return os.path.isdir(address)  # noqa: PTH112 - Path raises where a name is too long
     if is_url(address):  # asking would download the page
         return without_query(address).endswith("/")
-    filesystem, path = located(address)
     try:
-        return bool(filesystem.isdir(path))
+        return remote_of(address).is_folder(address)
+    except JobFault:
+        raise
     except Exception as error:  # noqa: BLE001 - each client has its own exceptions
-        raise InputError(f"{address} cannot be read: {code_of(error)[1]}.") from None
+        raise InputError(f"{redacted(address)} cannot be read: {code_of(error)[1]}.") from None
 
 
 def is_pattern(address: str) -> bool:
@@ -46,32 +47,33 @@ def is_pattern(address: str) -> bool:
         return False
     if not is_remote(address):
         return not exists(address)
-    filesystem, path = located(address)
     try:
-        return not filesystem.exists(path)
+        return not remote_of(address).exists(address)
+    except JobFault:
+        raise
     except Exception as error:  # noqa: BLE001 - each client has its own exceptions
-        raise InputError(f"{address} cannot be read: {code_of(error)[1]}.") from None
+        raise InputError(f"{redacted(address)} cannot be read: {code_of(error)[1]}.") from None
 
 
 def list_files(address: str) -> Iterator[str]:
     """Yield the addresses of all files below a folder, or of those that a glob names, in a fixed order.
 
-    Names that begin with a dot are left out. A folder is streamed, one level at a time.
+    Names that begin with a dot are left out. A folder is streamed.
 
     Raises:
         InputError: It cannot be listed.
     """
     try:
         if is_pattern(address):
-            yield from _remote_matches(address) if is_remote(address) else _local_matches(address)
+            yield from remote_of(address).matches(address) if is_remote(address) else _local_matches(address)
         elif is_remote(address):
-            yield from _walk_remote(address)
+            yield from remote_of(address).files(address)
         else:
             yield from _walk_local(address, seen=set())
     except JobFault:
         raise
     except Exception as error:  # noqa: BLE001 - each client has its own exceptions
-        raise InputError(f"{address} cannot be listed: {code_of(error)[1]}.") from None
+        raise InputError(f"{redacted(address)} cannot be listed: {code_of(error)[1]}.") from None
 
 
 def _local_matches(pattern: str) -> Iterator[str]:
@@ -98,16 +100,6 @@ def _literal_folder(pattern: str) -> tuple[str, list[str]]:
     return folder, [part if part == "**" else re.sub(r"\*+", "*", part) for part in rest]
 
 
-def _remote_matches(pattern: str) -> Iterator[str]:
-    filesystem, path = located(pattern)
-    found = filesystem.glob(path, detail=True)
-    hidden_wanted = "/." in path
-    for name in sorted(found):
-        hidden = "/." in name and not hidden_wanted
-        if found[name]["type"] == "file" and not hidden:
-            yield filesystem.unstrip_protocol(name)
-
-
 def _walk_local(folder: str, seen: set[str]) -> Iterator[str]:
     real = os.path.realpath(folder)
     if real in seen:  # a link that leads back up
@@ -122,12 +114,3 @@ def _walk_local(folder: str, seen: set[str]) -> Iterator[str]:
             yield from _walk_local(entry.path, seen)
         else:
             yield entry.path
-
-
-def _walk_remote(folder: str) -> Iterator[str]:
-    filesystem, path = located(folder)
-    for place, folders, files in filesystem.walk(path, on_error="raise"):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if name and not name.startswith("."):
-                yield filesystem.unstrip_protocol(f"{place.rstrip('/')}/{name}")

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import lzma
-import tempfile
 import zlib
 from collections.abc import Iterator
 from typing import IO, cast
@@ -12,9 +11,9 @@ import fsspec
 import fsspec.utils
 
 from mogface_batch.errors import InputError, JobFault
-from mogface_batch.storage.addresses import is_remote, is_url, without_query
+from mogface_batch.storage.addresses import is_remote, redacted, without_query
 from mogface_batch.storage.faults import code_of
-from mogface_batch.storage.filesystems import located
+from mogface_batch.storage.remote import remote_of
 
 
 def read_bytes(address: str) -> bytes:
@@ -54,7 +53,7 @@ def _unreadable(address: str, error: Exception) -> InputError:
     is_compressed = without_query(address).endswith((".gz", ".bz2", ".xz", ".zst"))
     damaged = is_compressed and isinstance(error, OSError) and error.errno is None
     why = "it is no whole compressed file" if damaged else code_of(error)[1]
-    return InputError(f"{address} cannot be read: {why}.")
+    return InputError(f"{redacted(address)} cannot be read: {why}.")
 
 
 @contextlib.contextmanager
@@ -63,14 +62,8 @@ def _opened(address: str) -> Iterator[IO[bytes]]:
         file: IO[bytes]
         if not is_remote(address):
             file = stack.enter_context(open(address, "rb"))  # noqa: PTH123 - keeps the text
-        elif is_url(address):  # many web servers cannot seek
-            file = stack.enter_context(tempfile.TemporaryFile())
-            filesystem, path = located(address)
-            filesystem.get_file(path, file)
-            file.seek(0)
         else:
-            filesystem, path = located(address)
-            file = stack.enter_context(filesystem.open(path, "rb"))
+            file = stack.enter_context(remote_of(address).open(address))
         yield stack.enter_context(_decompressed(file, without_query(address)))
 
 

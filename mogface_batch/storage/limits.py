@@ -1,0 +1,16 @@
+"""How large a file may be."""
+
+from mogface_batch.errors import TooLargeFault
+from mogface_batch.storage.addresses import redacted
+
+
+def check_size(address: str, size_bytes: int, max_bytes: int) -> None:
+    """Check that a file is not too large.
+
+    Raises:
+        TooLargeFault: It is.
+    """
+    if size_bytes > max_bytes:
+        raise TooLargeFault(
+            "too_many_bytes", f"{redacted(address)} has more bytes than limits.bytes={max_bytes} allows."
+        )

@@ -1,0 +1,82 @@
+"""What every kind of store elsewhere can do, and which one an address belongs to."""
+
+from collections.abc import Iterator
+from typing import IO, Protocol
+
+from mogface_batch.storage.addresses import is_url, scheme_of
+from mogface_batch.storage.filesystems import FsspecRemote, is_registered_by_user, not_installed
+from mogface_batch.storage.sources import ANYTHING, Sources
+from mogface_batch.storage.web import WebRemote
+
+OBJECT_SCHEMES = frozenset(["s3", "s3a", "az", "abfs", "abfss"])
+"""What obstore is the client of."""
+
+
+class Remote(Protocol):
+    """A kind of store, by the addresses of its files. It raises what its client raises: see `faults.code_of`."""
+
+    def fetch(self, address: str, *, max_bytes: int, timeout_s: float) -> tuple[bytes, str | None]:
+        """Return a file's bytes, once, with what the store calls this version of it.
+
+        Raises:
+            TooLargeFault: The file is larger than ``max_bytes``.
+        """
+
+    def open(self, address: str) -> IO[bytes]:
+        """Open a file for reading."""
+
+    def read_versioned(self, address: str) -> tuple[bytes, str]:
+        """Return a file's content and version, good for `replace_if`."""
+
+    def write(self, address: str, content: bytes) -> None:
+        """Write a file in one step."""
+
+    def create(self, address: str, content: bytes) -> bool:
+        """Write a file in one step unless it is there; return whether it is ours."""
+
+    def replace_if(self, address: str, content: bytes, version: str) -> bool:
+        """Write a file in one step if this version of it is there; return whether it was."""
+
+    def remove(self, address: str) -> None:
+        """Remove a file, if it is there."""
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files directly in a folder."""
+
+    def files(self, folder: str) -> Iterator[str]:
+        """Yield the addresses of all files below a folder, without hidden ones, streamed in a fixed order."""
+
+    def matches(self, pattern: str) -> Iterator[str]:
+        """Yield the addresses of the files that a glob names, in order."""
+
+    def is_folder(self, address: str) -> bool:
+        """Whether there is something below this address."""
+
+    def exists(self, address: str) -> bool:
+        """Whether there is a file or folder of this very name."""
+
+    def answers(self, address: str, *, timeout_s: float) -> None:
+        """Ask the store something small; it raises where nobody answers."""
+
+
+def remote_of(address: str, sources: Sources = ANYTHING) -> Remote:
+    """Return the store that an address lies in, from which no redirect leads to what the sources refuse.
+
+    Raises:
+        InputError: Its client is not installed, or there is none.
+    """
+    scheme = scheme_of(address)
+    if not is_registered_by_user(scheme):
+        if scheme in OBJECT_SCHEMES:
+            return _objects(scheme)
+        if is_url(address):
+            return WebRemote(sources)
+    return FsspecRemote()
+
+
+def _objects(scheme: str) -> Remote:
+    try:
+        from mogface_batch.storage.objects import ObjectRemote  # noqa: PLC0415 - obstore comes with an extra
+    except ImportError:
+        raise not_installed(scheme) from None
+    return ObjectRemote()

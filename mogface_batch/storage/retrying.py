@@ -1,0 +1,57 @@
+"""How often, and for how long, something is tried again."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from mogface_batch.errors import JobFault
+from mogface_batch.storage.faults import TRANSIENT_CODES, code_of
+
+PATIENCE_S = 180.0
+"""How long a store may be away before what the job itself reads and writes there is given up."""
+READING_PATIENCE_S = 30.0
+"""The same for manifests, models and listings, for which a person may wait."""
+T = TypeVar("T")
+
+
+def backoff_s(attempt: int) -> float:
+    """Return how long to wait after so many attempts: longer each time, and never the same for two clients."""
+    longest_s = min(20.0, 0.25 * float(2**attempt))
+    return random.uniform(0.5, 1.0) * longest_s  # noqa: S311 - jitter, no secret
+
+
+_BUGS = (AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError)
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether an exception is of a kind that may pass."""
+    return not isinstance(error, (JobFault, *_BUGS)) and code_of(error)[0] in TRANSIENT_CODES
+
+
+def persistently(
+    call: Callable[[], T], *, for_s: float | None = None, doubtful: Callable[[], None] = lambda: None
+) -> T:
+    """Return what the call returns, made again while it fails in a way that may pass.
+
+    Args:
+        call: Made at least once.
+        for_s: No new attempt after so long; None: `PATIENCE_S`.
+        doubtful: Called after such a failure: the store may have done what it was asked for all the same.
+    """
+    give_up_at = time.monotonic() + (PATIENCE_S if for_s is None else for_s)
+    attempt = 1
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not is_transient(error) or time.monotonic() >= give_up_at:
+                raise
+        doubtful()
+        time.sleep(backoff_s(attempt))
+        attempt += 1
+
+
+def for_a_reader(call: Callable[[], T]) -> T:
+    """Return what the call returns, as `persistently`, but for `READING_PATIENCE_S`."""
+    return persistently(call, for_s=READING_PATIENCE_S)

@@ -1,0 +1,127 @@
+"""Which addresses a job may read: a manifest from elsewhere is not to be trusted with this machine's network and disk."""
+
+import errno
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from mogface_batch.errors import FetchFault
+from mogface_batch.storage.addresses import absolute, is_remote, is_url, redacted, scheme_of, store_of
+from mogface_batch.storage.filesystems import EXTRAS
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What may be read; without arguments everything, as a person may who writes a manifest on this machine."""
+
+    allow: tuple[str, ...] | None = None
+    """`sources.allow`: prefixes of addresses, each up to a slash."""
+    is_foreign: bool = False
+    """Whether the manifest lies elsewhere."""
+    named: tuple[str, ...] = ()
+    """The addresses that the config itself names: the manifest's and `manifest.base_uri`."""
+
+    @classmethod
+    def of(cls, allow: tuple[str, ...] | None, manifest: str, base: str | None) -> "Sources":
+        """Return what a job with this manifest may read.
+
+        Args:
+            allow: `sources.allow`.
+            manifest: `manifest.uri`.
+            base: `manifest.base_uri`.
+        """
+        manifest = absolute(manifest)
+        prefixes = None if allow is None else tuple(_prefix(text) for text in allow)
+        named = (manifest,) if base is None else (manifest, absolute(base))
+        return cls(prefixes, is_remote(manifest), named)
+
+    def check(self, address: str) -> None:
+        """Check that an address may be read.
+
+        Raises:
+            FetchFault: It may not (``not_allowed``).
+        """
+        if self._allows(address):
+            return
+        why = (
+            "sources.allow does not name it"
+            if self.allow is not None
+            else "a manifest that lies elsewhere may not name it unless sources.allow does"
+        )
+        raise FetchFault("not_allowed", f"{redacted(address)} was not read: {why}.")
+
+    def _allows(self, address: str) -> bool:
+        if self.allow is not None:
+            return any(_is_within(address, prefix) for prefix in self.allow)
+        if not self.is_foreign or scheme_of(address) in EXTRAS:
+            return True
+        return any(_is_within(address, folder) for folder in self.named)
+
+    def only_public(self, url: str) -> bool:
+        """Whether a URL's host must lie on the public Internet: not on loopback or a private network."""
+        if self.allow is not None:
+            return not any(
+                store_of(prefix) == store_of(url) for prefix in self.allow if not prefix.endswith("://")
+            )
+        return self.is_foreign and store_of(url) not in map(store_of, self.named)
+
+
+ANYTHING = Sources()
+"""What a person may read who has no manifest from elsewhere."""
+
+
+def _prefix(text: str) -> str:
+    return text if text.endswith("://") and text != "file://" else absolute(text).rstrip("/") or "/"
+
+
+def _is_within(address: str, prefix: str) -> bool:
+    if prefix.endswith("://"):  # a scheme, all of it
+        return scheme_of(address) == scheme_of(prefix)
+    if scheme_of(address) != scheme_of(prefix) or _climbs(address):
+        return False
+    if not is_remote(address):  # nor by a link
+        address, prefix = os.path.realpath(address), os.path.realpath(prefix)
+        return address == prefix or address.startswith(prefix.rstrip("/") + "/")
+    if store_of(address) != store_of(prefix):
+        return False
+    path, folder = _path(address), _path(prefix)
+    return not folder or path == folder or path.startswith((folder + "/", folder + "?"))
+
+
+def _path(address: str) -> str:
+    return address[len(store_of(address)) :]
+
+
+def _climbs(address: str) -> bool:
+    parts = address.split("/")
+    return any(unquote(part) in {".", ".."} for part in parts) if is_url(address) else ".." in parts
+
+
+PRIVATE = "its host lies on this machine or a private network"
+
+
+def public_socket(found: Any) -> socket.socket:  # noqa: ANN401 - a tuple of `socket.getaddrinfo`
+    """Return a socket for an address that was found for a host, where that address is public.
+
+    Asked for the very address that is connected to, so that a name cannot mean one host when it is checked and
+    another one when it is used.
+
+    Raises:
+        PermissionError: It is not; `PRIVATE` is in its text, and in that of what aiohttp makes of it.
+    """
+    family, kind, protocol, _, place = found
+    if not is_public(place[0]):
+        raise PermissionError(errno.EACCES, PRIVATE)
+    return socket.socket(family, kind, protocol)
+
+
+def is_public(ip: str) -> bool:
+    """Whether an IP address, in digits, can be reached from everywhere, and is so no business of a firewall."""
+    address = ipaddress.ip_address(ip.partition("%")[0])
+    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+    if inner is None and address in ipaddress.ip_network("64:ff9b::/96"):  # NAT64
+        inner = ipaddress.ip_address(int(address) & 0xFFFFFFFF)
+    return (address if inner is None else inner).is_global and not address.is_multicast

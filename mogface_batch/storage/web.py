@@ -1,0 +1,122 @@
+"""http:// and https://, read only."""
+
+import asyncio
+import atexit
+import functools
+import tempfile
+from dataclasses import dataclass
+from typing import IO, Any
+from urllib.parse import urljoin
+
+from fsspec.asyn import get_loop, sync
+
+from mogface_batch.errors import FetchFault
+from mogface_batch.storage.addresses import is_url, redacted
+from mogface_batch.storage.filesystems import FsspecRemote, located, not_installed
+from mogface_batch.storage.limits import check_size
+from mogface_batch.storage.retrying import for_a_reader, is_transient
+from mogface_batch.storage.sources import ANYTHING, PRIVATE, Sources, public_socket
+
+MOST_REDIRECTS = 10
+_REDIRECTS = {301, 302, 303, 307, 308}
+
+
+class Refused(Exception):
+    """The server answered with a status that is no success."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class WebRemote(FsspecRemote):
+    """See `Remote`. Listing is fsspec's; a fetch is our own, for the sake of its limits."""
+
+    sources: Sources = ANYTHING
+
+    def fetch(self, address: str, *, max_bytes: int, timeout_s: float) -> tuple[bytes, str | None]:
+        """See `Remote.fetch`; no redirect leads to what the sources refuse."""
+        got: tuple[bytes, str | None]
+        try:
+            got = sync(
+                get_loop(),
+                lambda: asyncio.wait_for(_get(address, max_bytes=max_bytes, sources=self.sources), timeout_s),
+            )
+        except OSError as error:
+            if PRIVATE not in str(error):
+                raise
+            why = f"{PRIVATE}, where a manifest that lies elsewhere may not lead unless sources.allow names the host"
+            raise FetchFault("not_allowed", f"{redacted(address)} was not read: {why}.") from None
+        return got
+
+    def open(self, address: str) -> IO[bytes]:
+        """See `Remote.open`; downloaded first, since many web servers cannot seek."""
+        filesystem, path = located(address)
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+
+        def download() -> None:
+            file.seek(0)
+            file.truncate()
+            filesystem.get_file(path, file)
+
+        try:
+            for_a_reader(download)
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def answers(self, address: str, *, timeout_s: float) -> None:
+        """See `Remote.answers`; any answer is one, but that the server has no time."""
+        try:
+            self.fetch(address, max_bytes=1 << 62, timeout_s=timeout_s)
+        except Refused as error:
+            if is_transient(error):
+                raise
+
+
+async def _get(url: str, *, max_bytes: int, sources: Sources) -> tuple[bytes, str | None]:
+    # The body is cut off where it gets too long: many web servers answer no HEAD request.
+    here = url
+    for _ in range(MOST_REDIRECTS):
+        session = _session(only_public=sources.only_public(here))
+        async with session.get(here, allow_redirects=False) as answer:
+            if answer.status in _REDIRECTS and "Location" in answer.headers:
+                here = _redirected(url, urljoin(here, answer.headers["Location"]), sources)
+                continue
+            if answer.status >= 300:
+                raise Refused(answer.status)
+            check_size(url, answer.content_length or 0, max_bytes)
+            encoded = bytearray()
+            async for chunk in answer.content.iter_chunked(1 << 16):
+                encoded += chunk
+                check_size(url, len(encoded), max_bytes)
+            return bytes(encoded), answer.headers.get("ETag")
+    raise FetchFault(
+        "refused", f"{redacted(url)} could not be read: it leads from one place to the next for ever."
+    )
+
+
+def _redirected(url: str, target: str, sources: Sources) -> str:
+    if not is_url(target):
+        raise FetchFault("refused", f"{redacted(url)} could not be read: it leads to what is no web address.")
+    sources.check(target)
+    return target
+
+
+@functools.lru_cache(maxsize=2)
+def _session(*, only_public: bool) -> Any:  # noqa: ANN401 - aiohttp may be missing
+    """Return a session that lives in fsspec's event loop; called there."""
+    try:
+        import aiohttp  # noqa: PLC0415 - comes with the extra http
+    except ImportError:
+        raise not_installed("http") from None
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(socket_factory=public_socket if only_public else None),
+        # No limit for the whole: that is the attempt's own.
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=60),
+    )
+    atexit.register(lambda: sync(get_loop(), session.close, timeout=5))
+    return session
