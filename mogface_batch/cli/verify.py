@@ -1,11 +1,11 @@
 """``verify``: is a contract file equal to what it was made from, told in faces."""
 
 import argparse
-import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mogface_batch.cli.images import addresses, check_limit
 from mogface_batch.cli.options import Subparsers, add_json, add_verb, print_json
 from mogface_batch.errors import ConfigError, InputError, ModelError, OutputError, RowFault
 
@@ -23,8 +23,8 @@ own pipeline, or with another contract file; tell the result in faces, and store
   mogface-batch verify mogface-fp16.onnx --against mogface.onnx --images manifest.csv --limit 50
 
 Both sides get the same canvases: the upright image as it is, shrunk to 1000 px where a side is over 1500 px, which is
-ModelScope's own rule. Exit code 4 where the file is not equal enough for its precision. A checkpoint needs
-pip install 'mogface-batch[reference]'.
+ModelScope's own rule. Exit code 4 where the file is not equal enough for its precision. A file that was exported
+--for cuda needs --provider cuda, and a GPU; a checkpoint needs pip install 'mogface-batch[reference]'.
 """
 
 
@@ -45,6 +45,12 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
         "--score-threshold", metavar="S", type=float, help="two files: default is the model's own"
     )
     parser.add_argument("--threads", metavar="T", type=int, help="default: all cores")
+    parser.add_argument(
+        "--provider",
+        metavar="P",
+        default="cpu",
+        help="where F.onnx runs, cpu (default) or cuda; the other: cpu",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -53,8 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Compare, print, store the verdict; the exit code is 4 where it failed."""
     from mogface_batch.export import verify
 
+    check_limit(arguments.limit)
     model = verify.FileSide(
-        arguments.file, score_at_least=arguments.score_threshold, threads=arguments.threads
+        arguments.file,
+        score_at_least=arguments.score_threshold,
+        threads=arguments.threads,
+        provider=arguments.provider,
     )
     card = model.detector.card
     other, name = _other(arguments)
@@ -90,19 +100,15 @@ def _other(arguments: argparse.Namespace) -> "tuple[Side, str]":
 
 
 def _shown(arguments: argparse.Namespace, card: "ModelCard") -> "Iterator[Shown]":
-    from mogface_batch.config import CanvasOptions, LimitOptions, ManifestOptions, Policy
+    from mogface_batch.config import CanvasOptions, LimitOptions, Policy
     from mogface_batch.detector.sources import read_image
     from mogface_batch.export.verify import Shown
     from mogface_batch.images.canvas import place_on_canvas
     from mogface_batch.pipeline.fitting import Fitting
-    from mogface_batch.pipeline.manifest import open_manifest
 
     options = CanvasOptions(policy=Policy.NATIVE, shrink_over_px=1500, shrink_to_px=1000)
     fitting = Fitting.of(options, card, max_canvas_px=LimitOptions().canvas_px)
-    rows = open_manifest(ManifestOptions(uri=arguments.images)).rows()
-    for address in itertools.islice(
-        (address for some in rows for address in some.addresses), arguments.limit
-    ):
+    for address in addresses(arguments.images, arguments.limit):
         try:
             rgb, header = read_image(address)
             letterbox = fitting.fit(header.upright_hw)

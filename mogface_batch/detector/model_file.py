@@ -7,8 +7,9 @@ from typing import Any
 
 from mogface_batch.config import Provider
 from mogface_batch.contract import ModelCard, TensorSpec, violations
+from mogface_batch.detector.header import Header, read_header
 from mogface_batch.detector.session import open_session
-from mogface_batch.errors import ContractError, ModelError
+from mogface_batch.errors import ContractError, DeviceError, ModelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,31 @@ def read_card(path: str | Path) -> ModelFile:
     """
     path = Path(path)
     sha256 = file_sha256(path)
+    header = read_header(path)
+    if header is not None and _needed_provider(header):
+        return _checked(path, sha256, header)
     session = open_session(path, Provider.CPU, threads=1, fixed_dims={}, optimize=False)
     return model_file(path, sha256, session)
+
+
+def check_provider(path: Path, provider: Provider) -> None:
+    """Refuse a file that cannot run on this provider; one that is no contract file is not judged here.
+
+    Raises:
+        DeviceError: It runs on another provider only.
+    """
+    header = read_header(path)
+    needed = _needed_provider(header) if header else None
+    if needed and needed != provider:
+        raise DeviceError(
+            f"{path} runs on provider {needed} only: it was exported with --for {needed}, and holds operators that "
+            f"exist nowhere else. Choose provider {needed}, or for {provider} a file exported without --for."
+        )
+
+
+def _needed_provider(header: Header) -> str | None:
+    card, _ = ModelCard.from_metadata(header.metadata)
+    return card.needs_provider if card else None
 
 
 def file_sha256(path: Path) -> str:
@@ -59,11 +83,15 @@ def model_file(path: Path, sha256: str, session: Any) -> ModelFile:  # noqa: ANN
         ContractError: It breaks the contract; every violation is named.
     """
     inputs, outputs = _declared(session.get_inputs()), _declared(session.get_outputs())
-    card, wrong_in_card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map)
-    wrong = (*violations(inputs, outputs), *wrong_in_card)
+    return _checked(path, sha256, Header(session.get_modelmeta().custom_metadata_map, inputs, outputs))
+
+
+def _checked(path: Path, sha256: str, header: Header) -> ModelFile:
+    card, wrong_in_card = ModelCard.from_metadata(header.metadata)
+    wrong = (*violations(header.inputs, header.outputs), *wrong_in_card)
     if wrong or card is None:
         raise ContractError(str(path), wrong)
-    return ModelFile(card, inputs, outputs, sha256, path.stat().st_size)
+    return ModelFile(card, header.inputs, header.outputs, sha256, path.stat().st_size)
 
 
 def _declared(tensors: list[Any]) -> tuple[TensorSpec, ...]:

@@ -45,10 +45,24 @@ class Side(Protocol):
 class FileSide:
     """A contract file."""
 
-    def __init__(self, path: Path, *, score_at_least: float | None, threads: int | None) -> None:
-        self.detector = FaceDetector.open(path, threads=threads)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        score_at_least: float | None,
+        threads: int | None,
+        provider: str = "cpu",
+        canvas_hw: tuple[int, int] | None = None,
+    ) -> None:
+        self.detector = FaceDetector.open(
+            path, threads=threads, provider=provider, canvas_hw=canvas_hw, batch_size=canvas_hw and 1
+        )
         card = self.detector.card
         self._score_at_least = card.score_threshold if score_at_least is None else score_at_least
+
+    def faces(self, canvas: Pixels) -> Faces:
+        """Return the faces of a canvas after NMS."""
+        return self.seen(canvas)[0]
 
     def seen(self, canvas: Pixels) -> tuple[Faces, NDArray[np.float32]]:
         """See `Side.seen`."""

@@ -12,7 +12,7 @@ from mogface_batch import __version__
 from mogface_batch.cli import main
 from mogface_batch.errors import Interrupted
 
-VERBS = ("annotate", "detect", "export", "verify", "describe", "evaluate", "doctor")
+VERBS = ("annotate", "detect", "export", "quantize", "verify", "describe", "evaluate", "benchmark", "doctor")
 HEAVY = (
     "numpy",
     "pyarrow",

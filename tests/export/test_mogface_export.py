@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("modelscope")
 pytest.importorskip("onnxscript")
 
-from mogface_checkpoint import (  # noqa: E402 - torch may be absent
+from fused_norms import run_fused  # noqa: E402 - torch may be absent
+from mogface_checkpoint import (  # noqa: E402
     normalised,
     outputs,
     reference_network,
@@ -26,11 +27,17 @@ from mogface_checkpoint import (  # noqa: E402 - torch may be absent
 from mogface_batch.contract import TOP_K  # noqa: E402
 from mogface_batch.detector.model_file import read_card  # noqa: E402
 from mogface_batch.errors import ConfigError, OutputError  # noqa: E402
+from mogface_batch.evaluation.parity import GATES  # noqa: E402
+from mogface_batch.export.calibration import Canvases  # noqa: E402
+from mogface_batch.export.fp16 import is_typed  # noqa: E402
 from mogface_batch.export.mogface import backbone  # noqa: E402
 from mogface_batch.export.mogface.export import compile_mogface, export_mogface  # noqa: E402
 from mogface_batch.export.mogface.levels import Levels  # noqa: E402
 from mogface_batch.export.mogface.network import MogFace  # noqa: E402
 from mogface_batch.export.mogface.weights import read_checkpoint  # noqa: E402
+from mogface_batch.export.tensorrt import OPERATORS  # noqa: E402
+from mogface_batch.export.variants import variant  # noqa: E402
+from mogface_batch.export.verify import FileSide, Shown, compare  # noqa: E402
 from mogface_batch.geometry import Faces, choose_faces  # noqa: E402
 
 
@@ -199,14 +206,71 @@ def test_the_file_is_whole_and_holds_nothing_of_this_machine(full, checkpoint_pa
         assert word not in text
 
 
-def test_group_norms_can_be_fused_for_cuda(full):
-    from onnxruntime.transformers.fusion_group_norm import FusionGroupNorm
-    from onnxruntime.transformers.onnx_model import OnnxModel
+@pytest.fixture(scope="module")
+def variants(full):
+    """Return the whole network in float16, for any device, for CUDA and for TensorRT."""
+    canvases, encoded = Canvases(list(synthetic_canvases(1, (64, 64))), are_synthetic=True), full.read_bytes()
+    return {
+        target: variant(encoded, precision="fp16", target=target, canvases=canvases).encoded
+        for target in ("any", "cuda", "tensorrt")
+    }
 
-    model = OnnxModel(onnx.load(full))
-    FusionGroupNorm(model, channels_last=True).apply()
 
-    assert sum(node.op_type == "GroupNorm" for node in model.model.graph.node) == 48
+def test_all_group_norms_are_fused_for_cuda(variants):
+    model = onnx.load_from_string(variants["cuda"])
+
+    operators = [node.op_type for node in model.graph.node]
+    assert (operators.count("GroupNorm"), operators.count("InstanceNormalization")) == (48, 0)
+    assert operators.count("Transpose") == 2 + 2 * 48
+    # One cast where the network begins, and one for each of the 12 maps that leave it; 13 are those of the head.
+    assert operators.count("Cast") == 13 + 1 + 12
+    assert is_typed(model)
+
+
+@pytest.mark.parametrize("target", ["any", "tensorrt"])
+def test_float16_halves_the_file_and_is_typed(variants, full, target):
+    model = onnx.load_from_string(variants[target])
+
+    assert len(variants[target]) < 0.51 * full.stat().st_size
+    assert [entry.version for entry in model.opset_import] == [18]
+    assert {node.op_type for node in model.graph.node} <= OPERATORS
+    assert is_typed(model)
+
+
+def test_float16_finds_the_same_faces(variants, full, tmp_path):
+    half = tmp_path / "half.onnx"
+    half.write_bytes(variants["tensorrt"])
+    sides = (FileSide(path, score_at_least=None, threads=1) for path in (half, full))
+    canvases = synthetic_canvases(2, (160, 160), seed=3)
+
+    report = compare(*sides, [Shown(canvas, canvas, 1.0) for canvas in canvases], GATES["fp16"])
+
+    assert report["failures"] == []
+    assert report["reference_faces"] > 20
+
+
+def test_the_fused_network_finds_the_same_in_a_reference_evaluator(small):
+    encoded, canvases = small[0].read_bytes(), synthetic_canvases(1, (64, 64), seed=4)
+    fused = variant(encoded, precision="fp32", target="cuda", canvases=None).encoded
+
+    boxes, scores = run_fused(onnx.load_from_string(fused), canvases)
+
+    want_boxes, want_scores = session_of(encoded).run(["boxes", "scores"], {"images": canvases})
+    assert_same_candidates((boxes[0], scores[0]), (want_boxes[0], want_scores[0]))
+
+
+def test_without_the_finest_level_a_third_of_the_work_remains():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def operations(levels):
+        with torch.device("meta"), FlopCounterMode(display=False) as counted:
+            MogFace(levels)(torch.zeros(1, 3, 640, 640))
+        return counted.get_total_flops()
+
+    every = operations(Levels())
+    assert every == pytest.approx(1.559e12, rel=0.01)
+    assert every / operations(Levels(3)) > 3
+    assert every / operations(Levels(4)) > 6.5
 
 
 def test_with_fixed_sizes_no_shape_is_computed_at_run_time(full, tmp_path):
@@ -258,8 +322,6 @@ def test_what_cannot_be_made_is_refused_before_the_weights_are_read(tmp_path):
 
     with pytest.raises(ConfigError, match="levels '7-3'"):
         export_mogface(out, absent, levels="7-3")
-    with pytest.raises(ConfigError, match="precision 'fp8'"):
-        export_mogface(out, absent, precision="fp8")
     with pytest.raises(OutputError):
         export_mogface(tmp_path, absent)
 

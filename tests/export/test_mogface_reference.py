@@ -1,14 +1,20 @@
 """MogFace's file against ModelScope's own pipeline, the real one."""
 
+import json
+
 import numpy as np
 import pytest
 from mogface_checkpoint import shared_checkpoint, shared_export, synthetic_canvases
+from networks import shared_file
 
+from mogface_batch.cli import main
+from mogface_batch.detector import read_card
 from mogface_batch.evaluation.matching import match
 from mogface_batch.evaluation.parity import GATES
 from mogface_batch.export.verify import FileSide, Shown, compare
 from mogface_batch.geometry import Letterbox
 from mogface_batch.images.canvas import place_on_canvas
+from mogface_batch.images.header import read_header
 
 pytest.importorskip("torch")
 reference_module = pytest.importorskip("mogface_batch.export.mogface.reference")
@@ -100,3 +106,26 @@ def test_no_faces_are_no_faces():
 )
 def test_an_image_is_shrunk_by_modelscope_s_rule(hw, scale):
     assert reference_module.shrink_scale(hw) == scale
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_on_real_images_the_verdict_is_that_every_face_is_found(reference, request, tmp_path, capsys):
+    """Three small images of WIDER FACE and the smallest that has a side over 1500 px, through the command."""
+    folder = shared_file("wider/images")
+    sizes = {path: read_header(path.read_bytes()).upright_hw for path in sorted(folder.rglob("*.jpg"))}
+    by_area = sorted(sizes, key=lambda path: (sizes[path][0] * sizes[path][1], path))
+    large = next(path for path in by_area if max(sizes[path]) > 1500)
+    (tmp_path / "images.txt").write_text("\n".join(map(str, [*by_area[:3], large])))
+    model = tmp_path / "mogface.onnx"
+    model.write_bytes(shared_export(request).read_bytes())
+
+    words = ["--against", str(shared_checkpoint(request)), "--images", str(tmp_path / "images.txt"), "--json"]
+    code = main(["verify", str(model), *words])
+
+    report = json.loads(capsys.readouterr().out)
+    assert (code, report["failures"]) == (0, [])
+    assert report["images"] == 4
+    assert report["reference_faces"] == report["matched_closely"] > 100
+    assert report["score_difference_max"] < 1e-4
+    assert read_card(model).card.parity["passed"] is True

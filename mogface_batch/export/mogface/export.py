@@ -4,12 +4,11 @@ One file serves every batch size, height and width.
 """
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import torch
 
 from mogface_batch.contract import TOP_K, ModelCard
-from mogface_batch.errors import ConfigError
 from mogface_batch.export import head
 from mogface_batch.export.files import check_out, write_model
 from mogface_batch.export.mogface.levels import Levels
@@ -99,24 +98,33 @@ def _card(checkpoint: Checkpoint, levels: Levels) -> ModelCard:
     )
 
 
-def export_mogface(
-    out: Path, weights: str, *, levels: str = "2-7", precision: Literal["fp32"] = "fp32"
-) -> None:
+def compiled_mogface(weights: str, *, levels: str = "2-7") -> bytes:
+    """Return the contract file of a checkpoint.
+
+    Args:
+        weights: A hub id, a folder or a file; see `read_checkpoint`.
+        levels: The levels of the pyramid to keep, such as ``3-7``.
+
+    Raises:
+        ConfigError: There are no such levels.
+        ModelError: The weights cannot be had, or are others.
+    """
+    kept = Levels.parse(levels)
+    return compile_mogface(read_checkpoint(weights), kept)
+
+
+def export_mogface(out: Path, weights: str, *, levels: str = "2-7") -> None:
     """Write the contract file; its folder is created, and a failure leaves nothing behind.
 
     Args:
         out: The ONNX file.
-        weights: A hub id, a folder or a file; see `read_checkpoint`.
-        levels: The levels of the pyramid to keep, such as ``3-7``.
-        precision: Of the weights and of the arithmetic.
+        weights: See `compiled_mogface`.
+        levels: The same.
 
     Raises:
-        ConfigError: There are no such levels, or no such precision.
+        ConfigError: There are no such levels.
         ModelError: The weights cannot be had, or are others.
         OutputError: The file cannot be written.
     """
-    kept = Levels.parse(levels)
-    if precision != "fp32":
-        raise ConfigError(f"precision {precision!r} is not one that MogFace can be exported in: fp32.")
     check_out(out)
-    write_model(out, compile_mogface(read_checkpoint(weights), kept))
+    write_model(out, compiled_mogface(weights, levels=levels))

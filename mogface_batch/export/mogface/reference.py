@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mogface_batch.errors import ModelError
+from mogface_batch.errors import DeviceError, ModelError
 from mogface_batch.export.mogface.quiet import quiet
 from mogface_batch.export.mogface.weights import CHECKPOINT_NAME, located
 from mogface_batch.geometry import Faces
@@ -28,18 +28,25 @@ _CONFIGURATION = {
 
 
 class Reference:
-    """The checkpoint run through ``modelscope.pipelines.pipeline`` on the CPU.
+    """The checkpoint run through ``modelscope.pipelines.pipeline``.
 
     Args:
         weights: A hub id, a folder or a file, as for the export.
         threads: Of torch; None: all cores.
+        on_gpu: Whether it runs on the first GPU instead of the CPU.
 
     Raises:
         ModelError: ModelScope's pipeline is not installed, or the weights cannot be had.
+        DeviceError: torch sees no GPU.
     """
 
-    def __init__(self, weights: str, *, threads: int | None = None) -> None:
+    def __init__(self, weights: str, *, threads: int | None = None, on_gpu: bool = False) -> None:
         pipeline = _pipeline_function()
+        if on_gpu and not torch.cuda.is_available():
+            # ModelScope would go on with the CPU.
+            raise DeviceError(
+                f"torch {torch.__version__} sees no GPU, so ModelScope's pipeline cannot run on one."
+            )
         file, _ = located(weights)
         if threads is not None:
             torch.set_num_threads(threads)
@@ -48,7 +55,9 @@ class Reference:
             (folder / CHECKPOINT_NAME).symlink_to(file.absolute())
             (folder / "configuration.json").write_text(json.dumps(_CONFIGURATION))
             with quiet():
-                self._pipeline = pipeline("face-detection", model=str(folder), device="cpu")
+                self._pipeline = pipeline(
+                    "face-detection", model=str(folder), device="gpu" if on_gpu else "cpu"
+                )
 
     def seen(self, canvas: NDArray[np.uint8]) -> tuple[Faces, NDArray[np.float32]]:
         """Return the faces of a canvas and the network's own scores, falling.
@@ -62,7 +71,7 @@ class Reference:
             faces = self.faces(canvas)
         finally:
             hook.remove()
-        return faces, np.sort(raw[0].numpy().ravel())[::-1]
+        return faces, np.sort(raw[0].cpu().numpy().ravel())[::-1]
 
     def faces(self, rgb: NDArray[np.uint8]) -> Faces:
         """Return the reference's faces of an image, in its pixels, half-open, with true scores.

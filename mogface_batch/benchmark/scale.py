@@ -1,0 +1,184 @@
+"""What planning and resuming cost the driver: time and memory for a table of which most is done.
+
+The manifest and the parts are made up, of the form that a job writes; planning, looking through the parts and finding
+what is left are the job's own code, in a process of its own for each size.
+
+    python -m mogface_batch.benchmark.scale 10000 1000000
+"""
+
+import hashlib
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mogface_batch import storage
+from mogface_batch.benchmark.machine import machine, peak_memory_mb
+from mogface_batch.benchmark.table import Cell, Table
+from mogface_batch.config import Identity, JobConfig, ManifestOptions, Retry, validated
+from mogface_batch.pipeline.etags import Etags
+from mogface_batch.pipeline.manifest import Manifest, open_manifest
+from mogface_batch.pipeline.plan import Planner, Unit
+from mogface_batch.pipeline.publish import part_bytes
+from mogface_batch.pipeline.survey import Survey
+from mogface_batch.pipeline.work import Known, find_work
+from mogface_batch.schema import Status, output_schema
+from mogface_batch.table import PARTS_FOLDER
+
+ROWS_PER_UNIT = 80
+"""As many as a canvas of 640x640 allows."""
+_FINGERPRINT = "f" * 64
+_MANIFEST_CHUNK = 1_000_000
+_ENVIRONMENT = json.dumps({"provider": "cpu", "card": None, "packages": {}})
+
+
+def measure(
+    sizes: Sequence[int], *, done: float = 0.9, failed: float = 0.01, folder: Path | None = None
+) -> Table:
+    """Return what planning a manifest, and resuming a table of it, cost.
+
+    Args:
+        sizes: Rows of the manifest.
+        done: Share of the units whose part is there.
+        failed: Share of the rows that are `undecodable`.
+        folder: Where the tables are made, and removed again; the system's own for temporary files by default.
+    """
+    rows = []
+    for size in sizes:
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            rows.append(_measured(Path(place), size, done, failed))
+    conditions: dict[str, Cell] = {
+        "rows_per_part": ROWS_PER_UNIT,
+        "done": done,
+        "failed": failed,
+        "memory": "the peak of the driver's process, without an engine",
+        **machine(),
+    }
+    return Table("scale", "Planning and resuming", tuple(rows), conditions)
+
+
+def _measured(place: Path, size: int, done: float, failed: float) -> dict[str, Cell]:
+    _write_manifest(place / "manifest.parquet", size)
+    planned = _in_a_process("plan", place)
+    _write_parts(place, done, failed)
+    resumed = _in_a_process("resume", place)
+    return {"rows": size, **planned, **resumed}
+
+
+def _in_a_process(what: str, place: Path) -> dict[str, Cell]:
+    command = [sys.executable, "-m", "mogface_batch.benchmark.scale", what, str(place)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - this very file
+    figures: dict[str, Cell] = json.loads(said.stdout)
+    return figures
+
+
+def _write_manifest(path: Path, size: int) -> None:
+    schema = pa.schema([("uri", pa.string())])
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, size, _MANIFEST_CHUNK):
+            numbers = range(start, min(size, start + _MANIFEST_CHUNK))
+            uris = [f"s3://bucket/photos/{number % 997:03}/{number:012}.jpg" for number in numbers]
+            writer.write_table(pa.table({"uri": uris}, schema=schema))
+
+
+def _write_parts(place: Path, done: float, failed: float) -> None:
+    store = storage.open_store(str(place / "out"))
+    folder = place / "out" / PARTS_FOLDER
+    folder.mkdir()
+    with closing(Planner(store, rows_per_unit=ROWS_PER_UNIT)) as planner:
+        units = list(planner.units(_FINGERPRINT))
+        for unit in units[: int(done * len(units))]:
+            # Not through the store, whose fsync would take most of the time.
+            (folder / unit.part).write_bytes(_part(store, unit, failed))
+
+
+def _part(store: storage.Store, unit: Unit, failed: float) -> bytes:
+    rows = unit.read(store, columns=["image_id", "uri"])
+    digests = [hashlib.sha256(one.encode()).hexdigest() for one in rows["image_id"].to_pylist()]
+    is_ok = [int(digest[:8], 16) >= failed * 2**32 for digest in digests]
+    columns = {
+        "image_id": rows["image_id"],
+        "uri": rows["uri"],
+        "status": pa.array([Status.OK.value if ok else Status.UNDECODABLE.value for ok in is_ok]),
+        "error_code": pa.array([None if ok else "not_an_image" for ok in is_ok], pa.string()),
+        "attempts": pa.array([1] * len(is_ok), pa.int32()),
+        "sha256": pa.array(digests),
+        "face_count": pa.array([0 if ok else None for ok in is_ok], pa.int32()),
+    }
+    schema = output_schema(pa.schema([]))
+    arrays = [columns.get(field.name, pa.nulls(len(is_ok), field.type)) for field in schema]
+    return part_bytes(pa.table(arrays, schema=schema), {}, [_ENVIRONMENT])
+
+
+# -- in a process of its own -----------------------------------------------------------------------------------
+
+
+def _config(place: Path) -> JobConfig:
+    document = {
+        "manifest": {"uri": str(place / "manifest.parquet")},
+        "output": {"uri": str(place / "out")},
+        "retry": Retry.TRANSIENT.value,
+    }
+    return validated(document, where="benchmark scale")
+
+
+def _manifest(place: Path) -> Manifest:
+    return open_manifest(ManifestOptions(uri=str(place / "manifest.parquet")))
+
+
+def _plan(place: Path) -> dict[str, Cell]:
+    start = time.monotonic()
+    with closing(Planner(storage.open_store(str(place / "out")), rows_per_unit=ROWS_PER_UNIT)) as planner:
+        planner.extend(_manifest(place))
+    took = time.monotonic() - start
+    return {"plan_s": took, "plan_cpu_s": time.process_time(), "plan_peak_mb": peak_memory_mb()}
+
+
+def _resume(place: Path) -> dict[str, Cell]:
+    config, store = _config(place), storage.open_store(str(place / "out"))
+    marks = [time.monotonic()]
+    survey = Survey(store)
+    survey.look_again()
+    marks.append(time.monotonic())
+    with (
+        closing(Planner(store, rows_per_unit=ROWS_PER_UNIT)) as planner,
+        closing(Etags.of(Identity.URI, _manifest(place))) as etags,
+    ):
+        planner.extend(_manifest(place))
+        marks.append(time.monotonic())
+        known = Known(store, _FINGERPRINT, planner, survey, etags)
+        work = find_work(config, known, rows_per_unit=ROWS_PER_UNIT)
+        marks.append(time.monotonic())
+        survey.look_again()
+        failed = survey.failed(planner.names)
+        marks.append(time.monotonic())
+    took = [after - before for before, after in itertools.pairwise(marks)]
+    names = ("look_through_parts_s", "read_plan_and_manifest_s", "find_work_s", "count_s")
+    return {
+        **dict(zip(names, took, strict=True)),
+        "resume_s": sum(took),
+        "resume_cpu_s": time.process_time(),
+        "resume_peak_mb": peak_memory_mb(),
+        "rows_left": work.rows,
+        "rows_failed": failed,
+    }
+
+
+def _main(words: list[str]) -> None:
+    if words[0] in {"plan", "resume"}:
+        figures = (_plan if words[0] == "plan" else _resume)(Path(words[1]))
+        print(json.dumps(figures))  # noqa: T201 - for the process that asked
+        return
+    print(measure([int(word) for word in words]).as_markdown())  # noqa: T201 - for people
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

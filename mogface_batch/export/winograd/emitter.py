@@ -1,0 +1,76 @@
+"""Writes nodes in order, and each computation once: two that want the same thing share it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+Value = str
+"""The name of a tensor in the graph."""
+
+
+class Emitter:
+    """The rewritten graph while it grows."""
+
+    def __init__(self, prefix: str) -> None:
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+        self._prefix = prefix
+        self._known: dict[tuple[object, ...], Value] = {}
+
+    def add(self, op: str, *inputs: Value, output: Value | None = None, **attributes: object) -> Value:
+        """Return the output of a node, appended unless there is one just like it.
+
+        A node with an ``output`` of a given name is always appended.
+        """
+        key = (op, inputs, repr(sorted(attributes.items())))
+        if output is None and key in self._known:
+            return self._known[key]
+        name = output or f"{self._prefix}{op}_{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(op, inputs, [name], name=f"{self._prefix}{op}_{len(self.nodes)}", **attributes)
+        )
+        self._known.setdefault(key, name)
+        return name
+
+    def split(self, value: Value, sizes: Value, parts: int, *, axis: int) -> list[Value]:
+        """Return the parts of a tensor along an axis; ``sizes`` is an int64 vector with one length for each."""
+        outputs = [f"{self._prefix}Split_{len(self.nodes)}_{part}" for part in range(parts)]
+        self.nodes.append(helper.make_node("Split", [value, sizes], outputs, name=outputs[0], axis=axis))
+        return outputs
+
+    def constant(self, values: NDArray[np.generic]) -> Value:
+        """Return a constant."""
+        key = (values.dtype.str, values.shape, values.tobytes())
+        if key not in self._known:
+            self._known[key] = f"{self._prefix}constant_{len(self.initializers)}"
+            self.initializers.append(numpy_helper.from_array(values, self._known[key]))
+        return self._known[key]
+
+    def named(self, name: str, values: NDArray[np.generic]) -> Value:
+        """Return a constant that is not compared with others, for large ones."""
+        self.initializers.append(numpy_helper.from_array(values, self._prefix + name))
+        return self._prefix + name
+
+    def floats(self, values: object) -> Value:
+        """Return a float32 constant."""
+        return self.constant(np.array(values, dtype=np.float32))
+
+    def integers(self, values: object) -> Value:
+        """Return an int64 constant."""
+        return self.constant(np.array(values, dtype=np.int64))
+
+    def reshape(self, value: Value, *shape: int) -> Value:
+        """Return the tensor in another shape; one length may be -1."""
+        return self.add("Reshape", value, self.integers(shape))
+
+    def total(self, values: Sequence[Value]) -> Value:
+        """Return the sum of some int64 scalars, 0 of none."""
+        if not values:
+            return self.integers(0)
+        result = values[0]
+        for value in values[1:]:
+            result = self.add("Add", result, value)
+        return result

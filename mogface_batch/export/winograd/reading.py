@@ -1,0 +1,114 @@
+"""What the pass wants to know of a graph: who makes and who reads a value, constants, attributes, sizes."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+
+class Reading:
+    """A graph, indexed once; not changed."""
+
+    def __init__(self, graph: Any) -> None:  # noqa: ANN401 - onnx is untyped
+        self.nodes: list[Any] = list(graph.node)
+        self.outputs = {output.name for output in graph.output}
+        self._initializers = {tensor.name: tensor for tensor in graph.initializer}
+        self._producer = {name: node for node in self.nodes for name in node.output}
+        self._readers: dict[str, list[Any]] = defaultdict(list)
+        for node in self.nodes:
+            for name in set(reads(node)):
+                self._readers[name].append(node)
+        self._same_sized = self._size_roots()
+
+    def producer(self, value: str) -> Any:  # noqa: ANN401 - onnx is untyped
+        """Return the node that makes a value, or None."""
+        return self._producer.get(value)
+
+    def readers(self, value: str) -> list[Any]:
+        """Return the nodes that read a value, those with a body that reads it too."""
+        return self._readers.get(value, [])
+
+    def same_sized(self, value: str) -> str:
+        """Return the earliest value [N, C, H, W] that surely has the same N, H and W as this one."""
+        return self._same_sized.get(value, value)
+
+    def _size_roots(self) -> dict[str, str]:
+        roots: dict[str, str] = {}
+        for node in self.nodes:
+            known = {roots.get(name, name) for name in self._of_same_size(node)}
+            if len(known) == 1:
+                roots[node.output[0]] = known.pop()
+        return roots
+
+    def _of_same_size(self, node: Any) -> list[str]:  # noqa: ANN401 - onnx is untyped
+        """Return the inputs whose N, H and W are those of the output, if they agree among themselves."""
+        if node.op_type in {"Relu", "Add"} or (node.op_type == "Concat" and attribute(node, "axis", 0) == 1):
+            return list(node.input)
+        if node.op_type != "Conv" or attribute(node, "auto_pad", b"NOTSET") != b"NOTSET":
+            return []
+        kernel = (self.shape_of_constant(node.input[1]) or (0, 0, 0, 0))[2:]
+        if len(kernel) != 2 or any(stride != 1 for stride in attribute(node, "strides", [1, 1])):
+            return []
+        pads, dilations = attribute(node, "pads", [0] * 4), attribute(node, "dilations", [1, 1])
+        grown = (pads[axis] + pads[axis + 2] - dilations[axis] * (kernel[axis] - 1) for axis in (0, 1))
+        return [] if any(grown) else [node.input[0]]
+
+    def shape_of_constant(self, value: str) -> tuple[int, ...] | None:
+        """Return the shape of a constant of the file, None where it is none."""
+        tensor = self._initializers.get(value)
+        return None if tensor is None else tuple(tensor.dims)
+
+    def constant(self, value: str) -> NDArray[np.generic] | None:
+        """Return a constant of the file, None where it is none."""
+        tensor = self._initializers.get(value)
+        return None if tensor is None else numpy_helper.to_array(tensor)
+
+    def is_float32(self, value: str) -> bool:
+        """Return whether a constant is float32."""
+        tensor = self._initializers.get(value)
+        return tensor is not None and tensor.data_type == onnx.TensorProto.FLOAT
+
+
+def attribute(node: Any, name: str, default: Any) -> Any:  # noqa: ANN401 - onnx is untyped
+    """Return an attribute of a node."""
+    found = [helper.get_attribute_value(entry) for entry in node.attribute if entry.name == name]
+    return found[0] if found else default
+
+
+def reads(node: Any) -> Iterator[str]:  # noqa: ANN401 - onnx is untyped
+    """Yield the values that a node reads, inside its bodies too."""
+    yield from (name for name in node.input if name)
+    for entry in node.attribute:
+        for body in (entry.g, *entry.graphs):
+            for inner in body.node:
+                yield from reads(inner)
+
+
+def sizes_at(model: Any, canvas_hw: tuple[int, int]) -> dict[str, tuple[int, int]]:  # noqa: ANN401 - onnx is untyped
+    """Return height and width of every [N, C, H, W] value that is known for canvases of one size.
+
+    Args:
+        model: Its first input is [N, H, W, 3] or [N, C, H, W]; lengths that the file fixes stay.
+        canvas_hw: Height and width in pixels.
+    """
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    del fixed.graph.value_info[:]
+    shape = fixed.graph.input[0].type.tensor_type.shape.dim
+    channels_last = len(shape) == 4 and shape[3].dim_value == 3
+    lengths = (1, *canvas_hw) if channels_last else (1, shape[1].dim_value, *canvas_hw)
+    for dim, length in zip(shape, lengths, strict=False):
+        if not dim.dim_value:
+            dim.dim_value = length
+    inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+    values = [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
+    dims = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
+    return {
+        name: (lengths[2], lengths[3])
+        for name, lengths in dims.items()
+        if len(lengths) == 4 and all(lengths[2:])
+    }

@@ -1,0 +1,43 @@
+import pytest
+from builders import photos
+from deep_detector import deep_file
+
+from mogface_batch.cli import main
+
+
+def test_a_precision_is_measured_and_written(tmp_path, capsys):
+    deep_file(tmp_path / "F.onnx")
+    photos(tmp_path / "photos", 2)
+    words = ["--images", str(tmp_path / "photos"), "--canvas", "64x96", "--repeats", "1", "--threads", "1"]
+
+    assert (
+        main(["benchmark", "precision", str(tmp_path / "F.onnx"), *words, "--out", str(tmp_path / "out")])
+        == 0
+    )
+
+    assert "| F.onnx | fp32 | any |" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["precision.json", "precision.md"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        pytest.param(["--repeats", "0"], 2, "--repeats 0 is less than 1", id="no-round"),
+        pytest.param(
+            ["--canvas", "64x1600", "--weights", "a.pt"], 2, "would not see the same pixels", id="shrunk"
+        ),
+        pytest.param(["--provider", "gpu"], 2, "no provider 'gpu'", id="no-such-provider"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, capsys, words, code, says):
+    deep_file(tmp_path / "F.onnx")
+    photos(tmp_path / "photos", 1)
+
+    assert (
+        main(
+            ["benchmark", "precision", str(tmp_path / "F.onnx"), "--images", str(tmp_path / "photos"), *words]
+        )
+        == code
+    )
+
+    assert says in capsys.readouterr().err
