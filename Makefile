@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check pytest slow clean
+.PHONY: demo test check pytest slow death-matrix clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python jobs/demo.py
@@ -26,6 +26,10 @@ pytest: $(VENV)/.test
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
 
+# Every way to die, of which `make test` has the quickest; writes the table in docs/reliability.md.
+death-matrix: $(VENV)/.test
+	DEATH_MATRIX=docs/reliability.md $(BIN)/python -m pytest tests/deaths -m "deaths or not deaths"
+
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis out
 
@@ -43,5 +47,5 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test: pyproject.toml tests/constraints.txt $(VENV)/.demo
-	$(PIP) install --editable '.[cpu,ray,http,evaluate,export,reference,dev]' --constraint tests/constraints.txt
+	$(PIP) install --editable '.[cpu,ray,s3,gs,az,http,evaluate,export,reference,dev]' --constraint tests/constraints.txt
 	@touch $@

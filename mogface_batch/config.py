@@ -91,6 +91,22 @@ class Engine(StrEnum):
     RAY = "ray"
 
 
+class Retry(StrEnum):
+    """Which rows of the table the next run tries again."""
+
+    NONE = "none"
+    TRANSIENT = "transient"
+    FAILED = "failed"
+
+
+class Identity(StrEnum):
+    """What makes an image the one that the table knows: its URI alone, or also its etag or its bytes."""
+
+    URI = "uri"
+    ETAG = "etag"
+    SHA256 = "sha256"
+
+
 class DrawStyle(StrEnum):
     """What an annotated picture shows: the faces marked, or the faces hidden."""
 
@@ -120,6 +136,15 @@ class OutputOptions(Options):
     annotated: bool = True
     """Whether to write a picture for each image."""
     style: DrawStyle = DrawStyle.BOXES
+    single_writer: bool = False
+    """Whether no other run will write here, so that the store need not know create-if-absent."""
+
+
+class SourceOptions(Options):
+    """Which images may be read."""
+
+    allow: tuple[Name, ...] | None = None
+    """Schemes, hosts, buckets and folders; null: what docs/storage.md says."""
 
 
 class CanvasOptions(Options):
@@ -208,6 +233,12 @@ class LimitOptions(Options):
     fetch_timeout_s: PositiveFloat = 60.0
     """For one attempt to read an image."""
     fetch_attempts: PositiveInt = 4
+    store_wait_s: Annotated[float, Field(ge=0.0)] = 600.0
+    """How long to wait for a store that answers nobody, before the job ends."""
+    decode_memory_bytes: Annotated[int, Field(ge=16 * 1024**2)] = 4 * 1024**3
+    """What decoding one image may allocate; 100 million pixels of any format need less."""
+    hang_s: PositiveFloat = 60.0
+    """A process that is longer at one image, or at one run of the session, is ended, but never before 50 times the median."""
 
 
 class JobConfig(Options):
@@ -217,6 +248,7 @@ class JobConfig(Options):
     """`builtin:retinaface`, or the path or URI of a contract file."""
     manifest: ManifestOptions
     output: OutputOptions
+    sources: SourceOptions = SourceOptions()
     canvas: CanvasOptions = CanvasOptions()
     detect: DetectOptions = DetectOptions()
     decode: DecodeOptions = DecodeOptions()
@@ -224,6 +256,12 @@ class JobConfig(Options):
     engine: Engine = Engine.AUTO
     limit: PositiveInt | None = None
     """Only the first N rows of the manifest."""
+    retry: Retry = Retry.TRANSIENT
+    """Which failed rows are tried again: none, those that may pass, or all."""
+    identity: Identity = Identity.URI
+    """What else than a new URI makes an image new: its etag in the listing, or its bytes, which are all read again."""
+    strict_environment: bool = False
+    """Whether another provider, card or library version than the table was made with is refused."""
     max_error_rate: Share = 0.5
     """Exit 6 when a larger share of this manifest's rows failed; 1 allows any."""
     rows_per_part: Annotated[int, Field(ge=1, le=4096)] | None = None

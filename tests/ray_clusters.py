@@ -189,5 +189,6 @@ def assert_ended_with(done, code, sentence):
     """Assert that a command ended with this exit code, and with one sentence that holds these words."""
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    (ours,) = [line for line in done.stderr.splitlines() if line.startswith("mogface-batch: ")]
+    ours = [line for line in done.stderr.splitlines() if line.startswith("mogface-batch: ")]
+    (ours,) = [line for line in ours if not line.startswith("mogface-batch: Stopping: ")]
     assert sentence in ours

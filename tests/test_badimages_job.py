@@ -1,13 +1,13 @@
 """The whole folder of odd and broken images as one job: each row ends as the folder's manifest says."""
 
 import csv
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from builders import model_of, table_of, tiny_config
-
-from mogface_batch.pipeline import job as jobs
+from builders import table_of, tiny_config
+from ray_clusters import Shell, record_of, running_cluster
 
 BAD_IMAGES = Path(__file__).resolve().parents[1].parent / "shared/data/badimages"
 STATUSES = {
@@ -22,23 +22,40 @@ OTHERWISE = {"pillow__decompression_bomb.ico": "undecodable", "imagers__ycbcr_lz
 pytestmark = pytest.mark.shared
 
 
-@pytest.fixture(scope="module")
-def bad_images(tmp_path_factory):
+MAIN = """
+import resource, sys
+from mogface_batch.cli import main
+code = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+WORKER_AT_MOST_KIB = 2 * 1024**2
+"""The largest of the images has 46 million pixels."""
+
+
+@pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.ray)])
+def bad_images(request, tmp_path_factory):
     manifest = BAD_IMAGES / "manifest.csv"
     if not manifest.exists():
         pytest.skip(f"no {manifest}")
     tmp_path = tmp_path_factory.mktemp("bad")
-    config = tiny_config(
-        tmp_path,
-        f"manifest.uri={manifest}",
-        "manifest.uri_column=file",
-        "limits.pixels=89478485",
-        "decode.workers=2",
-    )
-    record = jobs.annotate(config, model_of(config))
+    tiny_config(tmp_path)
+    words = [
+        *(tmp_path / "job.yaml", f"engine={request.param}", f"manifest.uri={manifest}"),
+        *("manifest.uri_column=file", "limits.pixels=89478485", "decode.workers=2"),
+    ]
+    command = (sys.executable, "-c", MAIN, "annotate", *words)
+    home = tmp_path_factory.mktemp("home")
+    if request.param == "ray":
+        with running_cluster(home, "--num-cpus=2") as cluster:
+            done = cluster.shell.run(*command, timeout_s=400)
+    else:
+        done = Shell(home).run(*command, timeout_s=400)
+        assert int(done.stdout.splitlines()[-1]) < WORKER_AT_MOST_KIB
+    assert done.returncode == 0, done.stdout + done.stderr
     with manifest.open(newline="", encoding="utf-8") as lines:
         expected = list(csv.DictReader(lines))
-    return record, expected, table_of(tmp_path / "out").to_pylist()
+    return record_of(tmp_path / "out"), expected, table_of(tmp_path / "out").to_pylist()
 
 
 def test_every_row_is_there_once_with_its_own_columns_and_the_job_succeeds(bad_images):

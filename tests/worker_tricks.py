@@ -1,7 +1,6 @@
 """Builders for the local engine's processes that die, fail or are slow where a test says; for a spawned process to import.
 
-Each wraps the real builder, so that everything else is the true path. Pictures are known by their names: a name
-that holds ``poison`` kills its process, ``slow`` takes a while.
+Each wraps the real builder, so that everything else is the true path.
 """
 
 import os
@@ -9,23 +8,13 @@ import signal
 import time
 from pathlib import Path
 
-import pyarrow as pa
+import poison
 
 from mogface_batch.pipeline import workers
-from mogface_batch.schema import ADDRESS
 
 
 def _die():
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _names(path_or_rows):
-    """Return the names of a task's images, without taking its table away as `load_table` does."""
-    rows = path_or_rows
-    if isinstance(rows, str):
-        with pa.memory_map(rows) as file:
-            rows = pa.ipc.open_file(file).read_all()
-    return [address.rpartition("/")[2] for address in rows[ADDRESS].to_pylist()]
 
 
 def _first_time(job, what):
@@ -35,30 +24,6 @@ def _first_time(job, what):
     except FileExistsError:
         return False
     return True
-
-
-def poisoned_decoder(job):
-    """Die at each picture whose name holds poison."""
-    handle = workers.cpu_worker(job)
-
-    def poisoned(task, folder):
-        if task.stage == "prepare" and any("poison" in name for name in _names(task.rows)):
-            _die()
-        return handle(task, folder)
-
-    return poisoned
-
-
-def poisoned_session(job, model_path):
-    """Die at each picture whose name holds poison."""
-    handle = workers.detect_worker(job, model_path)
-
-    def poisoned(task, folder):
-        if any("poison" in name for name in _names(task.tables[0])):
-            _die()
-        return handle(task, folder)
-
-    return poisoned
 
 
 def slow_decoder(job):
@@ -73,7 +38,7 @@ def slow_decoder(job):
 
 
 def writer_that_dies_once(job):
-    """Die at the first unit, after its tables were taken up."""
+    """Die at the first unit, after its tables were read."""
     handle = workers.cpu_worker(job)
 
     def dying(task, folder):
@@ -132,3 +97,15 @@ def hanging_session(job, model_path):
         return handle(task, folder)
 
     return hanging
+
+
+def poisoned_cpu_worker(job):
+    """Take the poison of pictures."""
+    poison.install()
+    return workers.cpu_worker(job)
+
+
+def poisoned_detect_worker(job, model_path):
+    """Take the poison of pictures."""
+    poison.install()
+    return workers.detect_worker(job, model_path)

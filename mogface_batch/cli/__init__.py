@@ -10,10 +10,42 @@ import os
 import sys
 
 from mogface_batch import __version__
-from mogface_batch.cli import annotate, describe, detect, doctor, evaluate, export, verify
+from mogface_batch.cli import (
+    annotate,
+    benchmark,
+    compact,
+    compare,
+    convert,
+    describe,
+    detect,
+    doctor,
+    evaluate,
+    export,
+    forget,
+    quantize,
+    render,
+    report,
+    verify,
+)
 from mogface_batch.errors import Interrupted, JobFault
 
-_VERBS = (annotate, detect, export, verify, describe, evaluate, doctor)
+_VERBS = (
+    annotate,
+    detect,
+    export,
+    quantize,
+    verify,
+    describe,
+    evaluate,
+    compare,
+    convert,
+    render,
+    report,
+    compact,
+    forget,
+    benchmark,
+    doctor,
+)
 
 _EPILOG = """\
 exit codes:

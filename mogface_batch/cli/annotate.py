@@ -55,11 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _summary(record: dict[str, Any]) -> dict[str, str]:
     now, table, manifest = record["this_run"], record["table"], record["manifest"]
     rate = f"{record['wall_s']:.1f} s, {record['images_per_s']:.1f} images/s with start-up"
+    forgotten = f", {manifest['forgotten']} forgotten" if manifest["forgotten"] else ""
+    again, unchanged = record["again"]["rows"], record["again"]["unchanged"]
     pairs = {
         "this run": f"{now['rows']} images, {now['faces']} faces, {rate}"
         if now["rows"]
         else "nothing was left to do",
-        "manifest": f"{manifest['rows']} rows ({manifest['new']} new), {manifest['failed']} failed",
+        **({"again": f"{again} of these rows were in the table, {unchanged} unchanged"} if again else {}),
+        "manifest": f"{manifest['rows']} rows ({manifest['new']} new), {manifest['failed']} failed{forgotten}",
         "table": f"{table['rows']} rows, {table['faces']} faces; "
         + ", ".join(f"{status} {count}" for status, count in table["by_status"].items()),
         "detections": f"{record['output']}/detections/*.parquet",
@@ -68,7 +71,7 @@ def _summary(record: dict[str, Any]) -> dict[str, str]:
         pairs["pictures"] = f"{record['output']}/annotated"
     pairs["record"] = f"{record['output']}/run.json"
     if record["exit_code"]:
-        share = manifest["failed"] / manifest["rows"]
+        share = manifest["failed"] / (manifest["rows"] - manifest["forgotten"])
         pairs["exit code"] = (
             f"{record['exit_code']}: {share:.2%} of the rows failed, more than max_error_rate={record['config']['max_error_rate']:g}"
         )

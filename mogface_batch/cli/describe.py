@@ -13,6 +13,7 @@ job is running.
   mogface-batch describe retinaface.onnx
   mogface-batch describe configs/laptop.yaml
   mogface-batch describe out
+  mogface-batch describe out --parts      the files that hold its rows, for a reader of Parquet
 """
 
 
@@ -23,6 +24,9 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     parser.add_argument(
         "words", metavar="key=value", nargs="*", help="with a config: settings that change it"
     )
+    parser.add_argument(
+        "--parts", action="store_true", help="with an output folder: the addresses of the files that count, one a line"
+    )
     add_json(parser)
     parser.set_defaults(run=run, more="words")
 
@@ -32,6 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     target = arguments.target
     if arguments.words and not target.endswith((".yaml", ".yml")):
         raise ConfigError(f"{' '.join(arguments.words)}: only a config (.yaml) can be changed by key=value.")
+    if arguments.parts:
+        return _parts(target, as_json=arguments.json)
     if target.endswith((".yaml", ".yml")):
         described = _config(target, arguments.words)
     elif target.endswith(".onnx") or target.startswith("builtin:"):
@@ -39,6 +45,17 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         described = _output(target)
     (print_json if arguments.json else print_pairs)(described)
+    return 0
+
+
+def _parts(target: str, *, as_json: bool) -> int:
+    from mogface_batch.pipeline.status import live_part_addresses
+
+    addresses = live_part_addresses(target)
+    if as_json:
+        print_json(addresses)
+    else:
+        print("\n".join(addresses))
     return 0
 
 

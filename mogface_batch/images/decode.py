@@ -14,6 +14,7 @@ from PIL import AvifImagePlugin, Image, TiffImagePlugin
 
 from mogface_batch.errors import DecodeFault
 from mogface_batch.images.header import FORMATS, Header, cause, check_pixels, open_image, read_header
+from mogface_batch.images.memory import at_most_more
 
 __all__ = ["FORMATS", "Header", "check_pixels", "decode_rgb", "read_header", "use_one_thread"]
 
@@ -43,7 +44,7 @@ def use_one_thread() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
-def decode_rgb(encoded: bytes, header: Header) -> Pixels:
+def decode_rgb(encoded: bytes, header: Header, *, memory_bytes: int | None = None) -> Pixels:
     """Return the upright image: (H, W, 3) RGB, contiguous, H and W as ``header.upright_hw`` says.
 
     An animation gives its first frame, transparent parts lie on white, 16 bits a channel become 8.
@@ -51,13 +52,14 @@ def decode_rgb(encoded: bytes, header: Header) -> Pixels:
     Args:
         encoded: The bytes of the file.
         header: What `read_header` said of the same bytes; `check_pixels` must have passed it.
+        memory_bytes: What may be allocated meanwhile, where the kernel can keep to that; None: no limit.
 
     Raises:
         DecodeFault: ``truncated``, ``undecodable`` or ``out_of_memory``; never a picture with a part missing.
     """
     try:
-        raw = _with_opencv(encoded) if header.opencv_reads else _with_pillow(encoded, header)
-        upright = raw if header.format == "tiff" else _TURNS.get(header.exif_orientation, _unturned)(raw)
+        with at_most_more(memory_bytes):
+            upright = _upright(encoded, header)
     except DecodeFault:
         raise
     except MemoryError as error:
@@ -72,7 +74,13 @@ def decode_rgb(encoded: bytes, header: Header) -> Pixels:
         raise _pillow_fault(header, error) from error
     if upright.shape != (*header.upright_hw, 3):
         raise DecodeFault("undecodable", "the image decodes to another size than its header declares")
-    return np.ascontiguousarray(upright)
+    return upright
+
+
+def _upright(encoded: bytes, header: Header) -> Pixels:
+    raw = _with_opencv(encoded) if header.opencv_reads else _with_pillow(encoded, header)
+    turned = raw if header.format == "tiff" else _TURNS.get(header.exif_orientation, _unturned)(raw)
+    return np.ascontiguousarray(turned)
 
 
 def _unturned(raw: Pixels) -> Pixels:

@@ -10,13 +10,15 @@ import pyarrow as pa
 
 from mogface_batch import storage
 from mogface_batch.config import JobConfig
-from mogface_batch.pipeline import fingerprint
+from mogface_batch.pipeline import environment, fingerprint
+from mogface_batch.pipeline.etags import Etags
 from mogface_batch.pipeline.job import Model, chosen_engine, cores, job_of, rows_per_unit
 from mogface_batch.pipeline.manifest import open_manifest
-from mogface_batch.pipeline.plan import Planner, read_unit, units
+from mogface_batch.pipeline.plan import Planner
 from mogface_batch.pipeline.stages.job import Job
+from mogface_batch.pipeline.survey import Survey
+from mogface_batch.pipeline.work import Known, find_work
 from mogface_batch.schema import ADDRESS, Status
-from mogface_batch.table import live_parts
 
 SAMPLE = 32
 SAMPLE_AT_MOST_S = 20.0
@@ -31,24 +33,38 @@ def dry_run(config: JobConfig, model: Model) -> dict[str, Any]:
     store = storage.open_store(storage.absolute(config.output.uri))
     chosen = fingerprint.settings(config, model.file.card, model.file.sha256)
     fingerprint.check(store, chosen, fingerprint.drawing(config))
+    survey = Survey(store)
+    survey.look_again()
+    environment.check(survey, environment.of(config), strict=config.strict_environment)
     job = job_of(config, model, threads=config.detect.cpus_per_worker or cores())
+    manifest = open_manifest(config.manifest)
     sampler = _Sampler()
-    with contextlib.closing(Planner(store, rows_per_unit=rows_per_unit(config, job.fitting))) as planner:
-        named, new = planner.count(open_manifest(config.manifest), limit=config.limit, see=sampler.see)
-        done = live_parts(store)
-        unfinished = [unit for unit in units(store, fingerprint.digest(chosen)) if unit.part not in done]
+    with (
+        contextlib.closing(Etags.of(config.identity, manifest)) as etags,
+        contextlib.closing(Planner(store, rows_per_unit=rows_per_unit(config, job.fitting))) as planner,
+    ):
+        named, new = planner.count(manifest, limit=config.limit, see=sampler.see)
+        known = Known(store, fingerprint.digest(chosen), planner, survey, etags)
+        work = find_work(config, known, rows_per_unit=rows_per_unit(config, job.fitting))
         pending = 0
-        for unit in unfinished:
-            rows = read_unit(store, unit)
+        for unit in work.missing:
+            rows = unit.read(store, columns=["image_id", ADDRESS])
             pending += sum(map(planner.names, rows["image_id"].to_pylist()))
             for address in rows[ADDRESS].to_pylist():
                 sampler.see(address)
-    left = new + sum(unit.row_count for unit in unfinished)
+        for pick in (pick for unit in work.again for pick in unit.picks):
+            for address in pick.read(store)[ADDRESS].to_pylist():
+                sampler.see(address)
+    planned = sum(unit.row_count - unit.forgotten for unit in work.missing)
+    repeated = sum(unit.row_count for unit in work.again)
+    left = new + planned + repeated
     report: dict[str, Any] = {
         "manifest rows": named,
         "rows new": new,
-        "rows planned, not finished": left - new,
-        "rows done": named - new - pending,
+        "rows planned, not finished": planned,
+        "rows to work on again": repeated,
+        "rows forgotten": planner.forgotten,
+        "rows done": named - new - pending - planner.forgotten,
         "engine": chosen_engine(config).value,
         "output": store.address,
     }
@@ -74,6 +90,7 @@ class _Sampler:
 
 
 def _measured(job: Job, model: Model, sample: list[str], left: int) -> dict[str, Any]:
+    from mogface_batch.pipeline.stages.copies import with_copies  # noqa: PLC0415 - as below
     from mogface_batch.pipeline.stages.detect import Detect  # noqa: PLC0415 - only here native code runs in the driver
     from mogface_batch.pipeline.stages.prepare import Prepare  # noqa: PLC0415
 
@@ -89,7 +106,7 @@ def _measured(job: Job, model: Model, sample: list[str], left: int) -> dict[str,
         detect(prepared)
         decode_s, infer_s = decode_s + between - before, infer_s + time.monotonic() - between
         measured += some.num_rows
-        for row in prepared.select(["status", "canvas_width", "canvas_height"]).to_pylist():
+        for row in with_copies(prepared).select(["status", "canvas_width", "canvas_height"]).to_pylist():
             statuses[row["status"]] += 1
             if row["status"] == Status.OK:
                 canvases[f"{row['canvas_width']}x{row['canvas_height']}"] += 1

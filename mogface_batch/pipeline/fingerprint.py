@@ -77,6 +77,23 @@ def check(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
         )
 
 
+def fingerprint_of(store: Store) -> str:
+    """Return the fingerprint that an output folder belongs to.
+
+    Raises:
+        InputError: It is no output folder, or it is damaged.
+    """
+    content = store.read(FILE)
+    if content is None:
+        raise InputError(f"{store.address} is no output folder of a job: there is no {FILE} in it.")
+    try:
+        return str(json.loads(content)["fingerprint"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{store.address_of(FILE)} is damaged: it does not say which settings the folder belongs to."
+        ) from None
+
+
 def claim(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
     """Make the output folder belong to these settings, unless it belongs to some already.
 

@@ -13,16 +13,21 @@ from mogface_batch import storage
 from mogface_batch.config import Engine, JobConfig, Policy
 from mogface_batch.detector.model_file import ModelFile
 from mogface_batch.errors import ConfigError, JobFault, OutputError
-from mogface_batch.pipeline import fingerprint, local_engine, records, signals
+from mogface_batch.pipeline import environment, fingerprint, local_engine, records, signals
 from mogface_batch.pipeline.engine import Event
+from mogface_batch.pipeline.etags import Etags
 from mogface_batch.pipeline.fitting import Fitting
+from mogface_batch.pipeline.forget import enforce
 from mogface_batch.pipeline.manifest import open_manifest
-from mogface_batch.pipeline.plan import Planner, Unit, units
+from mogface_batch.pipeline.plan import Planner, Unit
 from mogface_batch.pipeline.progress import Progress
-from mogface_batch.pipeline.publish import Receipt, receipt_of_part
+from mogface_batch.pipeline.publish import Receipt
+from mogface_batch.pipeline.retry import put_back_staged
 from mogface_batch.pipeline.stages.job import Job
+from mogface_batch.pipeline.survey import Survey
+from mogface_batch.pipeline.tombstones import read_tombstones
+from mogface_batch.pipeline.work import Known, Work, find_work
 from mogface_batch.schema import EXIT_OK, EXIT_TOO_MANY_FAILED, SCHEMA_VERSION
-from mogface_batch.table import live_parts
 
 EXIT_BUG = 1
 DEFAULT_BATCH = 8
@@ -76,11 +81,10 @@ def job_of(config: JobConfig, model: Model, *, threads: int) -> Job:
         "schema_version": str(SCHEMA_VERSION),
         "fingerprint": fingerprint.digest(chosen),
         "model_sha256": model.file.sha256,
-        "model": model.source,
+        "model": storage.redacted(model.source),
         "detector": card.detector,
         "settings": json.dumps(chosen, sort_keys=True),
-        "provider": config.detect.provider.value,
-        "packages": json.dumps(records.package_versions(), sort_keys=True),
+        **environment.lineage(config),
     }
     return Job(
         output=storage.absolute(config.output.uri),
@@ -95,6 +99,7 @@ def job_of(config: JobConfig, model: Model, *, threads: int) -> Job:
         max_faces=card.max_faces,
         min_face_px=config.detect.min_face_px,
         style=config.output.style if config.output.annotated else None,
+        sources=storage.Sources.of(config.sources.allow, config.manifest.uri, config.manifest.base_uri),
         lineage=lineage,
     )
 
@@ -139,16 +144,23 @@ class _Run:
         self.settings = fingerprint.settings(config, model.file.card, model.file.sha256)
         self.fingerprint = fingerprint.digest(self.settings)
         self.fitting = Fitting.of(config.canvas, model.file.card, max_canvas_px=config.limits.canvas_px)
+        self.environment = environment.of(config)
         self.now = records.Counts()
-        self.table = records.Counts()
-        self.named = self.new = self.failed = 0
+        self.survey = Survey(self.store)
+        self.named = self.new = self.failed = self.forgotten = self.again = self.unchanged = 0
+        self.changed: set[str] = set()
 
     def work(self) -> int:
         """Do everything, and return the exit code."""
         drawn = fingerprint.drawing(self.config)
         fingerprint.check(self.store, self.settings, drawn)
+        self.survey.look_again()
+        environment.check(self.survey, self.environment, strict=self.config.strict_environment)
         manifest = open_manifest(self.config.manifest)
-        with self._engine() as run:
+        if not self.config.output.single_writer:
+            storage.check_create_if_absent(self.store)
+        etags = Etags.of(self.config.identity, manifest)
+        with contextlib.closing(etags), self._engine() as run:
             planner = Planner(
                 self.store,
                 rows_per_unit=rows_per_unit(self.config, self.fitting),
@@ -156,34 +168,51 @@ class _Run:
             )
             with contextlib.closing(planner):
                 self.named, self.new = planner.extend(manifest, limit=self.config.limit)
-                done = live_parts(self.store)
-                missing = [unit for unit in units(self.store, self.fingerprint) if unit.part not in done]
-                self._work_off(run, missing, planner)
-                self._count_the_rest({unit.part for unit in missing}, planner)
-        return EXIT_TOO_MANY_FAILED if self.failed > self.config.max_error_rate * self.named else EXIT_OK
+                self.forgotten = planner.forgotten
+                self._settle(planner)
+                known = Known(self.store, self.fingerprint, planner, self.survey, etags)
+                most = rows_per_unit(self.config, self.fitting)
+                self._work_off(run, find_work(self.config, known, rows_per_unit=most), planner)
+                self._count(planner)
+        allowed = self.config.max_error_rate * (self.named - self.forgotten)
+        return EXIT_TOO_MANY_FAILED if self.failed > allowed else EXIT_OK
 
-    def _work_off(self, run: "_Engine", missing: list[Unit], planner: Planner) -> None:
-        if not missing:
+    def _settle(self, planner: Planner) -> None:
+        """Finish what runs before this one have begun, and see what there is now."""
+        changed = put_back_staged(self.store)
+        if planner.tombstones:
+            enforce(self.store, self.fingerprint)
+            self.survey.forget_all()
+            planner.read_again()
+        self.survey.look_again(changed)
+
+    def _work_off(self, run: "_Engine", work: Work, planner: Planner) -> None:
+        self.again = sum(unit.row_count for unit in work.again)
+        if not work.units:
             return
-        with Progress(sum(unit.row_count for unit in missing)) as progress:
-            for event in run(missing):
+        missing = {unit.part for unit in work.missing}
+        rows = 0
+        with Progress(work.rows) as progress:
+            for event in run(work.units):
                 progress.see(event)
                 if isinstance(event, Receipt):
                     self.now.add(event)
-                    self._count(event, planner)
-        if self.now.rows != sum(unit.row_count for unit in missing):
-            raise RuntimeError(
-                f"{self.now.rows} rows came out of {sum(unit.row_count for unit in missing)}: a bug"
-            )
+                    rows += event.unit_rows
+                    self.unchanged += event.unchanged
+                    if event.part in missing:
+                        self.survey.add(event, planner.names)
+        if rows != work.rows:
+            raise RuntimeError(f"{rows} rows came out of {work.rows}: a bug")
+        self.changed = {pick.part for unit in work.again for pick in unit.picks}
 
-    def _count_the_rest(self, counted: set[str], planner: Planner) -> None:
-        for unit in units(self.store, self.fingerprint):
-            if unit.part not in counted:
-                self._count(receipt_of_part(self.store, unit.part), planner)
-
-    def _count(self, receipt: Receipt, planner: Planner) -> None:
-        self.table.add(receipt)
-        self.failed += sum(planner.names(image_id) for image_id in receipt.failed_ids)
+    def _count(self, planner: Planner) -> None:
+        """Count the whole table, after what many units have made for one part is put into it."""
+        changed = self.changed | put_back_staged(self.store)
+        if read_tombstones(self.store).names != planner.tombstones.names:  # `forget` ran beside us
+            enforce(self.store, self.fingerprint)
+            self.survey.forget_all()
+        self.survey.look_again(changed)
+        self.failed = self.survey.failed(planner.names)
 
     @contextlib.contextmanager
     def _engine(self) -> Iterator["_Engine"]:
@@ -206,13 +235,15 @@ class _Run:
             "wall_s": round(wall_s, 3),
             "images_per_s": round(self.now.rows / wall_s, 3),
             "manifest": {
-                "uri": self.config.manifest.uri,
+                "uri": storage.redacted(self.config.manifest.uri),
                 "rows": self.named,
                 "new": self.new,
                 "failed": self.failed,
+                "forgotten": self.forgotten,
             },
             "this_run": self.now.to_dict(),
-            "table": self.table.to_dict(),
+            "again": {"rows": self.again, "unchanged": self.unchanged},
+            "table": self.survey.to_dict(),
             "seconds_by_stage": {
                 stage: round(seconds, 3) for stage, seconds in sorted(self.now.seconds.items())
             },
@@ -220,17 +251,30 @@ class _Run:
             "engine": self.engine.value,
             "provider": self.config.detect.provider.value,
             "model": {
-                "source": self.model.source,
+                "source": storage.redacted(self.model.source),
                 "sha256": self.model.file.sha256,
                 "detector": self.model.file.card.detector,
             },
             "fingerprint": self.fingerprint,
             "settings": self.settings,
-            "config": self.config.model_dump(mode="json"),
+            "config": _shown(self.config.model_dump(mode="json")),
             "packages": records.package_versions(),
         }
         records.publish_record(self.store, record)
         return record
+
+
+def _shown(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config without the passwords and signatures that its URIs may hold."""
+    shown: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            shown[key] = _shown(value)
+        elif isinstance(value, list):
+            shown[key] = [storage.redacted(one) if isinstance(one, str) else one for one in value]
+        else:
+            shown[key] = storage.redacted(value) if isinstance(value, str) else value
+    return shown
 
 
 _Engine = Callable[[list[Unit]], Iterator[Event]]

@@ -5,14 +5,16 @@
 A unit flows in chunks, so that the session starts after the first few images and its memory is bounded. Tables
 pass between processes as Arrow files in shared memory, without being pickled; the supervisor moves only their
 names. It decodes nothing and holds no session, so that an image that kills a process never kills the job: its
-rows begin again one by one, and a row whose process died `ALONE_DEATHS` times while it was alone becomes
-``quarantined``. Workers end with the supervisor, whatever ends it.
+rows begin again as `ledger.py` says, and a row that it condemns becomes ``quarantined``. Workers end with the
+supervisor, whatever ends it. A signal lets it finish the units whose rows have all passed the detector.
 """
 
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,19 +23,27 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mogface_batch.errors import DeviceError, OutputError
-from mogface_batch.pipeline.engine import Advance, Event
+from mogface_batch.errors import DeviceError, JobFault
+from mogface_batch.images.memory import CAN_BE_LIMITED
+from mogface_batch.pipeline.engine import NO_MEMORY_LIMIT, STOPPING, Advance, Event
+from mogface_batch.pipeline.ledger import Ledger, Portion
 from mogface_batch.pipeline.plan import Unit, read_unit
 from mogface_batch.pipeline.publish import Receipt
-from mogface_batch.pipeline.signals import held_back
+from mogface_batch.pipeline.signals import GRACE_S, asking, held_back
 from mogface_batch.pipeline.stages.job import Job, quarantined
 from mogface_batch.pipeline.tables import save_table
 from mogface_batch.pipeline.workers import Failed, Handler, Task, Worker, cpu_worker, detect_worker
 from mogface_batch.storage import open_store
 
-ALONE_DEATHS = 3
+MOST_FAILED_STARTS = 3
+"""In a row."""
+LOOK_AROUND_S = 0.5
+"""For a signal, while all workers are busy."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 SHARED_MEMORY_NEEDED_BYTES = 1 << 30
+
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -44,17 +54,15 @@ class _Flow:
     done: dict[int, str] = field(default_factory=dict)
     """First row -> file with the detected rows from there on."""
     done_rows: int = 0
-    deaths: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Chunk:
     """Some rows of a unit that pass the stages together."""
 
     flow: _Flow
-    start: int
+    portion: Portion
     rows: pa.Table
-    deaths_alone: int = 0
 
 
 @contextlib.contextmanager
@@ -104,19 +112,23 @@ class LocalEngine:
         self._to_prepare: deque[_Chunk] = deque()
         self._to_detect: deque[tuple[_Chunk, str]] = deque()
         self._to_finish: deque[_Flow] = deque()
+        self._happened: deque[Event] = deque()
         self._open_flows = 0
         self._failed_starts = 0
-        """In a row."""
+        self._is_stopping = False
+        self._ledger = Ledger(self._store, job.batch_size)
 
     def start(self, model_path: str, cpu_workers: int, detect_workers: int) -> None:
         """Start the processes and wait for the sessions; see `started`."""
+        if not CAN_BE_LIMITED:
+            _LOG.warning(NO_MEMORY_LIMIT)
         self._most_ahead = 2 * detect_workers + cpu_workers
         for _ in range(detect_workers):
             self._add(detect_worker, self._job, model_path, is_detector=True)
         for _ in range(cpu_workers):
             self._add(cpu_worker, self._job, is_detector=False)
         while waiting := [worker for worker in self._workers if worker.is_detector and not worker.was_ready]:
-            list(self._answered(waiting[0]))
+            self._hear(waiting[0])
 
     def _add(self, build: Callable[..., Handler], *arguments: object, is_detector: bool) -> None:
         self._workers.append(Worker(build, arguments, self._folder, is_detector=is_detector))
@@ -125,16 +137,44 @@ class LocalEngine:
         """Work off the units, those whose part is missing, and yield what happened.
 
         Raises:
-            JobFault: What a worker could not go on with.
+            JobFault: What a worker could not go on with, or `Interrupted` after what could be finished.
         """
         self._units = units
-        while True:
+        try:
+            with asking() as stopped:
+                while stopped.fault is None:
+                    self._assign()
+                    yield from self._told()
+                    if not self._open_flows and not self._next_unit():
+                        return
+                    self._listen()
+                yield from self._wound_up()
+                raise stopped.fault
+        finally:
+            with contextlib.suppress(JobFault):  # whatever ends the job says more
+                self._ledger.close()
+
+    def _wound_up(self) -> Iterator[Event]:
+        """Yield what happens while the units are published that have passed the detector, or just do."""
+        _LOG.warning(STOPPING)
+        self._is_stopping = True
+        end = time.monotonic() + GRACE_S
+        while time.monotonic() < end:
             self._assign()
-            if not self._open_flows and not self._next_unit():
+            yield from self._told()
+            given = [task.stage for worker in self._workers for task, _ in worker.given]
+            if not self._to_finish and not {"detect", "finish"}.intersection(given):
                 return
-            ready = connection.wait([worker.answers for worker in self._workers])
-            for worker in [worker for worker in self._workers if worker.answers in ready]:
-                yield from self._answered(worker)
+            self._listen()
+
+    def _listen(self) -> None:
+        ready = connection.wait([worker.answers for worker in self._workers], timeout=LOOK_AROUND_S)
+        for worker in [worker for worker in self._workers if worker.answers in ready]:
+            self._hear(worker)
+
+    def _told(self) -> Iterator[Event]:
+        while self._happened:
+            yield self._happened.popleft()
 
     def stop(self) -> None:
         """End the processes, and take their tables away."""
@@ -151,23 +191,36 @@ class LocalEngine:
                     break
 
     def _give_detect(self, worker: Worker) -> bool:
-        if not self._to_detect:
+        if not self._to_detect or self._is_stopping:
             return False
-        chunk, table = self._to_detect.popleft()
-        worker.give(Task("detect", tables=(table,)), chunk)
+        chunk, table = self._to_detect[0]
+        doubted_by = self._doubted_by(chunk.flow)
+        if doubted_by is not None and worker.given:
+            return False
+        self._to_detect.popleft()
+        self._ledger.begin(chunk.flow.unit.part, chunk.portion)
+        worker.give(Task("detect", tables=(table,), doubted_by=doubted_by), chunk)
         return True
 
     def _give_cpu(self, worker: Worker) -> bool:
         if self._to_finish:  # first, since it frees memory
             flow = self._to_finish.popleft()
             tables = tuple(flow.done[start] for start in sorted(flow.done))
-            worker.give(Task("finish", tables=tables, unit=flow.unit), flow)
+            worker.give(
+                Task("finish", tables=tables, unit=flow.unit, doubted_by=self._doubted_by(flow)), flow
+            )
             return True
-        if self._ahead() >= self._most_ahead or not (self._to_prepare or self._next_unit()):
+        if self._is_stopping or self._ahead() >= self._most_ahead:
             return False
+        if not self._to_prepare:
+            return self._next_unit() and self._give_cpu(worker)
         chunk = self._to_prepare.popleft()
+        self._ledger.begin(chunk.flow.unit.part, chunk.portion)
         worker.give(Task("prepare", rows=chunk.rows), chunk)
         return True
+
+    def _doubted_by(self, flow: _Flow) -> str | None:
+        return self._ledger.run if self._ledger.is_in_doubt(flow.unit.part) else None
 
     def _ahead(self) -> int:
         """Return how many chunks take memory before the detector."""
@@ -179,21 +232,34 @@ class LocalEngine:
         if unit is None:
             return False
         self._open_flows += 1
-        self._split(_Flow(unit))
+        rows = read_unit(self._store, unit)
+        self._ledger.enter(unit.part, rows["image_id"].to_pylist())
+        flow = _Flow(unit)
+        chunks = [
+            chunk
+            for start in range(0, rows.num_rows, self._chunk_rows)
+            for chunk in self._chunks(flow, start, rows.slice(start, self._chunk_rows))
+        ]
+        self._to_prepare.extend(chunks)
         return True
 
-    def _split(self, flow: _Flow) -> None:
-        rows = read_unit(self._store, flow.unit)
-        for start in range(0, rows.num_rows, self._chunk_rows):
-            self._to_prepare.append(_Chunk(flow, start, rows.slice(start, self._chunk_rows)))
+    def _chunks(self, flow: _Flow, start: int, rows: pa.Table) -> Iterator[_Chunk]:
+        """Yield these rows of a unit as they are to be worked on; those that must not be are done at once."""
+        for portion in self._ledger.portions(flow.unit.part, start, start + rows.num_rows):
+            some = rows.slice(portion.start - start, portion.stop - portion.start)
+            chunk = _Chunk(flow, portion, some)
+            if portion.condemned is None:
+                yield chunk
+            else:
+                self._has_passed(chunk, save_table(quarantined(some, portion.condemned), self._folder))
 
     # -- taking answers ----------------------------------------------------------------------------------------
 
-    def _answered(self, worker: Worker) -> Iterator[Event]:
+    def _hear(self, worker: Worker) -> None:
         try:
             answer = worker.take()
         except (EOFError, OSError):
-            yield from self._died(worker)
+            self._died(worker)
             return
         if isinstance(answer, Failed):
             raise answer.error
@@ -202,65 +268,51 @@ class LocalEngine:
             return
         task, subject = worker.given.popleft()
         if isinstance(answer, Receipt):
-            self._open_flows -= 1
-            yield answer
+            self._finished(subject, answer)
         elif task.stage == "prepare":
+            self._ledger.withdraw(subject.flow.unit.part, subject.portion)
             self._to_detect.append((subject, answer))
         else:
-            yield from self._detected(subject, answer)
+            self._ledger.done(subject.flow.unit.part, subject.portion)
+            self._has_passed(subject, answer)
 
-    def _detected(self, chunk: _Chunk, table: str) -> Iterator[Event]:
+    def _has_passed(self, chunk: _Chunk, table: str) -> None:
+        """Take in the file with a chunk's detected rows."""
         flow = chunk.flow
-        flow.done[chunk.start] = table
+        flow.done[chunk.portion.start] = table
         flow.done_rows += chunk.rows.num_rows
-        yield Advance(chunk.rows.num_rows)
+        self._happened.append(Advance(chunk.rows.num_rows))
         if flow.done_rows == flow.unit.row_count:
             self._to_finish.append(flow)
 
-    def _died(self, worker: Worker) -> Iterator[Event]:
+    def _finished(self, flow: _Flow, receipt: Receipt) -> None:
+        self._open_flows -= 1
+        for table in flow.done.values():
+            Path(table).unlink(missing_ok=True)
+        self._ledger.finished(flow.unit.part)
+        self._happened.append(receipt)
+
+    def _died(self, worker: Worker) -> None:
         if not worker.was_ready:
             self._failed_starts += 1
-            if self._failed_starts == ALONE_DEATHS:
+            if self._failed_starts == MOST_FAILED_STARTS:
                 raise DeviceError(
-                    f"{ALONE_DEATHS} worker processes in a row ended while they started, the last with exit code "
+                    f"{MOST_FAILED_STARTS} worker processes in a row ended while they started, the last with exit code "
                     f"{worker.exit_code}: is there memory for detect.workers and decode.workers?"
                 )
         self._workers[self._workers.index(worker)] = worker.replacement()
         # Only the first was running; the others merely waited behind it.
         for position, (task, subject) in enumerate(worker.given):
-            for table in task.tables:  # those that it has not taken up
-                Path(table).unlink(missing_ok=True)
             if isinstance(subject, _Flow):
-                yield self._restarted(subject)
-            elif position:
-                self._to_prepare.appendleft(subject)
-            else:
-                yield from self._again(subject)
+                self._ledger.finishing_died(subject.unit.part)
+                self._to_finish.append(subject)
+                continue
+            for table in task.tables:  # unless it has taken it up
+                Path(table).unlink(missing_ok=True)
+            self._begin_again(subject, is_to_blame=not position)
 
-    def _again(self, chunk: _Chunk) -> Iterator[Event]:
-        if chunk.rows.num_rows > 1:
-            singles = [
-                _Chunk(chunk.flow, chunk.start + row, chunk.rows.slice(row, 1))
-                for row in range(chunk.rows.num_rows)
-            ]
-            self._to_prepare.extendleft(reversed(singles))
-            return
-        chunk.deaths_alone += 1
-        if chunk.deaths_alone < ALONE_DEATHS:
-            self._to_prepare.appendleft(chunk)
-            return
-        message = f"A process died {ALONE_DEATHS} times while it worked on this image alone."
-        yield from self._detected(chunk, save_table(quarantined(chunk.rows, message), self._folder))
-
-    def _restarted(self, flow: _Flow) -> Event:
-        """Begin a unit again whose finishing died with its tables."""
-        flow.deaths += 1
-        if flow.deaths == ALONE_DEATHS:
-            raise OutputError(
-                f"The process that draws and writes {flow.unit.part} died {ALONE_DEATHS} times: the job cannot go on."
-            )
-        undone = Advance(-flow.done_rows)
-        flow.done.clear()
-        flow.done_rows = 0
-        self._split(flow)
-        return undone
+    def _begin_again(self, chunk: _Chunk, *, is_to_blame: bool) -> None:
+        part = chunk.flow.unit.part
+        (self._ledger.died if is_to_blame else self._ledger.withdraw)(part, chunk.portion)
+        chunks = list(self._chunks(chunk.flow, chunk.portion.start, chunk.rows))
+        self._to_prepare.extendleft(reversed(chunks))

@@ -6,6 +6,9 @@ quicker, it adopts that file, leaves out the rows in it, and tries the next numb
 same time agree, and a row that is planned is never planned again.
 
 A unit becomes one part, named by the fingerprint and the rows that it holds: what is missing is a matter of names.
+Each file's metadata says what its units' parts are named after, so that nobody reads rows to learn a name.
+
+`forget` blanks rows: they keep their place and nothing else, so that whoever has read the plan before still agrees.
 """
 
 import contextlib
@@ -13,6 +16,7 @@ import functools
 import hashlib
 import io
 import itertools
+import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -24,12 +28,15 @@ import pyarrow.parquet as pq
 from mogface_batch.errors import InputError
 from mogface_batch.pipeline import pictures
 from mogface_batch.pipeline.manifest import Manifest, ManifestRows
-from mogface_batch.schema import ADDRESS, PICTURE, PLAN_COLUMNS
-from mogface_batch.storage import Store, is_remote, open_store
+from mogface_batch.pipeline.tombstones import read_tombstones
+from mogface_batch.schema import ADDRESS, INTERNAL, PICTURE, PLAN_COLUMNS
+from mogface_batch.storage import Store, is_remote, open_binary, open_store
 
 FOLDER = "plan"
 ROWS_PER_FILE = 16_384
 """So that a planner holds few rows, and a worker that needs one unit reads little beside it."""
+UNITS = b"mogface_batch.units"
+"""In a file's metadata, as JSON: of each unit the digest of its ids, its rows, and how many of them are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +48,22 @@ class Unit:
     row_count: int
     part: str
     """Name of the part below OUT/detections."""
+    forgotten: int = 0
+    """Rows that are blank by now, and give nothing."""
+
+    def read(self, store: Store, columns: list[str] | None = None) -> pa.Table:
+        """Return the unit's rows: `schema.PLAN_COLUMNS`, then the manifest's own columns; or only some columns."""
+        with _reading(store, self.plan_file):
+            return _opened(store.address, self.plan_file).read_row_group(self.row_group, columns=columns)
 
 
 def read_unit(store: Store, unit: Unit) -> pa.Table:
-    """Return the unit's rows: `schema.PLAN_COLUMNS`, then the manifest's own columns."""
-    with _reading(store, unit.plan_file):
-        return _opened(store.address, unit.plan_file).read_row_group(unit.row_group)
+    """Return the unit's rows: `schema.PLAN_COLUMNS`, then the manifest's own columns.
+
+    Raises:
+        InputError: They cannot be read.
+    """
+    return unit.read(store)
 
 
 def _opened(address: str, name: str) -> pq.ParquetFile:
@@ -71,6 +88,11 @@ def _plan_file(address: str, name: str) -> tuple[pa.Buffer, pq.FileMetaData]:
         return buffer, metadata
 
 
+def forget_read_files() -> None:
+    """Read plan files anew from now on: one may have been replaced, or a folder of this name been another one before."""
+    _plan_file.cache_clear()
+
+
 @contextlib.contextmanager
 def _reading(store: Store, name: str) -> Iterator[None]:
     try:
@@ -82,22 +104,54 @@ def _reading(store: Store, name: str) -> Iterator[None]:
 
 
 def units(store: Store, fingerprint: str) -> Iterator[Unit]:
-    """Yield all units that are planned, in the order of the manifest."""
-    for name in _plan_names(store):
-        file = _opened(store.address, name)
-        for group in range(file.num_row_groups):
-            with _reading(store, name):
-                ids = file.read_row_group(group, columns=["image_id"]).column(0).to_pylist()
-            yield Unit(name, group, len(ids), part_name(fingerprint, ids))
+    """Yield all units that are planned, in the order of the manifest; reads no rows.
+
+    Raises:
+        InputError: The plan cannot be read.
+    """
+    for name in plan_names(store):
+        yield from _units(name, _facts_of_file(store, name), fingerprint)
+
+
+def _facts_of_file(store: Store, name: str) -> list[tuple[str, int, int]]:
+    with _reading(store, name), open_binary(store.address_of(f"{FOLDER}/{name}")) as source:
+        return unit_facts(pq.read_metadata(source).metadata)
+
+
+def _units(name: str, facts: list[tuple[str, int, int]], fingerprint: str) -> Iterator[Unit]:
+    for group, (ids_digest, row_count, forgotten) in enumerate(facts):
+        yield Unit(name, group, row_count, _part_of(fingerprint, ids_digest), forgotten)
+
+
+def unit_facts(metadata: dict[bytes, bytes] | None) -> list[tuple[str, int, int]]:
+    """Return what a plan file's metadata says: of each unit the digest of its ids, its rows, and those forgotten.
+
+    Raises:
+        pa.ArrowInvalid: It says nothing of units.
+    """
+    try:
+        return [(str(a), int(b), int(c)) for a, b, c in json.loads((metadata or {})[UNITS])]
+    except (KeyError, ValueError, TypeError):
+        raise pa.ArrowInvalid("no units") from None
 
 
 def part_name(fingerprint: str, image_ids: list[str]) -> str:
     """Return the name of the part that holds these rows."""
-    digest = hashlib.sha256("\n".join([fingerprint, *image_ids]).encode()).hexdigest()
-    return f"part-{digest[:24]}.parquet"
+    return _part_of(fingerprint, digest_of_ids(image_ids))
 
 
-def _plan_names(store: Store) -> list[str]:
+def digest_of_ids(image_ids: list[str]) -> str:
+    """Return what a unit's part is named after, beside the fingerprint."""
+    return hashlib.sha256("\n".join(image_ids).encode()).hexdigest()[:32]
+
+
+def _part_of(fingerprint: str, ids_digest: str) -> str:
+    named_after = f"{fingerprint}\n{ids_digest}"
+    return f"part-{hashlib.sha256(named_after.encode()).hexdigest()[:24]}.parquet"
+
+
+def plan_names(store: Store) -> list[str]:
+    """Return the names of the plan's files, below `FOLDER`, in their order."""
     return [name for name in store.names(FOLDER) if name.startswith("plan-") and name.endswith(".parquet")]
 
 
@@ -105,7 +159,8 @@ class Planner:
     """Assigns the rows of a manifest to units.
 
     Its memory does not grow with the manifest: what must be known of every row lies in a temporary SQLite file.
-    After `extend`, it can tell which rows this manifest names. ``before_publishing`` is called before a file is published.
+    After `extend`, it can tell which rows this manifest names, and how many of them are `forgotten` and never planned.
+    ``before_publishing`` is called before a file is published.
     """
 
     def __init__(
@@ -114,7 +169,10 @@ class Planner:
         self._before_publishing = before_publishing
         self._store = store
         self._rows_per_unit = rows_per_unit
+        self.tombstones = read_tombstones(store)
+        self.forgotten = 0
         self._files_read = 0
+        self._facts: list[tuple[str, list[tuple[str, int, int]]]] = []
         self._schema: pa.Schema | None = None
         # An empty name is a temporary file of SQLite's own, deleted when closed.
         self._known = sqlite3.connect("", isolation_level=None)
@@ -126,8 +184,8 @@ class Planner:
             CREATE TABLE pictures (name INTEGER PRIMARY KEY, address INTEGER);
             """
         )
-        _plan_file.cache_clear()  # a folder of this name may have been another one before
-        for name in _plan_names(store):
+        forget_read_files()
+        for name in plan_names(store):
             self._adopt(name)
 
     @property
@@ -139,6 +197,16 @@ class Planner:
     def schema(self) -> pa.Schema | None:
         """The plan's columns, None while nothing is planned."""
         return self._schema
+
+    def units(self, fingerprint: str) -> Iterator[Unit]:
+        """Yield the units in all plan files that this planner has read or written; see `units`."""
+        for name, facts in self._facts:
+            yield from _units(name, facts, fingerprint)
+
+    def read_again(self) -> None:
+        """See which rows have become blank in the plan files that this planner knows."""
+        forget_read_files()
+        self._facts = [(name, _facts_of_file(self._store, name)) for name, _ in self._facts]
 
     def extend(self, manifest: Manifest, *, limit: int | None = None) -> tuple[int, int]:
         """Plan the manifest's rows that are not planned yet.
@@ -186,9 +254,15 @@ class Planner:
         """Yield rows, how many of them count, and row number and id of those that are not planned."""
         self._check_columns(manifest)
         self._known.execute("DELETE FROM named")
-        named = 0
+        named = self.forgotten = 0
         for rows, some in _limited(manifest, limit):
             identified = list(self._identified(rows, some, named))
+            if self.tombstones:
+                left = [
+                    (row, one) for row, one in identified if not self._is_forgotten(rows.addresses[row], one)
+                ]
+                self.forgotten += len(identified) - len(left)
+                identified = left
             yield (
                 rows,
                 some,
@@ -197,6 +271,9 @@ class Planner:
             named += some
         if named == 0:
             raise InputError(f"The manifest {manifest.uri} has no rows.")
+
+    def _is_forgotten(self, address: str, image_id: str) -> bool:
+        return self.tombstones.has_address(address) or self.tombstones.has_id(image_id)
 
     def _check_rows(self, manifest: Manifest, limit: int | None) -> None:
         """Read a manifest that is more than a list of files to its end, so that a bad one is never half planned."""
@@ -262,7 +339,8 @@ class Planner:
             )
 
     def _plan_schema(self, manifest: Manifest) -> pa.Schema:
-        return pa.schema([*PLAN_COLUMNS, *manifest.schema])
+        # What `forget` has blanked is null.
+        return pa.schema([*PLAN_COLUMNS, *(field.with_nullable(nullable=True) for field in manifest.schema)])
 
     def _publish(self, pending: "_Pending", *, whole_units_only: bool) -> None:
         """Publish the next plan file, or adopt it where another planner was quicker."""
@@ -277,11 +355,11 @@ class Planner:
             pending.schema.names
         )
         rows = rows.cast(pending.schema)
-        sink = io.BytesIO()
-        with pq.ParquetWriter(sink, rows.schema, compression="zstd") as writer:
-            for start in range(0, rows.num_rows, self._rows_per_unit):
-                writer.write_table(rows.slice(start, self._rows_per_unit), row_group_size=self._rows_per_unit)
-        self._store.create(f"{FOLDER}/{name}", sink.getvalue())
+        planned = [
+            rows.slice(start, self._rows_per_unit) for start in range(0, rows.num_rows, self._rows_per_unit)
+        ]
+        digests = [digest_of_ids(unit["image_id"].to_pylist()) for unit in planned]
+        self._store.create(f"{FOLDER}/{name}", plan_bytes(planned, digests))
         self._adopt(name)  # also our own: what counts is what can be read back
         pending.drop(self.is_planned)
 
@@ -293,6 +371,7 @@ class Planner:
         file = _opened(self._store.address, name)
         self._schema = file.schema_arrow.remove_metadata()
         with _reading(self._store, name):
+            self._facts.append((name, unit_facts(file.metadata.metadata)))
             planned = file.read(columns=["image_id", ADDRESS, PICTURE])
         for batch in planned.to_batches():
             ids, addresses, names = (column.to_pylist() for column in batch.columns)
@@ -322,6 +401,34 @@ class Planner:
             return taken[key]
         found = self._known.execute("SELECT address FROM pictures WHERE name = ?", (key,)).fetchone()
         return None if found is None else int(found[0])
+
+
+def plan_bytes(planned: list[pa.Table], digests: list[str]) -> bytes:
+    """Return a plan file.
+
+    Args:
+        planned: The rows of each unit, at least one row each.
+        digests: What its part is named after: `digest_of_ids` of the ids that it had when it was planned.
+    """
+    facts = [
+        (digest, rows.num_rows, sum(map(is_forgotten, rows["image_id"].to_pylist())))
+        for digest, rows in zip(digests, planned, strict=True)
+    ]
+    sink = io.BytesIO()
+    schema = planned[0].schema.with_metadata({UNITS: json.dumps(facts).encode()})
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for rows in planned:
+            writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=rows.num_rows)
+    return sink.getvalue()
+
+
+FORGOTTEN = f"{INTERNAL}forgotten-"
+"""What the id of a blank row begins with."""
+
+
+def is_forgotten(image_id: str) -> bool:
+    """Whether this is the id of a blank row, from which nothing is to be made."""
+    return image_id.startswith(FORGOTTEN)
 
 
 _REPEAT = re.compile(r"[1-9][0-9]{0,17}")

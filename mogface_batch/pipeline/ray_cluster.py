@@ -162,6 +162,23 @@ def nodes() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
+def node_ids() -> set[str]:
+    """Return the ids of the nodes that are alive."""
+    return {node["NodeID"] for node in nodes()}
+
+
+def here() -> str:
+    """Return the id of this node."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def on_this_node(kind: type, *arguments: object) -> Any:  # noqa: ANN401 - Ray is untyped
+    """Return an actor of this class on the driver's node, which is made again when it dies; it reserves nothing."""
+    place = NodeAffinitySchedulingStrategy(here(), soft=True)
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=place)(kind)
+    return actor.remote(*arguments)
+
+
 def on_each_node(resource: str) -> list[float]:
     """Return how much of a resource, CPU or GPU, each node has."""
     return [node["Resources"].get(resource, 0.0) for node in nodes()]

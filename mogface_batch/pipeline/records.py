@@ -1,5 +1,6 @@
 """What is left of a run: OUT/runs/<run_id>.json for ever, and OUT/run.json, a copy of the last to finish."""
 
+import functools
 import importlib.metadata
 import json
 import platform
@@ -37,6 +38,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+@functools.cache  # each takes a look at all that is installed
 def package_versions() -> dict[str, str]:
     """Return the versions of what decides about a result, and of Python."""
     versions = {"python": platform.python_version()}

@@ -1,4 +1,8 @@
-"""SIGINT and SIGTERM: they end the job by a fault, and never in the middle of tidying up."""
+"""SIGINT and SIGTERM: they end the job by a fault, and never in the middle of tidying up.
+
+While an engine works, the first signal only asks: the engine comes to an orderly end and raises the fault itself.
+A second one, or the first at any other time, raises it at once.
+"""
 
 import contextlib
 import signal
@@ -9,7 +13,10 @@ from types import FrameType
 
 from mogface_batch.errors import Interrupted
 
+GRACE_S = 15
+"""In which an engine must come to its end, so that all is over within 20 s."""
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
+_of_thread = threading.local()
 
 
 @dataclass(slots=True)
@@ -17,6 +24,8 @@ class Stopped:
     """Whether a signal has come."""
 
     fault: Interrupted | None = None
+    is_gentle: bool = False
+    """Whether the first one only asks."""
 
 
 @contextlib.contextmanager
@@ -28,17 +37,32 @@ def raising() -> Iterator[Stopped]:
         return
 
     def stop(number: int, _: FrameType | None) -> None:
-        stopped.fault = Interrupted(
+        first = stopped.fault is None
+        stopped.fault = stopped.fault or Interrupted(
             f"Stopped by {signal.Signals(number).name}: what is finished stays, the same command goes on from there."
         )
-        raise stopped.fault
+        if not (first and stopped.is_gentle):
+            raise stopped.fault
 
     before = {number: signal.signal(number, stop) for number in _STOPPING}
+    _of_thread.stopped = stopped
     try:
         yield stopped
     finally:
+        del _of_thread.stopped
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def asking() -> Iterator[Stopped]:
+    """Inside `raising`, let the first signal only set the fault, for as long as the context lasts."""
+    stopped: Stopped = getattr(_of_thread, "stopped", Stopped())
+    stopped.is_gentle = True
+    try:
+        yield stopped
+    finally:
+        stopped.is_gentle = False
 
 
 @contextlib.contextmanager

@@ -5,9 +5,10 @@ from typing import Any
 
 from mogface_batch import storage
 from mogface_batch.errors import InputError
-from mogface_batch.pipeline import fingerprint, records
+from mogface_batch.pipeline import environment, fingerprint, records
 from mogface_batch.pipeline.plan import units
-from mogface_batch.table import live_parts
+from mogface_batch.pipeline.survey import Survey
+from mogface_batch.table import PARTS_FOLDER, live_parts
 
 
 def status_of(output: str) -> dict[str, Any]:
@@ -42,18 +43,47 @@ def _described(store: storage.Store, output: str) -> dict[str, Any]:
     return described
 
 
+def live_part_addresses(output: str) -> list[str]:
+    """Return the addresses of the parts that together hold each finished row once, sorted.
+
+    Raises:
+        InputError: It is no output folder, or it is damaged.
+    """
+    store = storage.open_store(storage.absolute(output))
+    fingerprint.fingerprint_of(store)
+    return [store.address_of(f"{PARTS_FOLDER}/{part}") for part in sorted(live_parts(store))]
+
+
 def _progress(store: storage.Store, digest: str) -> dict[str, Any]:
-    parts = live_parts(store)
-    planned = finished = 0
+    survey = Survey(store)
+    survey.look_again()
+    planned = forgotten = finished = 0
     for unit in units(store, digest):
         planned += unit.row_count
-        finished += unit.row_count * (unit.part in parts)
-    return {
+        forgotten += unit.forgotten
+        is_finished = survey.parts.holder(unit.part) is not None
+        finished += (unit.row_count - unit.forgotten) * is_finished
+    described = {
         "rows planned": planned,
         "rows finished": finished,
-        "rows left": planned - finished,
-        "parts": len(parts),
+        "rows left": planned - forgotten - finished,
+        "rows forgotten": forgotten,
+        "parts": len(survey.parts.live),
     }
+    return described | _environments(survey)
+
+
+def _environments(survey: Survey) -> dict[str, Any]:
+    (first, parts), *others = survey.environments.most_common() or [("", 0)]
+    if not first:
+        return {}
+    if not others:
+        return {"environment": environment.described(first)}
+    lines = [f"{environment.described(first)} ({parts} parts)"]
+    lines += [
+        f"{'; '.join(environment.differences(first, other))} ({count} parts)" for other, count in others
+    ]
+    return {"environments": "\n".join(lines)}
 
 
 def _last_run(record: dict[str, Any]) -> dict[str, Any]:

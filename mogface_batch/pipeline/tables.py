@@ -28,7 +28,12 @@ def save_table(table: pa.Table, folder: str) -> str:
 
 
 def load_table(path: str) -> pa.Table:
+    """Map a table into memory."""
+    return pa.ipc.open_file(pa.memory_map(path)).read_all()
+
+
+def take_table(path: str) -> pa.Table:
     """Map a table into memory and take its name away: the memory is freed with the last use of the table."""
-    table = pa.ipc.open_file(pa.memory_map(path)).read_all()
+    table = load_table(path)
     os.unlink(path)  # noqa: PTH108 - as above
     return table

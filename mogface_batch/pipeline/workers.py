@@ -17,11 +17,12 @@ import pyarrow as pa
 
 from mogface_batch.errors import JobFault
 from mogface_batch.images.silence import native_code_silenced
+from mogface_batch.pipeline import watchdog
 from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.publish import Receipt
 from mogface_batch.pipeline.signals import held_back
 from mogface_batch.pipeline.stages.job import Job
-from mogface_batch.pipeline.tables import load_table, save_table
+from mogface_batch.pipeline.tables import load_table, save_table, take_table
 
 # Spawned, not forked: a fork would copy the supervisor's threads' locks, and CUDA cannot be forked at all.
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -35,6 +36,8 @@ class Task:
     rows: pa.Table | None = None
     tables: tuple[str, ...] = ()
     unit: Unit | None = None
+    doubted_by: str | None = None
+    """`Ledger.run` where something died with the unit before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +53,20 @@ Answer = str | Receipt | Failed | None
 
 def cpu_worker(job: Job) -> Handler:
     """Return what a process of the CPU stages does with a task."""
-    from mogface_batch.pipeline.stages.finish import Finish  # noqa: PLC0415 - OpenCV stays out of the supervisor
+    from mogface_batch.pipeline.finishing import finished  # noqa: PLC0415 - OpenCV stays out of the supervisor
+    from mogface_batch.pipeline.stages.finish import Finish  # noqa: PLC0415
     from mogface_batch.pipeline.stages.prepare import Prepare  # noqa: PLC0415
 
     prepare, finish = Prepare(job), Finish(job)
+    watchdog.arm(job.limits.hang_s)
 
     def handle(task: Task, folder: str) -> str | Receipt:
         if task.stage == "prepare":
             return save_table(prepare(task.rows), folder)
         assert task.unit is not None  # noqa: S101 - a unit is what is finished
-        return finish(pa.concat_tables([load_table(path) for path in task.tables]), task.unit)
+        # They keep their names until the part is published: who dies here leaves them to another.
+        detected = pa.concat_tables([load_table(path) for path in task.tables])
+        return finished(finish, detected, task.unit, doubted_by=task.doubted_by)
 
     return handle
 
@@ -69,16 +76,18 @@ def detect_worker(job: Job, model_path: str) -> Handler:
     from mogface_batch.pipeline.stages.detect import Detect  # noqa: PLC0415 - ONNX Runtime stays out of the supervisor
 
     detect = Detect(job, model_path)
+    watchdog.arm(job.limits.hang_s)
 
     def handle(task: Task, folder: str) -> str:
-        return save_table(detect(load_table(task.tables[0])), folder)
+        return save_table(detect(take_table(task.tables[0]), warm_up=task.doubted_by is not None), folder)
 
     return handle
 
 
 def _serve(pipe: Connection, build: Callable[..., Handler], arguments: tuple[Any, ...], folder: str) -> None:
-    # Ctrl-C reaches the whole process group: the supervisor decides when a worker ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches the whole process group, systemd's SIGTERM too: the supervisor decides when a worker ends.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     watcher = threading.Thread(target=_end_with_supervisor, args=(folder,), daemon=True)
     watcher.start()
     with native_code_silenced(), contextlib.suppress(EOFError, ConnectionError):  # the supervisor is gone
@@ -121,14 +130,18 @@ class Worker:
         """The tasks that it has not answered, with what the supervisor knows them by."""
         self.answers, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(target=_serve, args=(theirs, *self._made_of), daemon=True)
-        with held_back(signal.SIGINT):  # also before it can ignore it
+        with held_back():  # also before it can ignore them
             self._process.start()
         theirs.close()
 
     @property
     def is_free(self) -> bool:
-        """Whether it may be given a task; a session has its next one in hand while it works on the last."""
-        return self.was_ready and len(self.given) < (2 if self.is_detector else 1)
+        """Whether it may be given a task; a session has its next one in hand while it works on the last.
+
+        Not while it works on what is in doubt: if it dies, that must have been alone with it.
+        """
+        most = 2 if self.is_detector and not any(task.doubted_by for task, _ in self.given) else 1
+        return self.was_ready and len(self.given) < most
 
     @property
     def exit_code(self) -> int | None:

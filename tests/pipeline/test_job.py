@@ -21,6 +21,7 @@ from mogface_batch.pipeline import fingerprint, local_engine
 from mogface_batch.pipeline import job as jobs
 from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.pipeline.status import status_of
+from mogface_batch.table.parts import Parts
 
 NO_PICTURES = "output.annotated=false"
 
@@ -87,6 +88,7 @@ def test_too_many_failed_rows_are_exit_code_6_also_where_no_work_is_left(story):
         "rows": 40,
         "new": 0,
         "failed": 4,
+        "forgotten": 0,
     }
 
 
@@ -283,7 +285,13 @@ def test_a_part_that_another_run_published_first_is_counted_and_kept(tmp_path, m
     annotated(tmp_path, NO_PICTURES, "rows_per_part=2")
     before = {part: part.read_bytes() for part in parts(tmp_path)}
     # This run looked before the other had finished.
-    monkeypatch.setattr(jobs, "live_parts", lambda _: set())
+    settle = jobs._Run._settle
+
+    def too_early(run, planner):
+        settle(run, planner)
+        run.survey.parts = Parts(frozenset(), {})
+
+    monkeypatch.setattr(jobs._Run, "_settle", too_early)
 
     record = annotated(tmp_path, NO_PICTURES, "rows_per_part=2")
 

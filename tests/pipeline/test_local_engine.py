@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import poison
 import pyarrow as pa
 import pytest
 import worker_tricks
@@ -21,6 +22,7 @@ from mogface_batch.errors import ContractError, DeviceError, InputError, Interru
 from mogface_batch.pipeline import job as jobs
 from mogface_batch.pipeline import local_engine, tables
 from mogface_batch.pipeline.engine import Advance
+from mogface_batch.pipeline.ledger import Care, Portion
 from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.workers import Task
 
@@ -76,29 +78,91 @@ def test_every_row_is_there_exactly_once(tmp_path, count, words):
     assert_each_row_once(tmp_path, count)
 
 
+@pytest.fixture
+def takes_poison(monkeypatch):
+    """Have the workers of this test take the poison of pictures."""
+    poison.no_core_files()
+    monkeypatch.setattr(local_engine, "cpu_worker", worker_tricks.poisoned_cpu_worker)
+    monkeypatch.setattr(local_engine, "detect_worker", worker_tricks.poisoned_detect_worker)
+
+
+WORDS_FOR_POISON = (
+    *("rows_per_part=6", "detect.batch_size=3", "max_error_rate=1"),
+    *("limits.hang_s=0.5", "limits.decode_memory_bytes=300000000"),
+)
+
+
+@pytest.mark.usefixtures("takes_poison")
 @pytest.mark.parametrize(
-    ("trick", "role"), [("poisoned_decoder", "cpu_worker"), ("poisoned_session", "detect_worker")]
+    ("stage", "kind"),
+    [("decode", "segfault"), ("decode", "hang"), ("detect", "segfault"), ("detect", "hang")],
 )
 def test_an_image_that_kills_its_process_is_quarantined_after_three_deaths_alone(
-    tmp_path, monkeypatch, trick, role
+    tmp_path, monkeypatch, stage, kind
 ):
     paths = photos(tmp_path / "images", 9)
-    paths[4].rename(paths[4].with_name("004-poison.png"))
-    paths[8].rename(paths[8].with_name("008-poison.png"))
-    monkeypatch.setattr(local_engine, role, getattr(worker_tricks, trick))
+    names = [poison.poison(paths[number], stage, kind).stem for number in (4, 8)[: 1 + (kind == "segfault")]]
     replaced = []
     monkeypatch.setattr(
         local_engine.Worker, "replacement", lambda worker: replaced.append(worker) or REPLACEMENT(worker)
     )
 
-    record = annotated(tmp_path, "rows_per_part=6", "detect.batch_size=3", "max_error_rate=1")
+    record = annotated(tmp_path, *WORDS_FOR_POISON)
 
-    assert record["table"]["by_status"] == {"ok": 7, "quarantined": 2}
-    assert_each_row_once(tmp_path, 9, quarantined=("004-poison", "008-poison"))
+    assert record["table"]["by_status"] == {"ok": 9 - len(names), "quarantined": len(names)}
+    assert_each_row_once(tmp_path, 9, quarantined=names)
     # Each dies once with its chunk (unless it is alone in it) and three times alone.
-    assert 6 <= len(replaced) <= 8
+    assert 3 * len(names) <= len(replaced) <= 4 * len(names)
     (row,) = [row for row in table_of(tmp_path / "out").to_pylist() if "004" in row["uri"]]
     assert "3 times" in row["error_message"]
+    assert list((tmp_path / "out/deaths").iterdir()) == []
+
+
+@pytest.mark.usefixtures("takes_poison")
+def test_an_image_that_takes_all_memory_is_undecodable_and_no_process_dies(tmp_path, monkeypatch):
+    paths = photos(tmp_path / "images", 6)
+    poison.poison(paths[4], "decode", "memory")
+    monkeypatch.setattr(local_engine.Worker, "replacement", None)
+
+    annotated(tmp_path, *WORDS_FOR_POISON, "limits.hang_s=60")
+
+    codes = [row["error_code"] for row in table_of(tmp_path / "out").to_pylist()]
+    assert codes == [None, None, None, None, "out_of_memory", None]
+
+
+@pytest.mark.usefixtures("takes_poison")
+def test_a_picture_that_kills_its_process_is_left_out_and_its_row_stays_ok(tmp_path):
+    paths = photos(tmp_path / "images", 6)
+    poison.poison(paths[2], "draw", "segfault")
+
+    record = annotated(tmp_path, *WORDS_FOR_POISON, "output.annotated=true")
+
+    rows = table_of(tmp_path / "out").to_pylist()
+    assert record["table"]["by_status"] == {"ok": 6}
+    assert [row["face_count"] for row in rows] == [0, 1, 2, 3, 0, 1]
+    assert [row["error_code"] for row in rows] == [None, None, "picture_killed_worker", None, None, None]
+    assert [row["annotated_uri"] is None for row in rows] == [False, False, True, False, False, False]
+
+
+@pytest.mark.usefixtures("takes_poison")
+def test_deaths_are_remembered_by_the_next_job(tmp_path, monkeypatch):
+    paths = photos(tmp_path / "images", 3)
+    name = poison.poison(paths[1], "decode", "segfault").stem
+    replaced = []
+
+    def replacement(worker):
+        replaced.append(worker)
+        if len(replaced) == 3:  # once with its chunk, twice alone
+            raise MemoryError("planted")
+        return REPLACEMENT(worker)
+
+    monkeypatch.setattr(local_engine.Worker, "replacement", replacement)
+    with pytest.raises(MemoryError, match="planted"):
+        annotated(tmp_path, *WORDS_FOR_POISON)
+    annotated(tmp_path, *WORDS_FOR_POISON)
+
+    assert_each_row_once(tmp_path, 3, quarantined=[name])
+    assert 1 <= len(replaced) - 3 <= 2
 
 
 REPLACEMENT = local_engine.Worker.replacement
@@ -150,26 +214,30 @@ def test_only_the_image_that_was_worked_on_is_blamed_for_a_death(tmp_path):
     engine = local_engine.LocalEngine(job, str(tmp_path), chunk_rows=3)
     rows = pa.table({"image_id": list("abcdef")})
     flow = local_engine._Flow(Unit("plan-000000.parquet", 0, 6, "part"))
-    running, waiting = (local_engine._Chunk(flow, start, rows.slice(start, 3)) for start in (0, 3))
+    engine._ledger.enter("part", list("abcdef"))
+    running, waiting = (
+        local_engine._Chunk(flow, Portion(start, start + 3), rows.slice(start, 3)) for start in (0, 3)
+    )
     table = Path(tables.save_table(rows, str(tmp_path)))
     given = [
         (Task("detect", tables=(str(tmp_path / "taken"),)), running),
         (Task("detect", tables=(str(table),)), waiting),
     ]
-    dead = SimpleNamespace(was_ready=True, given=given, replacement=lambda: "alive")
+    dead = SimpleNamespace(was_ready=True, given=given, exit_code=-11, replacement=lambda: "alive")
     engine._workers = [dead]
 
-    assert list(engine._died(dead)) == []
+    engine._died(dead)
+
     assert engine._workers == ["alive"]
     assert not table.exists()
     left = list(engine._to_prepare)
-    assert left[0] is waiting
-    assert [(chunk.start, chunk.rows["image_id"].to_pylist()) for chunk in left[1:]] == [
+    assert left[0] == waiting
+    assert [(chunk.portion.start, chunk.rows["image_id"].to_pylist()) for chunk in left[1:]] == [
         (0, ["a"]),
         (1, ["b"]),
         (2, ["c"]),
     ]
-    assert {chunk.deaths_alone for chunk in left} == {0}
+    assert [chunk.portion.care for chunk in left] == [Care.TOGETHER, Care.ALONE, Care.ALONE, Care.ALONE]
 
 
 def test_a_writer_that_dies_begins_its_unit_again(tmp_path, monkeypatch):
@@ -288,6 +356,7 @@ def test_a_table_comes_back_as_it_was_and_leaves_no_file(tmp_path):
     path = tables.save_table(table, str(tmp_path))
 
     assert tables.load_table(path).equals(table)
+    assert tables.take_table(path).equals(table)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -346,7 +415,10 @@ def test_workers_and_their_tables_end_with_the_driver_even_those_that_hang(tmp_p
     assert table_folders(driver.pid)
 
     driver.send_signal(number)
-    _, said = driver.communicate(timeout=20)
+    if number == signal.SIGTERM:  # the first lets it wait for the session
+        assert "stop again to end at once" in driver.stderr.readline()
+        driver.send_signal(number)
+    _, said = driver.communicate(timeout=10)
 
     wait_until(lambda: not any(is_running(pid) for pid in workers))
     wait_until(lambda: not table_folders(driver.pid))

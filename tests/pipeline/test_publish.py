@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from mogface_batch import storage
 from mogface_batch.errors import InputError, OutputError
-from mogface_batch.pipeline.publish import Receipt, publish_part, receipt_of_part
+from mogface_batch.pipeline.publish import Receipt, change_part, publish_part
 from mogface_batch.storage import store as store_module
 from mogface_batch.table import live_parts
 
@@ -69,7 +70,7 @@ def test_a_receipt_counts_rows_faces_and_what_failed(rows, expected):
 
 
 def test_a_part_appears_whole_and_says_what_made_it(store):
-    assert publish_part(store, PART, ROWS, {"fingerprint": "f", "model": "m"}) is True
+    assert publish_part(store, PART, ROWS, {"fingerprint": "f", "model": "m"}) == (True, ROWS)
 
     assert live_parts(store) == {PART}
     found = pq.read_table(f"{store.address}/detections/{PART}")
@@ -81,8 +82,9 @@ def test_a_part_appears_whole_and_says_what_made_it(store):
 def test_the_second_to_publish_a_part_is_told_and_changes_nothing(store):
     publish_part(store, PART, ROWS, {})
 
-    assert publish_part(store, PART, table(("z", "ok", 9)), {}) is False
-    assert receipt_of_part(store, PART) == Receipt.of(PART, ROWS, {})
+    is_ours, there = publish_part(store, PART, table(("z", "ok", 9)), {})
+    assert not is_ours
+    assert Receipt.of(PART, there, {}) == Receipt.of(PART, ROWS, {})
 
 
 def test_a_store_that_refuses_leaves_no_part(store, monkeypatch):
@@ -133,12 +135,77 @@ def test_a_damaged_part_is_refused_by_name(store, content):
     store.create(f"detections/{PART}", content)
 
     with pytest.raises(InputError, match=f"{PART} is no part of the table: the output folder is damaged"):
-        receipt_of_part(store, PART)
+        publish_part(store, PART, ROWS, {})
 
 
 def test_a_part_that_has_vanished_is_refused_by_name(store):
     with pytest.raises(InputError, match=f"{PART} has vanished"):
-        receipt_of_part(store, PART)
+        change_part(store, PART, lambda rows: rows)
+    assert change_part(store, PART, lambda rows: rows, missing_ok=True) is None
+
+
+# -- replacing -------------------------------------------------------------------------------------------------
+
+
+def without_a(rows):
+    left = rows.filter(pa.array([one != "a" for one in rows["image_id"].to_pylist()]))
+    return left if left.num_rows < rows.num_rows else None
+
+
+def test_a_part_is_replaced_with_all_that_it_says_but_the_counts(store):
+    publish_part(store, PART, ROWS, {"fingerprint": "f", "provider": "cpu", "packages": "{}"})
+
+    assert change_part(store, PART, without_a, environment='{"provider": "cuda"}') == PART
+
+    file = pq.ParquetFile(f"{store.address}/detections/{PART}")
+    assert file.read().equals(ROWS.slice(1))
+    said = file.metadata.metadata
+    assert said[b"mogface_batch.fingerprint"] == b"f"
+    assert json.loads(said[b"mogface_batch.counts"]) == {
+        "rows": 3, "faces": 0, "by_status": {"fetch_failed": 1, "ok": 1, "undecodable": 1}
+    }  # fmt: skip
+    assert len(json.loads(said[b"mogface_batch.environments"])) == 2
+
+
+def test_a_part_with_nothing_to_change_is_not_touched(store):
+    publish_part(store, PART, ROWS, {})
+    before = store.read_versioned(f"detections/{PART}")
+
+    assert change_part(store, PART, lambda _: None) is None
+    assert store.read_versioned(f"detections/{PART}") == before
+
+
+def test_a_change_is_made_again_on_what_another_process_has_put_there(store):
+    publish_part(store, PART, ROWS, {})
+    seen = []
+
+    def change(rows):
+        seen.append(rows["image_id"].to_pylist())
+        if len(seen) == 1:
+            change_part(store, PART, without_a)
+        return rows.slice(0, rows.num_rows - 1)
+
+    change_part(store, PART, change)
+
+    assert seen == [["a", "b", "c", "d"], ["b", "c", "d"]]
+    assert pq.read_table(f"{store.address}/detections/{PART}")["image_id"].to_pylist() == ["b", "c"]
+
+
+def test_many_threads_that_each_remove_a_row_remove_all(store):
+    ids = [f"{number}" for number in range(24)]
+    publish_part(store, PART, table(*((one, "ok", 0) for one in ids)), {})
+
+    def remove(gone):
+        change_part(
+            store,
+            PART,
+            lambda rows: rows.filter(pa.array([one != gone for one in rows["image_id"].to_pylist()])),
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(remove, ids[:-1]))
+
+    assert pq.read_table(f"{store.address}/detections/{PART}")["image_id"].to_pylist() == ids[-1:]
 
 
 def test_a_receipt_is_plain_json():

@@ -477,7 +477,7 @@ def test_an_image_too_large_for_its_picture_keeps_its_faces_and_says_why_there_i
 
 
 def test_an_image_that_cannot_be_decoded_again_keeps_its_faces(tmp_path, monkeypatch):
-    def no_memory(*_):
+    def no_memory(*_, **__):
         raise DecodeFault("out_of_memory", "not enough memory")
 
     stages = Stages(tmp_path)

@@ -33,8 +33,8 @@ class NotedPrepare(ray_engine._Prepare):
 class NotedDetect(ray_engine._Detect):
     notes = NOTES
 
-    def __init__(self, job, model):
-        super().__init__(job, model)
+    def __init__(self, stages, model):
+        super().__init__(stages, model)
         note(self.notes, "session")
 
     def __call__(self, prepared):

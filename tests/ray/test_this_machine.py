@@ -15,7 +15,7 @@ from ray_clusters import assert_ended_with, end_session, free_ports, processes_o
 
 from mogface_batch.pipeline import ray_cluster, signals
 
-IMAGES = 30
+IMAGES = 90
 
 
 def parts_of(out):
@@ -67,7 +67,7 @@ def runs(laptop, tmp_path_factory):
     tiny_config(folder)
     config = folder / "job.yaml"
     ended = {}
-    for number, wanted in ((signal.SIGKILL, 3), (signal.SIGINT, 8)):
+    for number, wanted in ((signal.SIGKILL, 3), (signal.SIGINT, 5)):
         ended[number], left = stopped_midway(laptop, config, number, wanted_parts=wanted)
         record = record_of(folder / "out") if number != signal.SIGKILL else None
         ended[number] = (ended[number], left, record, parts_of(folder / "out"))

@@ -1,15 +1,15 @@
 """From candidates to a published part."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mogface_batch import storage
-from mogface_batch.config import DrawStyle
 from mogface_batch.errors import RowFault
 from mogface_batch.geometry import Faces, Letterbox, choose_faces, clip_to_image
 from mogface_batch.images.decode import decode_rgb, use_one_thread
@@ -18,10 +18,25 @@ from mogface_batch.images.encode import encode
 from mogface_batch.images.header import read_header
 from mogface_batch.pipeline import pictures
 from mogface_batch.pipeline.faces_column import from_column, to_column
-from mogface_batch.pipeline.plan import Unit
-from mogface_batch.pipeline.publish import Receipt, publish_part, receipt_of_part
-from mogface_batch.pipeline.stages.job import CANDIDATES, DECODE_S, ENCODED, FETCH_S, INFER_S, PREPARED, Job
-from mogface_batch.schema import INTERNAL, PICTURE, PLAN_COLUMNS, output_schema
+from mogface_batch.pipeline.plan import Unit, is_forgotten
+from mogface_batch.pipeline.publish import Receipt, publish_part
+from mogface_batch.pipeline.retry import Again, put_back
+from mogface_batch.pipeline.stages.copies import with_copies
+from mogface_batch.pipeline.stages.job import (
+    BEFORE,
+    CANDIDATES,
+    COMPARED,
+    DECODE_S,
+    ENCODED,
+    FETCH_S,
+    INFER_S,
+    KNOWN,
+    PREPARED,
+    Job,
+)
+from mogface_batch.pipeline.tombstones import drop_forgotten, read_tombstones
+from mogface_batch.pipeline.watchdog import watching
+from mogface_batch.schema import INTERNAL, PICTURE, PLAN_COLUMNS, Status, output_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +45,57 @@ class Finish:
 
     job: Job
 
-    def __call__(self, detected: pa.Table, unit: Unit) -> Receipt:
-        """Publish the unit and return its receipt.
+    def __call__(
+        self, detected: pa.Table, unit: Unit, before_drawing: Callable[[int], None] | None = None
+    ) -> Receipt:
+        """Publish the unit and return its receipt; ``before_drawing`` is told the number of each row to be drawn.
 
         Raises:
             OutputError: The store refuses it.
         """
         use_one_thread()
         job, store, start = self.job, storage.open_store(self.job.output), time.perf_counter()
+        tombstones = read_tombstones(store)
+        detected = with_copies(detected)
         seconds = {
             name.removeprefix(INTERNAL): float(np.nansum(detected[name]))
             for name in (FETCH_S, DECODE_S, INFER_S)
         }
+        gone = [is_forgotten(one) or tombstones.has_id(one) for one in detected["image_id"].to_pylist()]
         faces = [
-            self._chosen(row, found)
-            for row, found in zip(_facts(detected), from_column(detected[CANDIDATES]), strict=True)
+            None if is_gone else self._chosen(row, found)
+            for is_gone, row, found in zip(
+                gone, _facts(detected), from_column(detected[CANDIDATES]), strict=True
+            )
         ]
         seconds["postprocess_s"] = time.perf_counter() - start
         start = time.perf_counter()
-        drawn = [] if job.style is None else list(_pictures(store, detected, faces, job.style))
+        drawn = [] if job.style is None else list(_pictures(store, detected, faces, job, before_drawing))
         seconds["render_s"] = time.perf_counter() - start
         start = time.perf_counter()
         rows = _output_rows(detected, faces, drawn)
-        is_ours = publish_part(store, unit.part, rows, job.lineage)
+        if any(gone):
+            rows = rows.filter(pa.array([not is_gone for is_gone in gone]))
+        _remove_outdated(store, detected)
+        receipt = self._published(store, unit, rows, seconds)
+        if read_tombstones(store).names != tombstones.names:  # they may have come while we wrote
+            for part in _parts_of(unit):
+                drop_forgotten(store, part)
         seconds["write_s"] = time.perf_counter() - start
-        return Receipt.of(unit.part, rows, seconds) if is_ours else receipt_of_part(store, unit.part)
+        return receipt
+
+    def _published(
+        self, store: storage.Store, unit: Unit, rows: pa.Table, seconds: dict[str, float]
+    ) -> Receipt:
+        if isinstance(unit, Again):
+            put_back(store, unit, rows, self.job.environment)
+            worked_on = rows.filter(pc.not_equal(rows["status"], KNOWN))
+            unchanged = rows.num_rows - worked_on.num_rows
+            forgotten = unit.row_count - rows.num_rows
+            return Receipt.of(unit.part, worked_on, seconds, forgotten=forgotten, unchanged=unchanged)
+        is_ours, there = publish_part(store, unit.part, rows, self.job.lineage)
+        forgotten = max(0, unit.row_count - there.num_rows)
+        return Receipt.of(unit.part, there, seconds if is_ours else {}, forgotten=forgotten)
 
     def _chosen(self, row: dict[str, Any], candidates: Faces | None) -> Faces | None:
         if candidates is None:
@@ -72,23 +113,51 @@ class Finish:
 
 
 def _pictures(
-    store: storage.Store, detected: pa.Table, faces: list[Faces | None], style: DrawStyle
+    store: storage.Store,
+    detected: pa.Table,
+    faces: list[Faces | None],
+    job: Job,
+    before_drawing: Callable[[int], None] | None,
 ) -> Iterator[str | RowFault | None]:
-    """Yield the address of each picture, or why there can be none; None where the image failed."""
+    """Yield the address of each picture, or why there can be none; None where the image failed, or has no bytes here."""
     names = detected[PICTURE].to_pylist()
-    for name, encoded, found in zip(names, detected[ENCODED], faces, strict=True):
+    for row, (name, encoded, found) in enumerate(zip(names, detected[ENCODED], faces, strict=True)):
+        if found is None or not encoded.is_valid:
+            yield None
+            continue
+        if before_drawing is not None:
+            before_drawing(row)
         try:
-            yield None if found is None else _draw(store, name, encoded.as_buffer(), found, style)
+            yield _draw(store, name, encoded.as_buffer(), found, job)
         except RowFault as fault:
             yield fault
 
 
-def _draw(store: storage.Store, name: str, encoded: pa.Buffer, faces: Faces, style: DrawStyle) -> str:
+def _draw(store: storage.Store, name: str, encoded: pa.Buffer, faces: Faces, job: Job) -> str:
+    assert job.style is not None  # noqa: S101 - else nothing is drawn
     raw = encoded.to_pybytes()
-    drawn = draw_faces(decode_rgb(raw, read_header(raw)), faces, style)
+    header = read_header(raw)
+    height, width = header.upright_hw
+    with watching("draw", height * width):
+        rgb = decode_rgb(raw, header, memory_bytes=job.limits.decode_memory_bytes)
+        drawn = encode(draw_faces(rgb, faces, job.style), f".{name.rpartition('.')[2]}")
     path = f"{pictures.FOLDER}/{name}"
-    store.replace(path, encode(drawn, f".{name.rpartition('.')[2]}"))
+    store.replace(path, drawn)
     return store.address_of(path)
+
+
+def _parts_of(unit: Unit) -> list[str]:
+    return sorted({pick.part for pick in unit.picks}) if isinstance(unit, Again) else [unit.part]
+
+
+def _remove_outdated(store: storage.Store, detected: pa.Table) -> None:
+    """Remove the pictures of images that have changed, and of which none can be drawn any more."""
+    if COMPARED not in detected.schema.names:
+        return
+    columns = (detected[name].to_pylist() for name in (COMPARED, "status", PICTURE))
+    for compared, status, name in zip(*columns, strict=True):
+        if compared and name and status not in {Status.OK, Status.FETCH_FAILED, KNOWN}:
+            store.remove(f"{pictures.FOLDER}/{name}")
 
 
 def _facts(detected: pa.Table) -> list[dict[str, Any]]:
@@ -102,7 +171,11 @@ def _output_rows(
     detected: pa.Table, faces: list[Faces | None], drawn: Sequence[str | RowFault | None]
 ) -> pa.Table:
     own = detected.schema.names[len(PLAN_COLUMNS) : detected.schema.get_field_index(PREPARED.names[0])]
-    schema = output_schema(pa.schema([detected.schema.field(name) for name in own]))
+    before = [field for field in BEFORE if field.name in own]
+    schema = output_schema(
+        pa.schema([detected.schema.field(name) for name in own if name not in BEFORE.names])
+    )
+    schema = pa.schema([*schema, *before])
     addresses = [picture if isinstance(picture, str) else None for picture in drawn] or [None] * len(faces)
     made = {
         "faces": to_column(faces),

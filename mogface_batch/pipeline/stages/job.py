@@ -7,6 +7,8 @@ import pyarrow as pa
 from mogface_batch.config import DrawStyle, LimitOptions
 from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.schema import FACE, INTERNAL, RESULT_COLUMNS, Status
+from mogface_batch.storage import ANYTHING, Sources
+from mogface_batch.table.footers import environments_of
 
 ENCODED = f"{INTERNAL}encoded"
 """The image's bytes, only where a picture will be drawn."""
@@ -36,6 +38,27 @@ DETECTED = pa.schema([pa.field(CANDIDATES, pa.list_(FACE)), pa.field(INFER_S, pa
 """What `Detect` puts in the place of the canvas."""
 
 
+SAME = f"{INTERNAL}same"
+"""Status of a row whose bytes are those of another one of its unit: `Finish` gives it that one's result."""
+KNOWN = f"{INTERNAL}known"
+"""Status of a row whose bytes are still those that the table knows: its result stays."""
+
+BEFORE_PART, BEFORE_SHA256, BEFORE_ETAG, BEFORE_ATTEMPTS, COMPARED = (
+    f"{INTERNAL}{name}"
+    for name in ("before_part", "before_sha256", "before_etag", "before_attempts", "compared")
+)
+BEFORE = pa.schema(
+    [
+        pa.field(BEFORE_PART, pa.string()),
+        pa.field(BEFORE_SHA256, pa.string()),
+        pa.field(BEFORE_ETAG, pa.string()),
+        pa.field(BEFORE_ATTEMPTS, pa.int32()),
+        pa.field(COMPARED, pa.bool_()),
+    ]
+)
+"""What rows that are worked on again bring along: where and what they were. `COMPARED`: the image may have changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What the stages need to know."""
@@ -54,8 +77,17 @@ class Job:
     min_face_px: float
     style: DrawStyle | None
     """How pictures are drawn; None: there are none."""
+    sources: Sources = ANYTHING
+    """Which addresses may be read."""
     lineage: dict[str, str] = field(default_factory=dict)
     """For the metadata of each part."""
+
+    @property
+    def environment(self) -> str:
+        """In which results are made, as `footers.environments_of` tells it."""
+        return environments_of(
+            {f"{INTERNAL}{name}".encode(): text.encode() for name, text in self.lineage.items()}
+        )[0]
 
 
 def quarantined(plan: pa.Table, message: str) -> pa.Table:

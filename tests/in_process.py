@@ -1,0 +1,53 @@
+"""The job without processes: an engine that calls the real stages one after the other, in this one.
+
+Everything else is the true path: planning, stages, publishing, records. A run takes milliseconds.
+"""
+
+import contextlib
+
+from builders import model_of, tiny_config
+
+from mogface_batch import storage
+from mogface_batch.pipeline import job as jobs
+from mogface_batch.pipeline import signals
+from mogface_batch.pipeline.plan import read_unit
+from mogface_batch.pipeline.stages.detect import Detect
+from mogface_batch.pipeline.stages.finish import Finish
+from mogface_batch.pipeline.stages.prepare import Prepare
+
+
+@contextlib.contextmanager
+def _engine(config, model):
+    job = jobs.job_of(config, model, threads=1)
+    store = storage.open_store(job.output)
+
+    def run(units):
+        prepare, detect, finish = Prepare(job), _session(job, model), Finish(job)
+        for unit in units:
+            yield finish(detect(prepare(read_unit(store, unit))), unit)
+
+    yield run
+
+
+_SESSIONS = {}
+
+
+def _session(job, model):
+    """Return the stage with its session, which is opened once."""
+    known = (model.file.sha256, job.batch_size, job.fitting.one_size, job.score_at_least)
+    if known not in _SESSIONS:
+        _SESSIONS[known] = Detect(job, str(model.path))
+    return _SESSIONS[known]
+
+
+def use(monkeypatch):
+    """Let `annotate` with engine=local work in this process."""
+    monkeypatch.setattr(jobs, "_local", _engine)
+    # A run within a run has no signals of its own.
+    monkeypatch.setattr(signals, "raising", lambda: contextlib.nullcontext(signals.Stopped()))
+
+
+def annotate(tmp_path, *words):
+    """Run the job of `builders.tiny_config` and return its record."""
+    config = tiny_config(tmp_path, *words)
+    return jobs.annotate(config, model_of(config))
