@@ -179,6 +179,9 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
 
 
 WORDS = {
+    "retry": ("failed", "failed"),
+    "identity": ("sha256", "sha256"),
+    "strict_environment": ("true", True),
     "model": ("model.onnx", "model.onnx"),
     "manifest.uri": ("2024", "2024"),
     "manifest.format": ("csv", "csv"),
@@ -188,6 +191,8 @@ WORDS = {
     "output.uri": ("no", "no"),
     "output.annotated": ("false", False),
     "output.style": ("mosaic", "mosaic"),
+    "output.single_writer": ("true", True),
+    "sources.allow": ("[s3://a/b, /data]", ("s3://a/b", "/data")),
     "canvas.policy": ("buckets", "buckets"),
     "canvas.sizes": ("[[64, 96], [96, 64]]", ((64, 96), (96, 64))),
     "canvas.shrink_over_px": ("1500", 1500),
@@ -205,6 +210,9 @@ WORDS = {
     "limits.canvas_px": ("5", 5),
     "limits.fetch_timeout_s": ("0.5", 0.5),
     "limits.fetch_attempts": ("1", 1),
+    "limits.store_wait_s": ("0", 0.0),
+    "limits.decode_memory_bytes": ("1073741824", 1073741824),
+    "limits.hang_s": ("5", 5.0),
     "engine": ("local", "local"),
     "limit": ("7", 7),
     "max_error_rate": ("1", 1.0),

@@ -29,7 +29,7 @@ landmarks in canvas pixels out.
 
 Use the file anywhere as model=mogface.onnx. --for:
   any       one portable file (default)
-  cpu       the same today
+  cpu       3x3 convolutions by Winograd's algorithm: MogFace runs more than twice as fast, and takes more memory
   cuda      group norms become ONNX Runtime's CUDA operator: the file runs on provider cuda only
   tensorrt  standard operators in explicit types, and 3840 candidates at most, which is TensorRT's limit
 """

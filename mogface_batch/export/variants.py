@@ -1,14 +1,15 @@
 """From a contract file in float32 to one in another precision or for one device; `int8.py` has a verb of its own.
 
-    fp32, for any device -> overflow check -> fuse or cap (`cuda.py`, `tensorrt.py`) -> `fp16.py` -> card
+    fp32, for any device -> overflow check -> `cuda.py`, `tensorrt.py` or `winograd/` -> `fp16.py` -> card
 
-A rewrite for the CPU would have its place in `_arrange`, beside those two.
+Those three arrange the graph for a device.
 """
 
 import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ConfigError
 from mogface_batch.export.activations import LARGEST_SAFE, largest_values, measured_ranges
 from mogface_batch.export.calibration import Canvases
@@ -16,6 +17,7 @@ from mogface_batch.export.cuda import fuse_group_norms
 from mogface_batch.export.fp16 import float16_tensors, to_fp16
 from mogface_batch.export.graph import read_contract, write_contract
 from mogface_batch.export.tensorrt import suit_tensorrt
+from mogface_batch.export.winograd import use_winograd
 
 PRECISIONS = ("fp32", "fp16")
 TARGETS = ("any", "cpu", "cuda", "tensorrt")
@@ -78,7 +80,7 @@ def variant(encoded: bytes, *, precision: str, target: str, canvases: Canvases |
         kept, largest = _too_large(model, canvases)
         changed |= {"kept_fp32": kept, "calibration": canvases.summary() | {"largest_value": largest}}
         remarks.append(_overflow_remark(kept, largest, canvases))
-    arranged, remark = _arrange(model, target, card.top_k)
+    arranged, remark = _arrange(model, target, card)
     if precision == "fp16":
         to_fp16(model, kept=kept)
     return Variant(write_contract(model, card.model_copy(update=changed | arranged)), (*remarks, *remark))
@@ -103,7 +105,7 @@ def _overflow_remark(kept: tuple[str, ...], largest: float, canvases: Canvases) 
     )
 
 
-def _arrange(model: Any, target: str, top_k: int) -> tuple[dict[str, Any], tuple[str, ...]]:  # noqa: ANN401
+def _arrange(model: Any, target: str, card: ModelCard) -> tuple[dict[str, Any], tuple[str, ...]]:  # noqa: ANN401
     """Rewrite the graph for a device; return what changes in the card, and what to say."""
     if target == "cuda":
         fused = fuse_group_norms(model)
@@ -113,6 +115,13 @@ def _arrange(model: Any, target: str, top_k: int) -> tuple[dict[str, Any], tuple
             f"{fused} group norms are fused: the file runs on provider cuda only.",
         )
     if target == "tensorrt":
-        most = suit_tensorrt(model, top_k=top_k)
+        most = suit_tensorrt(model, top_k=card.top_k)
         return {"top_k": most}, (f"At most {most} candidates leave the graph, TensorRT's own limit.",)
+    if target == "cpu":
+        count = use_winograd(model, card.default_canvas_hw)
+        if not count:
+            return {}, (
+                "No convolution would gain from Winograd's algorithm: the file is as for any device.",
+            )
+        return {}, (f"{count} convolutions are rewritten by Winograd's algorithm, for canvases of any size.",)
     return {}, ()

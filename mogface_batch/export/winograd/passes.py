@@ -9,8 +9,8 @@ from mogface_batch.export.winograd.reading import Reading, reads, sizes_at
 from mogface_batch.export.winograd.rewrite import Rewrite
 
 PREFIX = "winograd/"
-_OPSET = 13
-"""The first in which axes and splits are inputs."""
+_OPSET = 14
+"""The first in which a Reshape can say that 0 means 0."""
 
 
 def use_winograd(model: Any, canvas_hw: tuple[int, int]) -> int:  # noqa: ANN401 - onnx is untyped

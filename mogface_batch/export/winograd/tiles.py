@@ -119,7 +119,7 @@ def image_rows(e: Emitter, source: Placement) -> Value:
     every = [e.reshape(counted(e, length), 1, -1) for length in source.sizes[1:]]
     rows = _rows(e, source, every[0], every[1])
     shape = e.add("Concat", *(e.reshape(size, 1) for size in source.sizes), axis=0)
-    return e.add("Reshape", rows, shape)
+    return e.add("Reshape", rows, shape, allowzero=1)
 
 
 def inside(e: Emitter, tilings: tuple[Tiling, Tiling], sizes: Sizes) -> Value:
