@@ -225,23 +225,11 @@ async def _put(bucket: Bucket, key: str, content: bytes, mode: Any) -> None:  # 
 
 
 def _keys(bucket: Bucket, prefix: str, folder: str) -> Iterator[str]:
-    """Yield the keys below a prefix in order; a listing that breaks off goes on behind the last of them."""
-    pages: Any = None
-    seen: str | None = None
-
-    def page() -> list[str]:
-        nonlocal pages
-        pages = pages or obstore.list(bucket, prefix or None, offset=seen, chunk_size=1000)
-        try:
-            return _once(lambda: _next(pages))
-        except BaseException:
-            pages = None
-            raise
-
+    """Yield the keys below a prefix in order, but for those that only stand for a folder."""
     try:
-        while some := for_a_reader(page):
-            yield from (key for key in some if key)
-            seen = some[-1] or seen
+        for entry in _entries(bucket, prefix):
+            if entry["size"] or "." in entry["path"]:
+                yield entry["path"]
     except exceptions.InvalidPathError as error:
         raise InputError(
             f"{folder} cannot be listed: it holds {_named(error)}, and {UNUSABLE_KEY} cannot be read. Rename it, or "
@@ -252,29 +240,39 @@ def _keys(bucket: Bucket, prefix: str, folder: str) -> Iterator[str]:
 def etags_below(folder: str) -> Iterator[tuple[str, str]]:
     """Yield the addresses of all files below a folder and their etags, in the order of the keys."""
     bucket, key = _located(folder)
-    seen: str | None = None
-
-    def page() -> list[tuple[str, str | None]]:
-        # Each page by a listing of its own, which begins behind the last key: one that fails is asked again.
-        return _once(lambda: _first_page(obstore.list(bucket, key or None, offset=seen, chunk_size=1000)))
-
-    while some := persistently(page):
-        for path, etag in some:
-            if etag:
-                yield f"{store_of(folder)}/{path}", etag.strip('"')
-        seen = some[-1][0]
+    for entry in _entries(bucket, key):
+        if entry["e_tag"]:
+            yield f"{store_of(folder)}/{entry['path']}", entry["e_tag"].strip('"')
 
 
-async def _first_page(pages: Any) -> list[tuple[str, str | None]]:  # noqa: ANN401 - obstore has no public name for it
+def _entries(bucket: Bucket, prefix: str) -> Iterator[Any]:
+    """Yield what lies below a prefix, in order; a listing that breaks off goes on behind the last entry."""
+    pages: Any = None
+    seen = begun_behind = ""
+
+    def page() -> Any:  # noqa: ANN401 - obstore has no public name for it
+        nonlocal pages, begun_behind
+        if pages is None:
+            pages, begun_behind = (
+                obstore.list(bucket, prefix or None, offset=seen or None, chunk_size=1000),
+                seen,
+            )
+        try:
+            return _once(lambda: _next(pages))
+        except BaseException:
+            pages = None
+            raise
+
+    while some := for_a_reader(page):
+        # Not every server heeds the offset.
+        yield from (entry for entry in some if entry["path"] > begun_behind)
+        seen = some[-1]["path"]
+
+
+async def _next(pages: Any) -> Any:  # noqa: ANN401 - obstore has no public name for it
+    """Return the entries of the next page; none at the end."""
     async for page in pages:
-        return [(entry["path"], entry["e_tag"]) for entry in page]
-    return []
-
-
-async def _next(pages: Any) -> list[str]:  # noqa: ANN401 - obstore has no public name for it
-    """Return the keys of the next page, an empty text for what only stands for a folder; none at the end."""
-    async for page in pages:
-        return ["" if entry["size"] == 0 and "." not in entry["path"] else entry["path"] for entry in page]
+        return page
     return []
 
 
