@@ -24,6 +24,12 @@ images, taking turns: latency, images a second, peak memory, and the faces compa
   mogface-batch benchmark precision mogface.onnx mogface-int8.onnx --images photos --out tables
   mogface-batch benchmark precision mogface.onnx gpu.onnx --weights pytorch_model.pt --images photos --provider cuda
 """
+_CPU = """\
+How much faster a file exported with --for cpu is than the plain file, and than ModelScope's own PyTorch pipeline
+(--weights), on the same images at several canvases, taking turns; with peak memory and the faces compared.
+
+  mogface-batch benchmark cpu mogface.onnx mogface-cpu.onnx --weights pytorch_model.pt --images photos --threads 2
+"""
 _MODELSCOPE_SHRINKS_OVER_PX = 1500
 
 
@@ -32,6 +38,7 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     parser = add_verb(verbs, "benchmark", "measured tables of this machine", _TEXT)
     names = parser.add_subparsers(title="benchmarks", metavar="NAME", required=True)
     _add_precision(names)
+    _add_cpu(names)
 
 
 def _add_precision(names: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -52,6 +59,28 @@ def _add_precision(names: "Subparsers[argparse.ArgumentParser]") -> None:
     _add_output(parser, _precision)
 
 
+def _add_cpu(names: "Subparsers[argparse.ArgumentParser]") -> None:
+    parser = add_verb(names, "cpu", "what a file made for the CPU gains", _CPU)
+    parser.add_argument(
+        "files", metavar="F.onnx", type=Path, nargs="+", help="contract files, the plain one first"
+    )
+    parser.add_argument(
+        "--weights", metavar="PATH|HUB_ID", help="MogFace's checkpoint, to measure PyTorch too"
+    )
+    parser.add_argument("--images", metavar="MANIFEST", required=True, help="a folder, or any other manifest")
+    parser.add_argument(
+        "--limit", metavar="N", type=int, default=4, help="only the first N images; default 4"
+    )
+    parser.add_argument(
+        "--canvas", metavar="HxW", nargs="+", default=["320x320", "640x640"], help="default 320x320 640x640"
+    )
+    parser.add_argument(
+        "--repeats", metavar="R", type=int, default=5, help="rounds over all images; default 5"
+    )
+    parser.add_argument("--threads", metavar="T", type=int, help="of each form; default: all cores")
+    _add_output(parser, _cpu)
+
+
 def _add_output(parser: argparse.ArgumentParser, measure: object) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, help="write NAME.json and NAME.md there too")
     add_json(parser)
@@ -67,19 +96,41 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _precision(arguments: argparse.Namespace) -> "Table":
-    from mogface_batch.benchmark.precision import measure
-    from mogface_batch.detector.model_file import read_card
-
-    hw = canvas_hw(arguments.canvas)
+def _checked_hw(arguments: argparse.Namespace, canvas: str) -> tuple[int, int]:
+    """Return height and width, once all numbers are found fit."""
+    hw = canvas_hw(canvas)
     for name, value in (("--repeats", arguments.repeats), ("--threads", arguments.threads)):
         if value is not None and value < 1:
             raise ConfigError(f"{name} {value} is less than 1.")
     if arguments.weights is not None and max(hw) > _MODELSCOPE_SHRINKS_OVER_PX:
         raise ConfigError(
-            f"--canvas {arguments.canvas}: ModelScope's pipeline shrinks what is over {_MODELSCOPE_SHRINKS_OVER_PX} px, "
+            f"--canvas {canvas}: ModelScope's pipeline shrinks what is over {_MODELSCOPE_SHRINKS_OVER_PX} px, "
             "so it would not see the same pixels. Choose a smaller canvas, or leave --weights out."
         )
+    return hw
+
+
+def _cpu(arguments: argparse.Namespace) -> "Table":
+    from mogface_batch.benchmark.cpu import measure
+    from mogface_batch.detector.model_file import read_card
+
+    sizes = [_checked_hw(arguments, canvas) for canvas in arguments.canvas]
+    card = read_card(arguments.files[0]).card
+    canvases = {hw: letterboxed(arguments.images, card, hw, arguments.limit) for hw in sizes}
+    return measure(
+        arguments.files,
+        canvases,
+        weights=arguments.weights,
+        threads=arguments.threads or _cores(),
+        repeats=arguments.repeats,
+    )
+
+
+def _precision(arguments: argparse.Namespace) -> "Table":
+    from mogface_batch.benchmark.precision import measure
+    from mogface_batch.detector.model_file import read_card
+
+    hw = _checked_hw(arguments, arguments.canvas)
     card = read_card(arguments.files[0]).card
     return measure(
         arguments.files,

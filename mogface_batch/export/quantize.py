@@ -142,11 +142,11 @@ class _Search:
 
     def result(self) -> tuple[tuple[Group, ...], Parity]:
         """Return the groups that stay in float32, and the faces that are then found."""
-        found = (), self._without((), "all layers in INT8")
-        if _passes(found[1]):
-            return found
-        found = self._enough()
-        return self._no_more_than_needed(*found) if _passes(found[1]) else found
+        parity = self._without((), "all layers in INT8")
+        if _passes(parity):
+            return (), parity
+        kept, parity = self._enough()
+        return self._no_more_than_needed(kept, parity) if _passes(parity) else (kept, parity)
 
     def _enough(self) -> tuple[tuple[Group, ...], Parity]:
         """Put back group after group, the most harmful first, until the faces are there; else what came nearest.

@@ -179,6 +179,16 @@ def on_this_node(kind: type, *arguments: object) -> Any:  # noqa: ANN401 - Ray i
     return actor.remote(*arguments)
 
 
+def head_answers() -> bool:
+    """Whether the head of the cluster still takes connections."""
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except OSError:
+        return False
+    return True
+
+
 def on_each_node(resource: str) -> list[float]:
     """Return how much of a resource, CPU or GPU, each node has."""
     return [node["Resources"].get(resource, 0.0) for node in nodes()]

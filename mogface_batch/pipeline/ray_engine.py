@@ -45,6 +45,7 @@ from mogface_batch.pipeline.ray_cluster import (
     check_folder,
     check_gpus,
     cpus_for_each,
+    head_answers,
     here,
     node_ids,
     nodes,
@@ -58,6 +59,11 @@ LOOK_AROUND_S = 0.2
 RECEIPTS_S = 1.0
 """For the last receipts to arrive."""
 CLOSE_S = 10.0
+LOOKS_AT_HEAD, SILENT_AT_MOST = 25, 3
+"""Every 5 s; a head that does not answer three times is gone."""
+HEAD_GONE = (
+    "The head of the Ray cluster is gone. What is finished stays, the same command goes on from there."
+)
 PREPARE_MEMORY_BYTES = 256 * 1024**2
 """What a Prepare task reserves. A reservation unlike the actors' also keeps Ray from fusing the two stages, which
 would decode in the process that holds the session."""
@@ -141,9 +147,20 @@ def _wound_up(attempts: Any, stopped: signals.Stopped) -> Iterator[None]:  # noq
 
 
 def _bring_end(attempts: Any, stopped: signals.Stopped, ended: threading.Event) -> None:  # noqa: ANN401 - an actor
-    """Wait for a signal; then for the units that have passed the detector; then raise it where Ray Data waits."""
+    """Wait for a signal; then for the units that have passed the detector; then raise it where Ray Data waits.
+
+    A head that is gone is such a reason too: Ray itself would end this process after a minute, without a word.
+    """
+    looks = silent = 0
     while stopped.fault is None:
         if ended.wait(LOOK_AROUND_S):
+            return
+        looks += 1
+        if looks % LOOKS_AT_HEAD == 0:
+            silent = 0 if head_answers() else silent + 1
+        if silent == SILENT_AT_MOST:
+            stopped.fault = DeviceError(HEAD_GONE)
+            _interrupt()
             return
     _LOG.warning(STOPPING)
     end = time.monotonic() + signals.GRACE_S
@@ -152,6 +169,12 @@ def _bring_end(attempts: Any, stopped: signals.Stopped, ended: threading.Event) 
         while ray.get(attempts.unfinished.remote()) and time.monotonic() < end and not ended.is_set():
             time.sleep(LOOK_AROUND_S)
     if not ended.wait(RECEIPTS_S):
+        _interrupt()
+
+
+def _interrupt() -> None:
+    """Have the main thread raise the fault that is set."""
+    if signals.are_received():
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 

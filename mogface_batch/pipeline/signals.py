@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-from mogface_batch.errors import Interrupted
+from mogface_batch.errors import Interrupted, JobFault
 
 GRACE_S = 15
 """In which an engine must come to its end, so that all is over within 20 s."""
@@ -21,9 +21,9 @@ _of_thread = threading.local()
 
 @dataclass(slots=True)
 class Stopped:
-    """Whether a signal has come."""
+    """Whether a signal has come, or another thread has found that the job is at its end."""
 
-    fault: Interrupted | None = None
+    fault: JobFault | None = None
     is_gentle: bool = False
     """Whether the first one only asks."""
 
@@ -63,6 +63,11 @@ def asking() -> Iterator[Stopped]:
         yield stopped
     finally:
         stopped.is_gentle = False
+
+
+def are_received() -> bool:
+    """Whether a signal to the main thread raises the fault that is set."""
+    return callable(signal.getsignal(signal.SIGTERM))
 
 
 @contextlib.contextmanager

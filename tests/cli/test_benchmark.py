@@ -41,3 +41,17 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, words, code, says):
     )
 
     assert says in capsys.readouterr().err
+
+
+def test_what_a_file_for_the_cpu_gains_is_measured_on_several_canvases(tmp_path, capsys):
+    deep_file(tmp_path / "F.onnx")
+    photos(tmp_path / "photos", 1)
+    words = ["--images", str(tmp_path / "photos"), "--canvas", "64x96", "32x32", "--threads", "1"]
+
+    assert main(["benchmark", "cpu", str(tmp_path / "F.onnx"), *words, "--repeats", "1"]) == 0
+
+    out = capsys.readouterr().out
+    assert "| 64x96 | F.onnx |" in out
+    assert "| 32x32 | F.onnx |" in out
+    assert main(["benchmark", "cpu", str(tmp_path / "F.onnx"), *words, "--repeats", "0"]) == 2
+    assert "--repeats 0 is less than 1" in capsys.readouterr().err

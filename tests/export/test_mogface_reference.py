@@ -110,13 +110,17 @@ def test_an_image_is_shrunk_by_modelscope_s_rule(hw, scale):
 
 @pytest.mark.slow
 @pytest.mark.shared
+@pytest.mark.timeout(3600)
 def test_on_real_images_the_verdict_is_that_every_face_is_found(reference, request, tmp_path, capsys):
-    """Three small images of WIDER FACE and the smallest that has a side over 1500 px, through the command."""
+    """Two small images of WIDER FACE and the flattest that has a side over 1500 px, through the command."""
     folder = shared_file("wider/images")
     sizes = {path: read_header(path.read_bytes()).upright_hw for path in sorted(folder.rglob("*.jpg"))}
     by_area = sorted(sizes, key=lambda path: (sizes[path][0] * sizes[path][1], path))
-    large = next(path for path in by_area if max(sizes[path]) > 1500)
-    (tmp_path / "images.txt").write_text("\n".join(map(str, [*by_area[:3], large])))
+    large = min(
+        (path for path in by_area if max(sizes[path]) > 1500),
+        key=lambda path: min(sizes[path]) / max(sizes[path]),
+    )
+    (tmp_path / "images.txt").write_text("\n".join(map(str, [*by_area[:2], large])))
     model = tmp_path / "mogface.onnx"
     model.write_bytes(shared_export(request).read_bytes())
 
@@ -125,7 +129,7 @@ def test_on_real_images_the_verdict_is_that_every_face_is_found(reference, reque
 
     report = json.loads(capsys.readouterr().out)
     assert (code, report["failures"]) == (0, [])
-    assert report["images"] == 4
+    assert report["images"] == 3
     assert report["reference_faces"] == report["matched_closely"] > 100
     assert report["score_difference_max"] < 1e-4
     assert read_card(model).card.parity["passed"] is True

@@ -4,9 +4,11 @@ import onnxruntime as ort
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mogface_checkpoint import shared_export, synthetic_canvases
 from onnx import TensorProto, helper, numpy_helper
 
 from mogface_batch.errors import ModelError
+from mogface_batch.export.variants import variant
 from mogface_batch.export.winograd import rewrite, use_winograd
 from mogface_batch.export.winograd.cost import by_cost, direct_ns, winograd_ns
 from mogface_batch.export.winograd.patterns import convolution
@@ -236,9 +238,10 @@ def test_groups_that_wait_for_each_other_are_taken_apart():
 
 
 def test_no_image_at_all_gives_no_output():
-    other, _ = rewritten(pyramid())
+    net = Net()
+    other, _ = rewritten(net.model(net.add("Relu", net.conv(net.conv("images")))))
 
-    assert [len(output) for output in run(other, images(0, (16, 16)))] == [0, 0, 0]
+    assert run(other, images(0, (16, 16)))[0].shape == (0, CHANNELS, 16, 16)
 
 
 @pytest.mark.parametrize(
@@ -315,10 +318,42 @@ def test_larger_maps_gain_more():
     assert gains == sorted(gains)
 
 
+def test_a_small_model_is_left_as_it_is():
+    net = Net()
+    model = net.model(net.conv("images"))
+    model.opset_import[0].version = 11
+
+    assert use_winograd(model, (64, 64)) == 0
+
+
 def test_a_model_of_an_old_opset_is_refused_with_a_sentence():
     net = Net()
     model = net.model(net.conv("images"))
     model.opset_import[0].version = 11
 
     with pytest.raises(ModelError, match="opset 11"):
-        use_winograd(model, (64, 64))
+        rewrite(model, lambda _members: (4, 4))
+
+
+@pytest.fixture
+def mogface(request, tmp_path):
+    plain = shared_export(request)
+    made = variant(plain.read_bytes(), precision="fp32", target="cpu", canvases=None)
+    (tmp_path / "cpu.onnx").write_bytes(made.encoded)
+    return plain, tmp_path / "cpu.onnx"
+
+
+@pytest.mark.slow
+def test_mogface_for_the_cpu_scores_as_before_on_any_canvas(mogface):
+    before, after = (ort.InferenceSession(path) for path in mogface)
+
+    kinds = [node.op_type for node in onnx.load(mogface[1]).graph.node]
+    assert kinds.count("InstanceNormalization") == 0
+    assert kinds.count("Conv") == 207 - 98
+    for count, hw in ((1, (128, 128)), (2, (101, 77)), (1, (64, 200)), (3, (37, 50))):
+        given = synthetic_canvases(count, hw)
+        (scores, wanted) = (session.run(["scores"], {"images": given})[0] for session in (after, before))
+        np.testing.assert_allclose(scores, wanted, atol=1e-4)
+        for row in range(count):
+            (alone,) = after.run(["scores"], {"images": given[row : row + 1]})
+            np.testing.assert_array_equal(alone[0], scores[row])

@@ -1,6 +1,9 @@
 """`annotate`, whose stages take the poison of pictures: poisoned.py CONFIG [key=value ...]."""
 
 import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
 
 import poison
 import ray

@@ -60,7 +60,7 @@ def _segment_sums(e: Emitter, tiled: Tiled, by_tile: Value) -> Value:
     for part, count, tiles in zip(parts, images, each, strict=False):
         shape = e.add("Concat", count, tiles, e.integers([columns]), axis=0)
         ones = e.add("Expand", e.floats([1.0]), e.add("Concat", one, tiles, axis=0))
-        sums.append(e.reshape(e.add("MatMul", ones, e.add("Reshape", part, shape, allowzero=1)), -1, columns))
+        sums.append(e.reshape(e.add("MatMul", ones, e.add("Reshape", part, shape)), -1, columns))
     return e.add("Concat", *sums, axis=0)
 
 

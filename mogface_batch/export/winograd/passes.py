@@ -26,22 +26,26 @@ def use_winograd(model: Any, canvas_hw: tuple[int, int]) -> int:  # noqa: ANN401
     Raises:
         ModelError: The model's operators are too old for it.
     """
-    opsets = {entry.domain: entry.version for entry in model.opset_import}
-    if opsets.get("", _OPSET) < _OPSET:
-        raise ModelError(
-            f"The model uses ONNX opset {opsets['']}, and the rewrite for the CPU needs {_OPSET} or newer: "
-            "use the file for any device."
-        )
     return rewrite(model, by_cost(sizes_at(model, canvas_hw)))
 
 
 def rewrite(model: Any, choose: Choice) -> int:  # noqa: ANN401 - onnx is untyped
-    """Rewrite the chosen convolutions of a model, in place; what it computes stays, to rounding."""
+    """Rewrite the chosen convolutions of a model, in place; what it computes stays, to rounding.
+
+    Raises:
+        ModelError: There are some, and the model's operators are too old for it.
+    """
     graph = model.graph
     reading = Reading(graph)
     groups = planned(reading, choose)
     if not groups:
         return 0
+    opset = next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+    if opset < _OPSET:
+        raise ModelError(
+            f"The model uses ONNX opset {opset}, and the rewrite for the CPU needs {_OPSET} or newer: "
+            "use the file for any device."
+        )
     new = Rewrite(reading, groups, PREFIX)
     new.run({value.name for value in (*graph.input, *graph.initializer)})
     used = {name for node in new.emitter.nodes for name in reads(node)}

@@ -1,0 +1,124 @@
+"""``benchmark cpu``: how much faster a file made for the CPU is than the plain one and than ModelScope's pipeline.
+
+For each canvas every form is open in a process of its own, so that its peak memory is that of this canvas. They take
+turns, and one is divided by another round by round: what else the machine does meets both.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mogface_batch.benchmark.machine import machine
+from mogface_batch.benchmark.table import Cell, Table
+from mogface_batch.benchmark.worker import Run, Subject, Worker
+from mogface_batch.contract import ModelCard
+from mogface_batch.detector import read_card
+from mogface_batch.evaluation.parity import GATES, Parity
+
+PIPELINE = "PyTorch (ModelScope's pipeline)"
+METHOD = (
+    "one canvas at a time, from pixels to faces; each form in a process of its own, which is opened anew for each canvas; "
+    "they take turns canvas by canvas, after one run each that does not count; a ratio is the median of the ratios of two "
+    "runs of the same turn, with their quartiles; CPU s is the time of all threads; peak memory is the most the process "
+    "ever had resident, opening included"
+)
+Pixels = NDArray[np.uint8]
+Canvases = Mapping[tuple[int, int], Sequence[Pixels]]
+
+
+def measure(
+    files: Sequence[Path], canvases: Canvases, *, weights: str | None, threads: int, repeats: int
+) -> Table:
+    """Return a row for each canvas and form.
+
+    Args:
+        files: Contract files; the plain one first.
+        canvases: (height, width) -> (H, W, 3) canvases of that size.
+        weights: MogFace's checkpoint for ModelScope's pipeline, or None.
+        threads: Of each form.
+        repeats: Rounds over all canvases.
+
+    Raises:
+        JobFault: A file or the checkpoint cannot be used.
+    """
+    cards: dict[str, ModelCard] = {file.name: read_card(file).card for file in files}
+    rows: list[Mapping[str, Cell]] = []
+    for hw, some in canvases.items():
+        subjects = [Subject(file.name, file, None, "cpu", threads, hw) for file in files]
+        if weights is not None:
+            subjects.append(Subject(PIPELINE, None, weights, "cpu", threads, hw))
+        runs, peaks = _measured(subjects, some, repeats)
+        reference = PIPELINE if weights is not None else files[0].name
+        rows.extend(
+            _row(subject, cards, runs, peaks[subject.name], (files[0].name, reference, len(some)))
+            for subject in subjects
+        )
+    conditions: dict[str, Cell] = {
+        **machine(),
+        "threads": threads,
+        "images": len(next(iter(canvases.values()))),
+        "rounds": repeats,
+        "method": METHOD,
+        "faces": f"compared with those of {PIPELINE if weights is not None else files[0].name}",
+    }
+    return Table("cpu", "What a file made for the CPU gains", tuple(rows), conditions)
+
+
+def _measured(
+    subjects: Sequence[Subject], canvases: Sequence[Pixels], repeats: int
+) -> tuple[dict[str, list[Run]], dict[str, float | None]]:
+    """Return the runs of each form, in the order of the turns, and its peak memory."""
+    runs: dict[str, list[Run]] = {subject.name: [] for subject in subjects}
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(subject)) for subject in subjects]
+        for worker in workers:
+            worker.run(canvases[0])
+        for canvas in list(canvases) * repeats:
+            for worker in workers:
+                runs[worker.subject.name].append(worker.run(canvas))
+        return runs, {worker.subject.name: worker.peak_memory_mb() for worker in workers}
+
+
+def _row(
+    subject: Subject,
+    cards: Mapping[str, ModelCard],
+    runs: Mapping[str, Sequence[Run]],
+    peak_memory_mb: float | None,
+    bases: tuple[str, str, int],
+) -> dict[str, Cell]:
+    plain, reference, images = bases
+    card = cards.get(subject.name)
+    gate = GATES.get(card.precision if card else "fp32", GATES["int8"])
+    parity = Parity(gate)
+    own = runs[subject.name]
+    for found, wanted in list(zip(own, runs[reference], strict=True))[:images]:
+        parity.add(found.faces, wanted.faces)
+    report = parity.report()
+    height, width = subject.canvas_hw
+    return {
+        "canvas": f"{height}x{width}",
+        "variant": subject.name,
+        "precision": card.precision if card else "fp32",
+        "for": card.target if card else None,
+        "median_s": float(np.median([run.seconds for run in own])),
+        "median_CPU_s": float(np.median([run.cpu_seconds for run in own])),
+        "times_as_fast_as_plain": _ratio(runs[plain], own),
+        "times_as_fast_as_PyTorch": _ratio(runs[PIPELINE], own) if PIPELINE in runs else None,
+        "peak_memory_MB": peak_memory_mb,
+        "faces": report["reference_faces"],
+        "matched_closely": f"{report['matched_closely']} at IoU {gate.close_iou}",
+        "lost": report["lost"],
+        "gained": report["gained"],
+        "score_difference_max": report["score_difference_max"],
+        "passed": not report["failures"],
+    }
+
+
+def _ratio(slower: Sequence[Run], faster: Sequence[Run]) -> str:
+    """Return the median and the quartiles of the ratios, turn by turn."""
+    ratios = [a.seconds / b.seconds for a, b in zip(slower, faster, strict=True)]
+    low, median, high = np.percentile(ratios, (25, 50, 75))
+    return f"{median:.2f} ({low:.2f} to {high:.2f})"
