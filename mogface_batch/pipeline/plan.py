@@ -179,8 +179,8 @@ class Planner:
         self._known.executescript(
             """
             PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536; BEGIN;
-            CREATE TABLE planned (image_id TEXT PRIMARY KEY) WITHOUT ROWID;
-            CREATE TABLE named (image_id TEXT PRIMARY KEY, repeats INTEGER) WITHOUT ROWID;
+            CREATE TABLE planned (id BLOB PRIMARY KEY) WITHOUT ROWID;
+            CREATE TABLE named (id BLOB PRIMARY KEY, repeats INTEGER) WITHOUT ROWID;
             CREATE TABLE pictures (name INTEGER PRIMARY KEY, address INTEGER);
             """
         )
@@ -291,7 +291,7 @@ class Planner:
     def is_planned(self, image_id: str) -> bool:
         """Whether a row with this id has a unit."""
         return (
-            self._known.execute("SELECT 1 FROM planned WHERE image_id = ?", (image_id,)).fetchone()
+            self._known.execute("SELECT 1 FROM planned WHERE id = ?", (_id_key(image_id),)).fetchone()
             is not None
         )
 
@@ -302,7 +302,7 @@ class Planner:
         if _REPEAT.fullmatch(repeat):
             candidates.append((base, int(repeat)))
         for key, number in candidates:
-            found = self._known.execute("SELECT repeats FROM named WHERE image_id = ?", (key,)).fetchone()
+            found = self._known.execute("SELECT repeats FROM named WHERE id = ?", (_id_key(key),)).fetchone()
             if found is not None and number <= found[0]:
                 return True
         return False
@@ -321,7 +321,7 @@ class Planner:
             base = own or _uri_digest(rows.addresses[row])
             repeat = self._known.execute(
                 "INSERT INTO named VALUES (?, 0) ON CONFLICT DO UPDATE SET repeats = repeats + 1 RETURNING repeats",
-                (base,),
+                (_id_key(base),),
             ).fetchone()[0]
             if own is not None and repeat:
                 raise InputError(
@@ -375,7 +375,7 @@ class Planner:
             planned = file.read(columns=["image_id", ADDRESS, PICTURE])
         for batch in planned.to_batches():
             ids, addresses, names = (column.to_pylist() for column in batch.columns)
-            self._known.executemany("INSERT OR IGNORE INTO planned VALUES (?)", zip(ids))
+            self._known.executemany("INSERT OR IGNORE INTO planned VALUES (?)", zip(map(_id_key, ids)))
             owners = (
                 (_key(pictures.collision_key(picture)), _key(address))
                 for picture, address in zip(names, addresses, strict=True)
@@ -483,6 +483,16 @@ class _Pending:
 def _uri_digest(address: str) -> str:
     text = address if is_remote(address) else f"file://{address}"
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+_HEX_DIGITS = re.compile(r"[0-9a-f]{32}")
+
+
+def _id_key(image_id: str) -> bytes:
+    """Return 128 bits that stand for an id: half of what it takes itself."""
+    if _HEX_DIGITS.fullmatch(image_id):  # ours
+        return bytes.fromhex(image_id)
+    return hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
 def _key(text: str) -> int:

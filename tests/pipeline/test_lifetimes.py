@@ -258,20 +258,14 @@ def morning(world, folder):
 
 RETRY, COMPARE = ("run", "failed", "uri"), ("run", "none", "sha256")
 COMPACT, FORGET = ("compact", 100), ("forget", 1)
-QUICK = [(RETRY, COMPACT), (COMPACT, RETRY), (FORGET, COMPACT)]
-PAIRS = [
-    (one, other) for one in (RETRY, COMPARE, COMPACT, FORGET) for other in (RETRY, COMPARE, COMPACT, FORGET)
-]
+OPERATIONS = (RETRY, COMPARE, COMPACT, FORGET)
+QUICK = [(RETRY, COMPACT), (COMPACT, "kill")]
+ALL = [*itertools.product(OPERATIONS, OPERATIONS), *((operation, "kill") for operation in OPERATIONS)]
 
 
 @pytest.mark.parametrize(
     ("operation", "what"),
-    [
-        *((one, other) for one, other in QUICK),
-        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS if pair not in QUICK),
-        *((operation, "kill") for operation in (RETRY, COMPACT, FORGET)),
-        pytest.param(COMPARE, "kill", marks=pytest.mark.slow),
-    ],
+    [pytest.param(*pair, marks=[] if pair in QUICK else pytest.mark.slow) for pair in ALL],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)),
 )
 def test_at_whichever_step(tmp_path, monkeypatch, evening, operation, what):
