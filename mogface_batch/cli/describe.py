@@ -25,7 +25,9 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
         "words", metavar="key=value", nargs="*", help="with a config: settings that change it"
     )
     parser.add_argument(
-        "--parts", action="store_true", help="with an output folder: the addresses of the files that count, one a line"
+        "--parts",
+        action="store_true",
+        help="with an output folder: the addresses of the files that count, one a line",
     )
     add_json(parser)
     parser.set_defaults(run=run, more="words")
