@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from mogface_batch.detector import FaceDetector
 from mogface_batch.geometry import Faces
-from mogface_batch.pipeline.faces_column import to_column
 from mogface_batch.pipeline.stages.job import CANVAS, DETECTED, Job
 from mogface_batch.pipeline.watchdog import knows, watching
 from mogface_batch.schema import Status
+from mogface_batch.table.faces_column import to_column
 
 
 class Detect:

@@ -17,7 +17,6 @@ from mogface_batch.images.draw import draw_faces
 from mogface_batch.images.encode import encode
 from mogface_batch.images.header import read_header
 from mogface_batch.pipeline import pictures
-from mogface_batch.pipeline.faces_column import from_column, to_column
 from mogface_batch.pipeline.plan import Unit, is_forgotten
 from mogface_batch.pipeline.publish import Receipt, publish_part
 from mogface_batch.pipeline.retry import Again, put_back
@@ -37,6 +36,7 @@ from mogface_batch.pipeline.stages.job import (
 from mogface_batch.pipeline.tombstones import drop_forgotten, read_tombstones
 from mogface_batch.pipeline.watchdog import watching
 from mogface_batch.schema import INTERNAL, PICTURE, PLAN_COLUMNS, Status, output_schema
+from mogface_batch.table.faces_column import from_column, to_column
 
 
 @dataclass(frozen=True, slots=True)

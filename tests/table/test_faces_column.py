@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mogface_batch.geometry import Faces
-from mogface_batch.pipeline.faces_column import from_column, to_column
 from mogface_batch.schema import FACE
+from mogface_batch.table.faces_column import from_column, to_column
 
 numbers = st.floats(width=32, allow_nan=False)
 
