@@ -3,7 +3,7 @@
 The manifest and the parts are made up, of the form that a job writes; planning, looking through the parts and finding
 what is left are the job's own code, in a process of its own for each size.
 
-    python -m mogface_batch.benchmark.scale 10000 1000000
+    mogface-batch benchmark scale --rows 10000 1000000
 """
 
 import hashlib

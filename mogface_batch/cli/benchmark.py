@@ -30,6 +30,12 @@ How much faster a file exported with --for cpu is than the plain file, and than 
 
   mogface-batch benchmark cpu mogface.onnx mogface-cpu.onnx --weights pytorch_model.pt --images photos --threads 2
 """
+_SCALE = """\
+What planning a manifest and resuming at 90 % cost the driver, by the number of rows: time and memory. The table is
+generated, without images, in a temporary folder (10 million rows need some GB).
+
+  mogface-batch benchmark scale --rows 10000 1000000
+"""
 _MODELSCOPE_SHRINKS_OVER_PX = 1500
 
 
@@ -39,6 +45,7 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     names = parser.add_subparsers(title="benchmarks", metavar="NAME", required=True)
     _add_precision(names)
     _add_cpu(names)
+    _add_scale(names)
 
 
 def _add_precision(names: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -79,6 +86,14 @@ def _add_cpu(names: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     parser.add_argument("--threads", metavar="T", type=int, help="of each form; default: all cores")
     _add_output(parser, _cpu)
+
+
+def _add_scale(names: "Subparsers[argparse.ArgumentParser]") -> None:
+    parser = add_verb(names, "scale", "what planning and resuming cost, by rows", _SCALE)
+    parser.add_argument(
+        "--rows", metavar="N", type=int, nargs="+", default=[10_000, 1_000_000], help="default 10000 1000000"
+    )
+    _add_output(parser, _scale)
 
 
 def _add_output(parser: argparse.ArgumentParser, measure: object) -> None:
@@ -140,6 +155,15 @@ def _precision(arguments: argparse.Namespace) -> "Table":
         threads=arguments.threads or _cores(),
         repeats=arguments.repeats,
     )
+
+
+def _scale(arguments: argparse.Namespace) -> "Table":
+    from mogface_batch.benchmark.scale import measure
+
+    for rows in arguments.rows:
+        if rows < 1:
+            raise ConfigError(f"--rows {rows} is less than 1.")
+    return measure(arguments.rows)
 
 
 def _cores() -> int:

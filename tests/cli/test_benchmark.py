@@ -55,3 +55,12 @@ def test_what_a_file_for_the_cpu_gains_is_measured_on_several_canvases(tmp_path,
     assert "| 32x32 | F.onnx |" in out
     assert main(["benchmark", "cpu", str(tmp_path / "F.onnx"), *words, "--repeats", "0"]) == 2
     assert "--repeats 0 is less than 1" in capsys.readouterr().err
+
+
+def test_planning_is_measured_by_rows(tmp_path, capsys):
+    assert main(["benchmark", "scale", "--rows", "200", "--out", str(tmp_path / "tables")]) == 0
+    assert "| 200 " in capsys.readouterr().out
+    assert len(list((tmp_path / "tables").iterdir())) == 2
+
+    assert main(["benchmark", "scale", "--rows", "0"]) == 2
+    assert "--rows 0" in capsys.readouterr().err
