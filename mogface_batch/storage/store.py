@@ -56,7 +56,16 @@ class Store(Protocol):
 
 
 def open_store(address: str) -> Store:
-    """Return the store at an address; it is made when something is first published in it."""
+    """Return the store at an address; it is made when something is first published in it.
+
+    Raises:
+        ConfigError: The address holds credentials, which would stand in all that is written.
+    """
+    if redacted(address) != address:
+        raise ConfigError(
+            f"{redacted(address)}: credentials do not belong in an output's address. Give them as the store's own "
+            "tools take them (environment variables, a profile, an identity of the machine)."
+        )
     return RemoteStore(address.rstrip("/")) if is_remote(address) else LocalStore(address)
 
 

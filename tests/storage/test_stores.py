@@ -207,3 +207,10 @@ def test_a_bucket_that_is_not_there_is_said(bucket):
     assert caught.value.code == "not_found"
     with pytest.raises(InputError, match="cannot be listed"):
         list(storage.list_files(f"{nowhere}/a"))
+
+
+@pytest.mark.parametrize("address", ["s3://key:word@bucket/out", "az://bucket/out?sig=word&se=2030"])
+def test_an_output_with_credentials_in_its_address_is_refused_without_repeating_them(address):
+    with pytest.raises(ConfigError, match="credentials do not belong") as refused:
+        storage.open_store(address)
+    assert "word" not in str(refused.value)
