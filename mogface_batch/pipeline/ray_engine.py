@@ -28,6 +28,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.data
+from ray.data.exceptions import UserCodeException
 
 from mogface_batch import storage
 from mogface_batch.errors import DeviceError, Interrupted, JobFault
@@ -100,6 +101,8 @@ def run(job: Job, model: Path, model_sha256: str, units: list[Unit], *, pool: De
         try:
             for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 yield from _told(block, stopped)
+        except UserCodeException:  # a bug of a stage's
+            raise
         except ray.exceptions.RayError as error:
             raise DeviceError(_lost(error)) from None
     if stopped.fault is not None:

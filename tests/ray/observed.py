@@ -27,7 +27,7 @@ class NotedPrepare(ray_engine._Prepare):
 
     def __call__(self, units):
         note(self.notes, "prepare")
-        return self._prepared(units)
+        return super().__call__(units)
 
 
 class NotedDetect(ray_engine._Detect):
@@ -39,7 +39,7 @@ class NotedDetect(ray_engine._Detect):
 
     def __call__(self, prepared):
         note(self.notes, "detect")
-        return self._detected(prepared)
+        return super().__call__(prepared)
 
 
 class NotedFinish(ray_engine._Finish):
@@ -47,7 +47,7 @@ class NotedFinish(ray_engine._Finish):
 
     def __call__(self, detected):
         note(self.notes, "finish")
-        return self._finished(detected)
+        return super().__call__(detected)
 
 
 if __name__ == "__main__":

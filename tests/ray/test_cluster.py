@@ -10,11 +10,12 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from builders import photos, red_squares, saved, table_of, tiny_config
+from builders import model_of, photos, red_squares, saved, table_of, tiny_config
 from PIL import Image
 from ray_clusters import assert_ended_with, record_of
 
 from mogface_batch import storage
+from mogface_batch.pipeline import fingerprint
 from mogface_batch.pipeline.manifest import open_manifest
 from mogface_batch.pipeline.plan import Planner
 
@@ -163,7 +164,9 @@ def test_both_engines_make_the_same_table_and_the_same_pictures(cluster, laptop,
 def test_units_of_any_size_come_out_whole_and_workers_share_gpus(cluster, tmp_path):
     paths = photos(tmp_path / "images", 77)
     config = tiny_config(tmp_path, "canvas.sizes=[[64, 96]]")
-    store = storage.open_store(str(tmp_path / "out"))
+    store, model = storage.open_store(str(tmp_path / "out")), model_of(config)
+    chosen = fingerprint.settings(config, model.file.card, model.file.sha256)
+    fingerprint.claim(store, chosen, fingerprint.drawing(config))
     sizes = [1, 3, 8, 1, 64]
     for size, end in zip(sizes, np.cumsum(sizes).tolist(), strict=True):
         planner = Planner(store, rows_per_unit=size)
