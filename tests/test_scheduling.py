@@ -315,7 +315,7 @@ def test_the_page_names_fields_that_a_record_has(tmp_path):
         ]
     )
     record = json.loads((tmp_path / "out/run.json").read_text())
-    assert len(named) >= 8
+    assert len(named) >= 7
     for name in named:
         place = record
         for key in name.split("."):
