@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mogface_batch.errors import DeviceError, JobFault
+from mogface_batch.errors import DeviceError, JobFault, OutputError
 from mogface_batch.images.memory import CAN_BE_LIMITED
 from mogface_batch.pipeline.engine import NO_MEMORY_LIMIT, STOPPING, Advance, Event
 from mogface_batch.pipeline.ledger import Ledger, Portion
@@ -140,23 +140,33 @@ class LocalEngine:
             JobFault: What a worker could not go on with, or `Interrupted` after what could be finished.
         """
         self._units = units
+        with asking() as stopped, self._taken_back():
+            while stopped.fault is None:
+                self._assign()
+                yield from self._told()
+                if not self._open_flows and not self._next_unit():
+                    return
+                self._listen()
+            yield from self._wound_up()
+            raise stopped.fault
+
+    @contextlib.contextmanager
+    def _taken_back(self) -> Iterator[None]:
+        """Take back at the end what was begun, unless the store is gone: it would be waited for once more."""
         try:
-            with asking() as stopped:
-                while stopped.fault is None:
-                    self._assign()
-                    yield from self._told()
-                    if not self._open_flows and not self._next_unit():
-                        return
-                    self._listen()
-                yield from self._wound_up()
-                raise stopped.fault
-        finally:
-            with contextlib.suppress(JobFault):  # whatever ends the job says more
+            yield
+        except OutputError:
+            raise
+        except BaseException:
+            with contextlib.suppress(JobFault):  # what ends the job says more
                 self._ledger.close()
+            raise
+        self._ledger.close()
 
     def _wound_up(self) -> Iterator[Event]:
         """Yield what happens while the units are published that have passed the detector, or just do."""
-        _LOG.warning(STOPPING)
+        with held_back():  # logging swallows what is raised inside it, also a second signal
+            _LOG.warning(STOPPING)
         self._is_stopping = True
         end = time.monotonic() + GRACE_S
         while time.monotonic() < end:

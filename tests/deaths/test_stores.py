@@ -8,13 +8,15 @@ from collections import Counter
 
 import pytest
 from builders import photos, table_of, tiny_config
-from death_scenes import TIMEOUT_S, Outcome, half_written
+from death_scenes import Outcome, half_written
 from servers import make_bucket
 
 from mogface_batch import storage
 
-pytestmark = pytest.mark.deaths
+pytestmark = [pytest.mark.deaths, pytest.mark.timeout(1200)]
 IMAGES = 120
+PATIENT_S = 600
+"""A store that is gone is waited for, once for a part and once for the record of the run."""
 BODY = {"method": "GET", "path": "[.]png", "after": 50}
 TRANSIENT = {
     "refuses a fifth of all requests (503)": [{"kind": "status", "p": 0.2}],
@@ -48,7 +50,7 @@ class StoreScene:
 
     def ended(self, process):
         """Return the exit code and what was said."""
-        out, err = process.communicate(timeout=TIMEOUT_S)
+        out, err = process.communicate(timeout=PATIENT_S)
         assert "Traceback" not in err, err
         return process.returncode, out + err
 
