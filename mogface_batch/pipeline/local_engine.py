@@ -29,7 +29,7 @@ from mogface_batch.pipeline.engine import NO_MEMORY_LIMIT, STOPPING, Advance, Ev
 from mogface_batch.pipeline.ledger import Ledger, Portion
 from mogface_batch.pipeline.plan import Unit, read_unit
 from mogface_batch.pipeline.publish import Receipt
-from mogface_batch.pipeline.signals import GRACE_S, asking, held_back
+from mogface_batch.pipeline.signals import GRACE_S, Stopped, asking, held_back
 from mogface_batch.pipeline.stages.job import Job, quarantined
 from mogface_batch.pipeline.tables import save_table
 from mogface_batch.pipeline.workers import Failed, Handler, Task, Worker, cpu_worker, detect_worker
@@ -147,7 +147,7 @@ class LocalEngine:
                 if not self._open_flows and not self._next_unit():
                     return
                 self._listen()
-            yield from self._wound_up()
+            yield from self._wound_up(stopped)
             raise stopped.fault
 
     @contextlib.contextmanager
@@ -163,13 +163,13 @@ class LocalEngine:
             raise
         self._ledger.close()
 
-    def _wound_up(self) -> Iterator[Event]:
+    def _wound_up(self, stopped: Stopped) -> Iterator[Event]:
         """Yield what happens while the units are published that have passed the detector, or just do."""
-        with held_back():  # logging swallows what is raised inside it, also a second signal
-            _LOG.warning(STOPPING)
+        _LOG.warning(STOPPING)
         self._is_stopping = True
         end = time.monotonic() + GRACE_S
-        while time.monotonic() < end:
+        # Asked as well, since logging, for one, swallows what a second signal raises inside it.
+        while time.monotonic() < end and not stopped.is_urgent:
             self._assign()
             yield from self._told()
             given = [task.stage for worker in self._workers for task, _ in worker.given]

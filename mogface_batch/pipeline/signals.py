@@ -26,6 +26,8 @@ class Stopped:
     fault: JobFault | None = None
     is_gentle: bool = False
     """Whether the first one only asks."""
+    is_urgent: bool = False
+    """Whether another one has come."""
 
 
 @contextlib.contextmanager
@@ -38,6 +40,7 @@ def raising() -> Iterator[Stopped]:
 
     def stop(number: int, _: FrameType | None) -> None:
         first = stopped.fault is None
+        stopped.is_urgent = not first
         stopped.fault = stopped.fault or Interrupted(
             f"Stopped by {signal.Signals(number).name}: what is finished stays, the same command goes on from there."
         )
