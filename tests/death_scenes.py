@@ -175,19 +175,16 @@ def kill_drivers(scene, times, *, seed, at_most_s):
         scene.kill(process)
 
 
-def kill_workers(scene, times, *, which, seed):
-    """Kill workers of one driver of the local engine, so many times: its session (0) or its decoder (1)."""
-    moments = random.Random(seed)
+def kill_workers(scene, times, *, of_session):
+    """Kill workers of one driver of the local engine, so many times: whoever holds the session, or who decodes."""
     process = scene.start()
     for _ in range(times):
-        scene.wait_for_parts(process, moments.randint(1, 3))
-        workers = sorted(children(process.pid))
-        if process.poll() is not None or len(workers) < 2:
-            break
-        # The session starts first; who is replaced gets a higher number.
-        victim = next((worker for worker in workers if is_detector(worker) == (which == 0)), None)
-        if victim is not None:
-            os.kill(victim, signal.SIGKILL)
+        scene.wait_for_parts(process, 1)
+        victims = []
+        while not victims and process.poll() is None:
+            victims = [worker for worker in children(process.pid) if is_detector(worker) == of_session]
+        if process.poll() is None:
+            os.kill(victims[0], signal.SIGKILL)
             scene.deaths += 1
     out, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, (out, err)

@@ -38,16 +38,16 @@ def home(tmp_path_factory):
 # -- processes -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("which", "what"), [(0, "session"), (1, "decode")])
-def test_workers_of_the_local_engine(tmp_path, matrix, which, what):
-    scene = Scene(tmp_path, 200, "rows_per_part=4", "detect.batch_size=4")
+@pytest.mark.parametrize("what", ["session", "decode"])
+def test_workers_of_the_local_engine(tmp_path, matrix, what):
+    scene = Scene(tmp_path, 400, "rows_per_part=4", "detect.batch_size=4")
 
-    kill_workers(scene, 8, which=which, seed=3)
+    kill_workers(scene, 8, of_session=what == "session")
 
     outcome = scene.judged()
     matrix("local", f"SIGKILL of the {what} worker, again and again", outcome)
     assert outcome.is_whole
-    assert outcome.by_status == {"ok": 200}
+    assert outcome.by_status == {"ok": 400}
     assert outcome.deaths >= 4
 
 
