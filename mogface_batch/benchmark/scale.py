@@ -26,7 +26,8 @@ from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.config import Identity, JobConfig, ManifestOptions, Retry, validated
 from mogface_batch.pipeline.etags import Etags
 from mogface_batch.pipeline.manifest import Manifest, open_manifest
-from mogface_batch.pipeline.plan import Planner, Unit
+from mogface_batch.pipeline.plan import Unit
+from mogface_batch.pipeline.planner import Planner
 from mogface_batch.pipeline.publish import part_bytes
 from mogface_batch.pipeline.survey import Survey
 from mogface_batch.pipeline.work import Known, find_work

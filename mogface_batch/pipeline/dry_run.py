@@ -14,7 +14,7 @@ from mogface_batch.pipeline import environment, fingerprint
 from mogface_batch.pipeline.etags import Etags
 from mogface_batch.pipeline.job import Model, chosen_engine, cores, job_of, rows_per_unit
 from mogface_batch.pipeline.manifest import open_manifest
-from mogface_batch.pipeline.plan import Planner
+from mogface_batch.pipeline.planner import Planner
 from mogface_batch.pipeline.stages.job import Job
 from mogface_batch.pipeline.survey import Survey
 from mogface_batch.pipeline.work import Known, find_work

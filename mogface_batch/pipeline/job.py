@@ -19,7 +19,8 @@ from mogface_batch.pipeline.etags import Etags
 from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.pipeline.forget import enforce
 from mogface_batch.pipeline.manifest import open_manifest
-from mogface_batch.pipeline.plan import Planner, Unit
+from mogface_batch.pipeline.plan import Unit
+from mogface_batch.pipeline.planner import Planner
 from mogface_batch.pipeline.progress import Progress
 from mogface_batch.pipeline.publish import Receipt
 from mogface_batch.pipeline.retry import put_back_staged

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from mogface_batch.config import Identity, JobConfig
 from mogface_batch.pipeline.etags import Etags
-from mogface_batch.pipeline.plan import Planner, Unit
+from mogface_batch.pipeline.plan import Unit
+from mogface_batch.pipeline.planner import Planner
 from mogface_batch.pipeline.retry import Again, Choice, choose
 from mogface_batch.pipeline.survey import Survey
 from mogface_batch.storage import Store

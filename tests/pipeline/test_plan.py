@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from mogface_batch import storage
 from mogface_batch.config import ManifestOptions
 from mogface_batch.errors import InputError
-from mogface_batch.pipeline import plan
+from mogface_batch.pipeline import plan, planner
 from mogface_batch.pipeline.manifest import Manifest, open_manifest
-from mogface_batch.pipeline.plan import Planner, part_name, read_unit, units
+from mogface_batch.pipeline.plan import part_name, read_unit, units
+from mogface_batch.pipeline.planner import Planner
 from mogface_batch.schema import ADDRESS, PICTURE, PLAN_COLUMNS
 
 
@@ -207,7 +208,7 @@ def test_a_planner_knows_which_rows_its_manifest_names(store, tmp_path):
 
 @pytest.fixture
 def small_files(monkeypatch):
-    monkeypatch.setattr(plan, "ROWS_PER_FILE", 10)
+    monkeypatch.setattr(planner, "ROWS_PER_FILE", 10)
     monkeypatch.setattr("mogface_batch.pipeline.manifest.ROWS_PER_BATCH", 7)
 
 
@@ -333,14 +334,14 @@ def test_planners_in_processes_plan_each_row_once(tmp_path):
         "from pathlib import Path\n"
         "from mogface_batch import storage\n"
         "from mogface_batch.config import ManifestOptions\n"
-        "from mogface_batch.pipeline import plan\n"
+        "from mogface_batch.pipeline import planner\n"
         "from mogface_batch.pipeline.manifest import open_manifest\n"
-        "plan.ROWS_PER_FILE = 200\n"
+        "planner.ROWS_PER_FILE = 200\n"
         "uri, out, ready, go = sys.argv[1:]\n"
-        "planner = plan.Planner(storage.open_store(out), rows_per_unit=16)\n"
+        "one = planner.Planner(storage.open_store(out), rows_per_unit=16)\n"
         "Path(ready).touch()\n"
         "while not Path(go).exists(): time.sleep(0.001)\n"
-        "print(*planner.extend(open_manifest(ManifestOptions(uri=uri, base_uri='s3://bucket'))))\n"
+        "print(*one.extend(open_manifest(ManifestOptions(uri=uri, base_uri='s3://bucket'))))\n"
     )
     go = tmp_path / "go"
     ready = [tmp_path / "ready-1", tmp_path / "ready-2"]
