@@ -19,8 +19,9 @@ from mogface_batch import storage
 from mogface_batch.errors import OutputError
 from mogface_batch.pipeline.fingerprint import fingerprint_of
 from mogface_batch.pipeline.plan import units
+from mogface_batch.pipeline.precedence import absorbed
 from mogface_batch.pipeline.publish import change_part, part_bytes, read_part
-from mogface_batch.pipeline.retry import absorbed, put_back_staged
+from mogface_batch.pipeline.put_back import put_back_staged
 from mogface_batch.pipeline.tombstones import drop_forgotten
 from mogface_batch.storage import Store
 from mogface_batch.table import PARTS_FOLDER

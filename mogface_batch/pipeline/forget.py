@@ -28,7 +28,7 @@ from mogface_batch.pipeline.plan import (
     unit_facts,
     units,
 )
-from mogface_batch.pipeline.retry import put_back_staged
+from mogface_batch.pipeline.put_back import put_back_staged
 from mogface_batch.pipeline.tombstones import Tombstones, bury, drop_forgotten, read_tombstones
 from mogface_batch.schema import ADDRESS, PICTURE, PLAN_COLUMNS
 from mogface_batch.storage import Store

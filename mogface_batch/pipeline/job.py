@@ -23,7 +23,7 @@ from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.planner import Planner
 from mogface_batch.pipeline.progress import Progress
 from mogface_batch.pipeline.publish import Receipt
-from mogface_batch.pipeline.retry import put_back_staged
+from mogface_batch.pipeline.put_back import put_back_staged
 from mogface_batch.pipeline.stages.job import Job
 from mogface_batch.pipeline.survey import Survey
 from mogface_batch.pipeline.tombstones import read_tombstones

@@ -2,17 +2,10 @@
 
     table + plan -> choose -> Again units -> Prepare, Detect -> Finish -> put_back -> the part, replaced as a whole
 
-An `Again` is a unit like those of the plan, so both engines take it. Its rows go back to the parts that hold them, by
-`publish.change_part`: the same rows, never fewer. The rule which of two results stays (`merged`) gives the same
-whoever comes first and however often it is applied, so retries may overlap, be cut off and be repeated.
-
-Many rows of one large part come in many units: each leaves its results under OUT/retried/, and they are put in
-together (`put_back_staged`), so that the part is not rewritten for each.
+An `Again` is a unit like those of the plan, so both engines take it.
 """
 
 import hashlib
-import io
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -21,12 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from mogface_batch import storage
 from mogface_batch.config import Identity, Retry
 from mogface_batch.pipeline.plan import Unit
-from mogface_batch.pipeline.publish import change_part, read_part, rows_of_part
+from mogface_batch.pipeline.publish import rows_of_part
 from mogface_batch.pipeline.stages.job import (
     BEFORE,
     BEFORE_ATTEMPTS,
@@ -34,14 +26,9 @@ from mogface_batch.pipeline.stages.job import (
     BEFORE_PART,
     BEFORE_SHA256,
     COMPARED,
-    KNOWN,
 )
 from mogface_batch.schema import ADDRESS, Status
 from mogface_batch.storage import Store
-
-STAGED_FOLDER = "retried"
-_ENVIRONMENT = b"mogface_batch.environment"
-
 
 # -- units -----------------------------------------------------------------------------------------------------
 
@@ -251,177 +238,3 @@ def _cut(picks: list[Pick], most: int) -> Iterator[list[Pick]]:
                 some, room = [], most
     if some:
         yield some
-
-
-# -- putting them back -----------------------------------------------------------------------------------------
-
-
-def put_back(store: Store, unit: Again, rows: pa.Table, environment: str) -> None:
-    """Put the results of a unit into the parts that hold its rows, or leave them for `put_back_staged`.
-
-    Args:
-        store: The output folder.
-        unit: Whose rows these are.
-        rows: With the output's schema, then `BEFORE`; ``attempts`` counts those of this time alone, and the status of
-            a row whose bytes are as they were is `KNOWN`.
-        environment: In which they were made, see `footers.environments_of`.
-
-    Raises:
-        OutputError: The store refuses it.
-    """
-    attempts = pc.add(rows["attempts"], rows[BEFORE_ATTEMPTS])
-    rows = rows.set_column(rows.schema.get_field_index("attempts"), rows.schema.field("attempts"), attempts)
-    parts = rows[BEFORE_PART].to_pylist()
-    for part in dict.fromkeys(parts):
-        its_rows = rows.filter(pc.equal(rows[BEFORE_PART], part))
-        its_rows = its_rows.filter(pa.array(map(_says_something, _facts(its_rows)), pa.bool_()))
-        if not its_rows.num_rows:
-            continue
-        if unit.is_staged:
-            _stage(store, part, its_rows, environment)
-        else:
-            _put_into(store, part, its_rows, environment)
-
-
-def _says_something(fresh: Mapping[str, Any]) -> bool:
-    return bool(fresh["status"] != KNOWN or fresh["etag"] != fresh[BEFORE_ETAG])
-
-
-def _put_into(store: Store, part: str, fresh: pa.Table, environment: str) -> None:
-    # Who removes a part by hand wants its rows made anew: then these are not needed.
-    change_part(store, part, lambda rows: merged(rows, fresh), environment=environment, missing_ok=True)
-
-
-def _stage(store: Store, part: str, rows: pa.Table, environment: str) -> None:
-    sink = io.BytesIO()
-    pq.write_table(rows.replace_schema_metadata({_ENVIRONMENT: environment}), sink, compression="zstd")
-    name = f"{part.removesuffix('.parquet')}~{secrets.token_hex(8)}.parquet"
-    store.create(f"{STAGED_FOLDER}/{name}", sink.getvalue())
-
-
-def put_back_staged(store: Store) -> set[str]:
-    """Put in what units have left under `STAGED_FOLDER`, also those of a run that was ended; return the parts.
-
-    Raises:
-        InputError: What they left cannot be read.
-        OutputError: The store refuses it.
-    """
-    by_part: dict[str, list[str]] = {}
-    for name in store.names(STAGED_FOLDER):
-        part, tilde, _ = name.rpartition("~")
-        if tilde:
-            by_part.setdefault(f"{part}.parquet", []).append(f"{STAGED_FOLDER}/{name}")
-    for part, names in by_part.items():
-        contents = [(name, store.read(name)) for name in names]
-        tables = [
-            read_part(content, store.address_of(name)) for name, content in contents if content is not None
-        ]
-        for environment in {(table.schema.metadata or {}).get(_ENVIRONMENT, b"") for table in tables}:
-            same = [
-                table
-                for table in tables
-                if (table.schema.metadata or {}).get(_ENVIRONMENT, b"") == environment
-            ]
-            _put_into(store, part, pa.concat_tables(same), environment.decode())
-        for name in names:
-            store.remove(name)
-    return set(by_part)
-
-
-# -- which of two results stays --------------------------------------------------------------------------------
-
-
-class _Verdict(Enum):
-    KEEP = auto()
-    REPLACE = auto()
-    RENEW = auto()
-    """The bytes are the same under another etag."""
-
-
-_FACTS = ["image_id", "status", "attempts", "sha256", "etag"]
-
-
-def merged(rows: pa.Table, fresh: pa.Table) -> pa.Table | None:
-    """Return a part's rows with fresh results in the place of those that they outdo; None where none does.
-
-    * A row that failed gives way to a good one, or to one with more attempts.
-    * A good row gives way only where the image was compared and its bytes are others, could be read, and nobody else
-      has put in another result meanwhile.
-
-    Args:
-        rows: Of the part.
-        fresh: The same columns, then `BEFORE` or none of it; rows that the part does not have are left out.
-    """
-    place = {image_id: number for number, image_id in enumerate(rows["image_id"].to_pylist())}
-    facts = _facts(rows)
-    taken, etags = list(range(rows.num_rows)), dict[int, str | None]()
-    for number, new in enumerate(_facts(fresh)):
-        at = place.get(new["image_id"])
-        if at is None:
-            continue
-        verdict = _verdict(facts[at], new)
-        if verdict is _Verdict.REPLACE:
-            taken[at] = rows.num_rows + number
-            facts[at] = new
-        elif verdict is _Verdict.RENEW:
-            etags[at] = new["etag"]
-    if taken == list(range(rows.num_rows)) and not etags:
-        return None
-    return _renewed(_taken(rows, fresh, taken), etags)
-
-
-def _facts(rows: pa.Table) -> list[dict[str, Any]]:
-    return rows.select([*_FACTS, *(name for name in BEFORE.names if name in rows.schema.names)]).to_pylist()  # type: ignore[no-any-return]
-
-
-def _verdict(now: Mapping[str, Any], new: Mapping[str, Any]) -> _Verdict:
-    if new["status"] == KNOWN:
-        is_as_it_was = now["sha256"] == new["sha256"] and now["etag"] == new[BEFORE_ETAG]
-        return _Verdict.RENEW if is_as_it_was and now["etag"] != new["etag"] else _Verdict.KEEP
-    if new.get(COMPARED):
-        was = (new[BEFORE_SHA256], new[BEFORE_ETAG])
-        # What could not be read says nothing about the image: the row goes on describing what was there.
-        if new["status"] != Status.FETCH_FAILED and (now["sha256"], now["etag"]) == was:
-            return _Verdict.REPLACE
-    if now["status"] == Status.OK:
-        return _Verdict.KEEP
-    is_better = new["status"] == Status.OK or new["attempts"] > now["attempts"]
-    return _Verdict.REPLACE if is_better else _Verdict.KEEP
-
-
-def _taken(rows: pa.Table, fresh: pa.Table, taken: list[int]) -> pa.Table:
-    schema = rows.schema.remove_metadata()
-    both = pa.concat_tables([rows.cast(schema), fresh.select(schema.names).cast(schema)])
-    return both.take(pa.array(taken, pa.int64())).replace_schema_metadata(rows.schema.metadata)
-
-
-def _renewed(rows: pa.Table, etags: Mapping[int, str | None]) -> pa.Table:
-    if not etags:
-        return rows
-    column = [etags.get(number, etag) for number, etag in enumerate(rows["etag"].to_pylist())]
-    index = rows.schema.get_field_index("etag")
-    return rows.set_column(index, rows.schema.field(index), pa.array(column, pa.string()))
-
-
-def absorbed(rows: pa.Table, others: pa.Table) -> pa.Table | None:
-    """Return a merged part's rows with what has changed, meanwhile, in a part that it was merged from.
-
-    A row's attempts grow with each replacement, so they tell the newer of two; still no failed result outdoes a good
-    one, unless it is about other bytes.
-    """
-    place = {image_id: number for number, image_id in enumerate(rows["image_id"].to_pylist())}
-    facts = _facts(rows)
-    taken = list(range(rows.num_rows))
-    for number, other in enumerate(_facts(others)):
-        at = place.get(other["image_id"])
-        if at is not None and _is_newer(other, facts[at]):
-            taken[at] = rows.num_rows + number
-    return None if taken == list(range(rows.num_rows)) else _taken(rows, others, taken)
-
-
-def _is_newer(other: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    if other["status"] == Status.OK != now["status"]:
-        return True
-    is_about_others = other["sha256"] is not None and other["sha256"] != now["sha256"]
-    may = other["status"] == Status.OK or now["status"] != Status.OK or is_about_others
-    return bool(may and other["attempts"] > now["attempts"])

@@ -18,9 +18,9 @@ from tables import part as rows_of
 
 from mogface_batch import storage
 from mogface_batch.errors import ConfigError, FetchFault
-from mogface_batch.pipeline import retry
+from mogface_batch.pipeline import put_back
 from mogface_batch.pipeline.compact import compact
-from mogface_batch.pipeline.retry import absorbed, merged
+from mogface_batch.pipeline.precedence import absorbed, merged
 from mogface_batch.pipeline.stages import detect as detect_stage
 from mogface_batch.pipeline.stages import fetch as fetch_stage
 from mogface_batch.pipeline.stages import prepare as prepare_stage
@@ -134,9 +134,9 @@ def test_a_large_part_is_rewritten_once_for_many_units(tmp_path, outage, monkeyp
     assert compact(str(tmp_path / "out")).parts_after == 1
     outage.clear()
     changed = []
-    put_into = retry._put_into
+    put_into = put_back._put_into
     monkeypatch.setattr(
-        retry, "_put_into", lambda store, part, *rest: (changed.append(part), put_into(store, part, *rest))
+        put_back, "_put_into", lambda store, part, *rest: (changed.append(part), put_into(store, part, *rest))
     )
 
     record = run(tmp_path, "rows_per_part=3")
@@ -153,7 +153,7 @@ def test_what_a_retry_that_was_killed_has_made_is_put_in_by_the_next_run(tmp_pat
     compact(str(tmp_path / "out"))
     outage.clear()
     with monkeypatch.context() as patches:
-        stage = retry._stage
+        stage = put_back._stage
         staged = itertools.count(1)
 
         def killed(*arguments):
@@ -161,7 +161,7 @@ def test_what_a_retry_that_was_killed_has_made_is_put_in_by_the_next_run(tmp_pat
             if next(staged) == 3:
                 raise KeyboardInterrupt
 
-        patches.setattr(retry, "_stage", killed)
+        patches.setattr(put_back, "_stage", killed)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, "rows_per_part=2")
     assert set(status(tmp_path, *(path.name for path in paths))) == {"fetch_failed"}

@@ -19,7 +19,8 @@ from mogface_batch.images.header import read_header
 from mogface_batch.pipeline import pictures
 from mogface_batch.pipeline.plan import Unit, is_forgotten
 from mogface_batch.pipeline.publish import Receipt, publish_part
-from mogface_batch.pipeline.retry import Again, put_back
+from mogface_batch.pipeline.put_back import put_back
+from mogface_batch.pipeline.retry import Again
 from mogface_batch.pipeline.stages.copies import with_copies
 from mogface_batch.pipeline.stages.job import (
     BEFORE,
