@@ -5,7 +5,7 @@ The same as ``mogface-batch annotate``. Ray flattens exit codes to 0 and 1: the 
 
 import sys
 
-from mogface_batch.cli import main
+from mogface_batch.cli import command
 
 if __name__ == "__main__":
-    sys.exit(main(["annotate", *sys.argv[1:]]))
+    command(["annotate", *sys.argv[1:]])

@@ -1,8 +1,6 @@
 """``python -m mogface_batch`` is the command ``mogface-batch``."""
 
-import sys
-
-from mogface_batch.cli import main
+from mogface_batch.cli import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from builders import photos, saved, tiny_config, tiny_detector
@@ -12,6 +13,8 @@ from builders import photos, saved, tiny_config, tiny_detector
 from mogface_batch import __version__
 from mogface_batch.cli import main
 from mogface_batch.errors import Interrupted
+
+ROOT = Path(__file__).resolve().parents[2]
 
 VERBS = ("annotate", "detect", "export", "quantize", "verify", "describe", "evaluate", "benchmark", "doctor")
 HEAVY = (
@@ -488,3 +491,21 @@ def test_doctor_is_exit_code_5_where_something_needed_is_missing(tmp_path, capsy
     assert main(["doctor"]) == 5
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines if line.startswith("missing")] == ["detector", "cache"]
+
+
+@pytest.mark.parametrize(("loaded", "code"), [("obstore", 0), ("json", -6)])
+def test_what_aborts_while_the_interpreter_ends_does_not_change_the_exit_code_of_a_job_on_a_store(
+    loaded, code
+):
+    script = (
+        f"import atexit, os, {loaded}\n"
+        "from mogface_batch.cli import command\n"
+        "atexit.register(os.abort)\n"
+        "command(['describe', 'configs/laptop.yaml'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+
+    assert done.returncode == code
+    assert "manifest.uri" in done.stdout
