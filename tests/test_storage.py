@@ -802,3 +802,20 @@ def test_without_hard_links_a_file_is_created_once_all_the_same(tmp_path, monkey
     assert store.read("a/f") == b"%d" % ours.index(True)
     assert not store.create("a/f", b"late")
     assert [path.name for path in (tmp_path / "_tmp").iterdir()] == ["lock"]
+
+
+def test_who_is_in_a_hurry_does_not_wait_for_a_store_that_is_gone(monkeypatch):
+    monkeypatch.setattr(retrying, "HURRY_S", 0.0)
+    monkeypatch.setattr(retrying, "PATIENCE_S", 60.0)
+    calls = []
+
+    def gone():
+        calls.append(1)
+        if len(calls) < 3:
+            raise TimeoutError
+        return "back"
+
+    with storage.hurried(), pytest.raises(TimeoutError):
+        retrying.persistently(gone)
+    assert retrying.persistently(gone) == "back"
+    assert len(calls) == 3

@@ -63,7 +63,7 @@ def annotate(config: JobConfig, model: Model) -> dict[str, Any]:
         except Exception as error:
             # What catches every exception of a client may have taken the signal for one of them.
             fault = stopped.fault or error
-            with signals.held_back(), contextlib.suppress(OutputError):
+            with signals.held_back(), storage.hurried(), contextlib.suppress(OutputError):
                 run.record(fault.exit_code if isinstance(fault, JobFault) else EXIT_BUG, error=str(fault))
             if fault is error:
                 raise

@@ -33,7 +33,7 @@ from mogface_batch.pipeline.signals import GRACE_S, Stopped, asking, held_back
 from mogface_batch.pipeline.stages.job import Job, quarantined
 from mogface_batch.pipeline.tables import save_table
 from mogface_batch.pipeline.workers import Failed, Handler, Task, Worker, cpu_worker, detect_worker
-from mogface_batch.storage import open_store
+from mogface_batch.storage import hurried, open_store
 
 MOST_FAILED_STARTS = 3
 """In a row."""
@@ -158,7 +158,7 @@ class LocalEngine:
         except OutputError:
             raise
         except BaseException:
-            with contextlib.suppress(JobFault):  # what ends the job says more
+            with hurried(), contextlib.suppress(JobFault):  # what ends the job says more
                 self._ledger.close()
             raise
         self._ledger.close()

@@ -1,8 +1,10 @@
 """How often, and for how long, something is tried again."""
 
+import contextlib
+import contextvars
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from mogface_batch.errors import JobFault
@@ -12,6 +14,9 @@ PATIENCE_S = 180.0
 """How long a store may be away before what the job itself reads and writes there is given up."""
 READING_PATIENCE_S = 30.0
 """The same for manifests, models and listings, for which a person may wait."""
+HURRY_S = 3.0
+"""The same for what is tidied up while a job ends."""
+_most_s = contextvars.ContextVar[float]("most_s", default=float("inf"))
 T = TypeVar("T")
 
 
@@ -29,6 +34,16 @@ def is_transient(error: Exception) -> bool:
     return not isinstance(error, (JobFault, *_BUGS)) and code_of(error)[0] in TRANSIENT_CODES
 
 
+@contextlib.contextmanager
+def hurried() -> Iterator[None]:
+    """Give a store up after `HURRY_S` for as long as the context lasts: a job that ends must not wait for one that is gone."""
+    token = _most_s.set(HURRY_S)
+    try:
+        yield
+    finally:
+        _most_s.reset(token)
+
+
 def persistently(
     call: Callable[[], T], *, for_s: float | None = None, doubtful: Callable[[], None] = lambda: None
 ) -> T:
@@ -39,7 +54,7 @@ def persistently(
         for_s: No new attempt after so long; None: `PATIENCE_S`.
         doubtful: Called after such a failure: the store may have done what it was asked for all the same.
     """
-    give_up_at = time.monotonic() + (PATIENCE_S if for_s is None else for_s)
+    give_up_at = time.monotonic() + min(PATIENCE_S if for_s is None else for_s, _most_s.get())
     attempt = 1
     while True:
         try:
