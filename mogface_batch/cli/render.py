@@ -45,6 +45,12 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     parser.add_argument("--workers", metavar="N", type=_count, help="processes (default: one a core)")
     parser.add_argument(
+        "--engine",
+        choices=["auto", "local", "ray"],
+        default="auto",
+        help="this machine's processes, or a Ray cluster's (default: Ray where RAY_ADDRESS is set)",
+    )
+    parser.add_argument(
         "--max-error-rate",
         metavar="R",
         type=_number(0, 1),
@@ -76,7 +82,7 @@ def _count(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the pictures and print what came of it."""
-    from mogface_batch.pipeline.job import cores
+    from mogface_batch.config import Engine
     from mogface_batch.pipeline.render import Options, render
     from mogface_batch.pipeline.render_image import Look, MetadataPolicy, Style
 
@@ -86,7 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     margin = _MARGINS.get(arguments.style, 0.0) if arguments.margin is None else arguments.margin
     look = Look(Style(arguments.style), margin, MetadataPolicy(arguments.metadata))
-    options = Options(look, arguments.min_score, arguments.workers or cores(), arguments.max_error_rate)
+    engine = Engine(arguments.engine)
+    options = Options(look, arguments.min_score, arguments.workers, engine, arguments.max_error_rate)
     record = render(arguments.output, os.fspath(arguments.out), options)
     (print_json if arguments.json else print_pairs)(record if arguments.json else _summary(record))
     return int(record["exit_code"])

@@ -11,8 +11,9 @@ import pyarrow as pa
 from mogface_batch import storage
 from mogface_batch.config import JobConfig
 from mogface_batch.pipeline import environment, fingerprint
+from mogface_batch.pipeline.engine import chosen_engine, cores
 from mogface_batch.pipeline.etags import Etags
-from mogface_batch.pipeline.job import Model, chosen_engine, cores, job_of, rows_per_unit
+from mogface_batch.pipeline.job import Model, job_of, rows_per_unit
 from mogface_batch.pipeline.manifest import open_manifest
 from mogface_batch.pipeline.planner import Planner
 from mogface_batch.pipeline.stages.job import Job
@@ -65,7 +66,7 @@ def dry_run(config: JobConfig, model: Model) -> dict[str, Any]:
         "rows to work on again": repeated,
         "rows forgotten": planner.forgotten,
         "rows done": named - new - pending - planner.forgotten,
-        "engine": chosen_engine(config).value,
+        "engine": chosen_engine(config.engine).value,
         "output": store.address,
     }
     return report | (

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from mogface_batch.config import Engine, JobConfig, Policy
 from mogface_batch.detector.model_file import ModelFile
 from mogface_batch.errors import ConfigError, JobFault, OutputError
 from mogface_batch.pipeline import environment, fingerprint, local_engine, records, signals
-from mogface_batch.pipeline.engine import Event
+from mogface_batch.pipeline.advice import advice
+from mogface_batch.pipeline.engine import NO_RAY, Event, chosen_engine, cores
 from mogface_batch.pipeline.etags import Etags
 from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.pipeline.forget import enforce
@@ -48,13 +48,20 @@ class Model:
     source: str
 
 
-def annotate(config: JobConfig, model: Model) -> dict[str, Any]:
+def annotate(
+    config: JobConfig, model: Model, *, watch: Callable[[Event], None] | None = None
+) -> dict[str, Any]:
     """Run the job and return its record, which `records.publish_record` has left in the output folder.
+
+    Args:
+        config: The whole job.
+        model: Its detector.
+        watch: Is told what happens, beside the progress that a person sees.
 
     Raises:
         JobFault: The job cannot go on. Its exit code is left in the output folder, unless that belongs to others.
     """
-    run = _Run(config, model)
+    run = _Run(config, model, watch)
     with signals.raising() as stopped:
         try:
             return run.record(run.work())
@@ -100,6 +107,7 @@ def job_of(config: JobConfig, model: Model, *, threads: int) -> Job:
         max_faces=card.max_faces,
         min_face_px=config.detect.min_face_px,
         style=config.output.style if config.output.annotated else None,
+        decodes_scaled=fingerprint.decodes_scaled(config),
         sources=storage.Sources.of(config.sources.allow, config.manifest.uri, config.manifest.base_uri),
         lineage=lineage,
     )
@@ -123,22 +131,10 @@ def rows_per_unit(config: JobConfig, fitting: Fitting) -> int:
     )
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def chosen_engine(config: JobConfig) -> Engine:
-    """Return the engine that `auto` means here: Ray where a cluster is set, as it is inside a Ray job."""
-    if config.engine is not Engine.AUTO:
-        return config.engine
-    return Engine.RAY if os.environ.get("RAY_ADDRESS") else Engine.LOCAL
-
-
 class _Run:
-    def __init__(self, config: JobConfig, model: Model) -> None:
-        self.config, self.model = config, model
-        self.engine = chosen_engine(config)
+    def __init__(self, config: JobConfig, model: Model, watch: Callable[[Event], None] | None = None) -> None:
+        self.config, self.model, self.watch = config, model, watch
+        self.engine = chosen_engine(config.engine)
         self.started, self.clock = records.utc_now(), time.monotonic()
         self.run_id = records.new_run_id(self.started)
         self.store = storage.open_store(storage.absolute(config.output.uri))
@@ -196,6 +192,8 @@ class _Run:
         with Progress(work.rows) as progress:
             for event in run(work.units):
                 progress.see(event)
+                if self.watch is not None:
+                    self.watch(event)
                 if isinstance(event, Receipt):
                     self.now.add(event)
                     rows += event.unit_rows
@@ -248,6 +246,7 @@ class _Run:
             "seconds_by_stage": {
                 stage: round(seconds, 3) for stage, seconds in sorted(self.now.seconds.items())
             },
+            "advice": self._advice(),
             "output": self.store.address,
             "engine": self.engine.value,
             "provider": self.config.detect.provider.value,
@@ -263,6 +262,10 @@ class _Run:
         }
         records.publish_record(self.store, record)
         return record
+
+    def _advice(self) -> str | None:
+        workers = None if self.engine is Engine.RAY else self.config.decode.workers or cores()
+        return advice(self.now.seconds, decode_workers=workers, cores=cores())
 
 
 def _shown(config: dict[str, Any]) -> dict[str, Any]:
@@ -305,9 +308,7 @@ def _ray(config: JobConfig, model: Model) -> Iterator[_Engine]:
     try:
         from mogface_batch.pipeline import ray_cluster, ray_engine  # noqa: PLC0415 - Ray takes seconds to import
     except ImportError:
-        raise ConfigError(
-            "engine=ray needs Ray: type pip install 'mogface-batch[ray]', or set engine=local."
-        ) from None
+        raise ConfigError(NO_RAY) from None
     with ray_cluster.connected():
         workers = config.detect.workers
         share = 1 if config.detect.provider.is_gpu else max(1, ray_cluster.cpus_for_each(workers))

@@ -1,7 +1,8 @@
 """Processes for work that may kill its process: native decoders read what strangers wrote.
 
-Each process is an executor of its own, so that a death names its chunk. A chunk whose process died is worked off
-item by item; an item whose process died `ALONE_DEATHS` times while it was alone has no result, and the rest go on.
+A process works on one piece at a time, so that a death names its chunk. A chunk whose process died is worked off item
+by item; an item whose process died `ALONE_DEATHS` times while it was alone has no result, and the rest go on.
+Where the processes are is another matter: `worked_off` starts them here, `ray_pool.py` has them on a cluster.
 """
 
 import faulthandler
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from mogface_batch.errors import DeviceError
 from mogface_batch.images.silence import native_code_silenced
@@ -28,6 +29,39 @@ HANG_S = 600.0
 T = TypeVar("T")
 R = TypeVar("R")
 Work = Callable[[T], R]
+
+
+class Died(Exception):
+    """The process that worked on a piece has died.
+
+    Args:
+        is_own: Whether the piece may have killed it; not where its whole machine went.
+    """
+
+    def __init__(self, *, is_own: bool = True) -> None:
+        super().__init__(is_own)
+        self.is_own = is_own
+
+
+class Place(Protocol[T, R]):
+    """Where pieces are worked on, each in a process of its own."""
+
+    def has_room(self) -> bool:
+        """Whether a piece may be given now; true at the latest when all have been taken."""
+
+    def give(self, items: list[T]) -> Future[list[R]]:
+        """Begin with some items."""
+
+    def take(self, future: Future[list[R]]) -> list[R]:
+        """Return what came of a piece that is over.
+
+        Raises:
+            Died: Its process.
+            JobFault: The work cannot go on.
+        """
+
+    def stop(self) -> None:
+        """End the processes, whatever they do."""
 
 
 @dataclass(slots=True)
@@ -66,28 +100,32 @@ def worked_off(
     Raises:
         DeviceError: One process after the other dies, whatever it works on.
     """
-    pool = _Pool(work, workers, hang_s)
+    return worked_off_at(_Processes(work, workers, hang_s), chunks)
+
+
+def worked_off_at(
+    place: Place[T, R], chunks: Iterable[Sequence[T]]
+) -> Iterator[tuple[Sequence[T], list[R | None]]]:
+    """Do what `worked_off` does, in the processes of a place, which is stopped at the end."""
     try:
-        yield from pool.run(iter(chunks))
+        yield from _Pool(place).run(iter(chunks))
     finally:
         with held_back():
-            pool.stop()
+            place.stop()
 
 
 class _Pool(Generic[T, R]):
-    def __init__(self, work: Work[T, R], workers: int, hang_s: float) -> None:
-        self._work, self._hang_s = work, hang_s
-        self._free = [_process() for _ in range(workers)]
-        self._running: dict[Future[list[R]], tuple[ProcessPoolExecutor, _Piece[T, R]]] = {}
+    def __init__(self, place: Place[T, R]) -> None:
+        self._place = place
+        self._running: dict[Future[list[R]], _Piece[T, R]] = {}
         self._again: deque[_Piece[T, R]] = deque()
         self._deaths = 0
         """In a row, without a result between them."""
 
     def run(self, chunks: Iterator[Sequence[T]]) -> Iterator[tuple[Sequence[T], list[R | None]]]:
         while True:
-            while self._free and (piece := self._next(chunks)) is not None:
-                process = self._free.pop()
-                self._running[process.submit(_each, self._work, piece.items, self._hang_s)] = (process, piece)
+            while self._place.has_room() and (piece := self._next(chunks)) is not None:
+                self._running[self._place.give(piece.items)] = piece
             if not self._running:
                 return
             for future in wait(self._running, return_when=FIRST_COMPLETED).done:
@@ -102,26 +140,24 @@ class _Pool(Generic[T, R]):
         return None if chunk is None else _Piece(_Flow(chunk), range(len(chunk)))
 
     def _taken(self, future: Future[list[R]]) -> _Flow[T, R]:
-        process, piece = self._running.pop(future)
+        piece = self._running.pop(future)
         try:
-            piece.flow.results.update(zip(piece.positions, future.result(), strict=True))
+            piece.flow.results.update(zip(piece.positions, self._place.take(future), strict=True))
             self._deaths = 0
-        except BrokenProcessPool:
-            process.shutdown(wait=False)
-            process = _process()
-            self._died(piece)
-        finally:
-            self._free.append(process)
+        except Died as death:
+            self._died(piece, is_own=death.is_own)
         return piece.flow
 
-    def _died(self, piece: _Piece[T, R]) -> None:
+    def _died(self, piece: _Piece[T, R], *, is_own: bool) -> None:
         self._deaths += 1
         if self._deaths == DEATHS_WITHOUT_A_RESULT:
             raise DeviceError(
                 f"{self._deaths} worker processes in a row ended before they gave a result: is there memory for so "
                 "many workers?"
             )
-        if len(piece.positions) > 1:
+        if not is_own:
+            self._again.appendleft(piece)
+        elif len(piece.positions) > 1:
             singles = (
                 _Piece(piece.flow, range(position, position + 1)) for position in reversed(piece.positions)
             )
@@ -131,8 +167,37 @@ class _Pool(Generic[T, R]):
         else:
             piece.flow.results[piece.positions.start] = None
 
+
+class _Processes(Generic[T, R]):
+    """Processes on this machine: each an executor of its own, since one that loses a process fails all its work."""
+
+    def __init__(self, work: Work[T, R], workers: int, hang_s: float) -> None:
+        self._work, self._hang_s = work, hang_s
+        self._free = [_process() for _ in range(workers)]
+        self._busy: dict[Future[list[R]], ProcessPoolExecutor] = {}
+
+    def has_room(self) -> bool:
+        return bool(self._free)
+
+    def give(self, items: list[T]) -> Future[list[R]]:
+        process = self._free.pop()
+        future = process.submit(each, self._work, items, self._hang_s)
+        self._busy[future] = process
+        return future
+
+    def take(self, future: Future[list[R]]) -> list[R]:
+        process = self._busy.pop(future)
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            process.shutdown(wait=False)
+            process = _process()
+            raise Died from None
+        finally:
+            self._free.append(process)
+
     def stop(self) -> None:
-        for process in [*self._free, *(process for process, _ in self._running.values())]:
+        for process in [*self._free, *self._busy.values()]:
             workers = list((process._processes or {}).values())  # noqa: SLF001 - `kill_workers` from Python 3.14 on
             for worker in workers:
                 worker.kill()
@@ -159,7 +224,11 @@ def _end_with_supervisor() -> None:
         os._exit(1)
 
 
-def _each(work: Work[T, R], items: list[T], hang_s: float) -> list[R]:
+def each(work: Work[T, R], items: list[T], hang_s: float) -> list[R]:
+    """Return what the work makes of each item, in the process that it may kill.
+
+    A process that works longer than ``hang_s`` on one of them ends.
+    """
     results = []
     with native_code_silenced():
         for item in items:

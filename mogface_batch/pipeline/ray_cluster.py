@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -46,7 +47,8 @@ def connected() -> Iterator[None]:
     if ray.is_initialized():  # by whoever calls us, who also ends it
         yield
         return
-    with _environment_of_our_own():
+    # Ray tells of deaths on stdout, where a verb writes its JSON.
+    with _environment_of_our_own(), contextlib.redirect_stdout(sys.stderr):
         try:
             with _signal_handlers_kept():
                 _join(_address()) if at_cluster() else _start_here()
@@ -187,6 +189,15 @@ def head_answers() -> bool:
     except OSError:
         return False
     return True
+
+
+def lost(error: Exception) -> str:
+    """Return what to say where Ray cannot go on."""
+    last_line = (str(error).strip().splitlines() or [""])[-1].strip()
+    return (
+        f"Ray lost what it needs to go on ({type(error).__name__}: {last_line[:300]}). "
+        "What is finished stays, the same command goes on from there."
+    )
 
 
 def on_each_node(resource: str) -> list[float]:

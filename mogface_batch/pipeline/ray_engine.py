@@ -48,6 +48,7 @@ from mogface_batch.pipeline.ray_cluster import (
     cpus_for_each,
     head_answers,
     here,
+    lost,
     node_ids,
     nodes,
     on_each_node,
@@ -104,7 +105,7 @@ def run(job: Job, model: Path, model_sha256: str, units: list[Unit], *, pool: De
         except UserCodeException:  # a bug of a stage's
             raise
         except ray.exceptions.RayError as error:
-            raise DeviceError(_lost(error)) from None
+            raise DeviceError(lost(error)) from None
     if stopped.fault is not None:
         raise stopped.fault
 
@@ -124,14 +125,6 @@ def _told(block: pa.Table, stopped: signals.Stopped) -> Iterator[Event]:
         fault = pickle.loads(pickled)  # noqa: S301 - our own workers' words
         if stopped.fault is None or not isinstance(fault, Interrupted):
             raise fault
-
-
-def _lost(error: Exception) -> str:
-    last_line = (str(error).strip().splitlines() or [""])[-1].strip()
-    return (
-        f"Ray lost what it needs to go on ({type(error).__name__}: {last_line[:300]}). "
-        "What is finished stays, the same command goes on from there."
-    )
 
 
 @contextlib.contextmanager

@@ -7,22 +7,23 @@ Resuming compares rows: what was made of the same image, the same faces and the 
 """
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mogface_batch import storage
-from mogface_batch.config import LimitOptions
+from mogface_batch.config import Engine, LimitOptions
 from mogface_batch.errors import ConfigError, InputError
 from mogface_batch.geometry import Faces
 from mogface_batch.pipeline import fingerprint, records, signals
-from mogface_batch.pipeline.engine import Advance
+from mogface_batch.pipeline.engine import NO_RAY, Advance, chosen_engine, cores
 from mogface_batch.pipeline.pool import worked_off
 from mogface_batch.pipeline.progress import Progress
 from mogface_batch.pipeline.render_image import Drawn, Look, Render, Subject, picture_name
@@ -50,7 +51,9 @@ class Options:
     look: Look
     min_score: float = 0.0
     """A face that scores less is as if it were not there."""
-    workers: int = 1
+    workers: int | None = None
+    """Processes; None: one for each core, of this machine or of the cluster."""
+    engine: Engine = Engine.LOCAL
     max_error_rate: float = 0.5
 
 
@@ -197,7 +200,7 @@ def _work_off(
     new, errors, waiting = 0, dict[str, int](), list[dict[str, Any]]()
     chunks = iter(lambda: list(itertools.islice(undone, ROWS_PER_CHUNK)), [])
     try:
-        for chunk, results in worked_off(_Apply(render), chunks, workers=options.workers):
+        for chunk, results in _worked_off(options, store.address)(_Apply(render), chunks):
             made = [_ledger_row(row, drawn) for row, drawn in zip(chunk, results, strict=True)]
             for row in made:
                 if row["status"] == FAILED:
@@ -213,6 +216,22 @@ def _work_off(
             if waiting:
                 ledger.publish(waiting)
     return new, dict(sorted(errors.items()))
+
+
+_Pool = Callable[
+    [Callable[["_Row"], Drawn | None], Iterable[Sequence["_Row"]]],
+    Iterator[tuple[Sequence["_Row"], list[Drawn | None]]],
+]
+
+
+def _worked_off(options: Options, output: str) -> _Pool:
+    if chosen_engine(options.engine) is not Engine.RAY:
+        return functools.partial(worked_off, workers=options.workers or cores())
+    try:
+        from mogface_batch.pipeline import ray_pool  # noqa: PLC0415 - Ray takes seconds to import
+    except ImportError:
+        raise ConfigError(NO_RAY) from None
+    return functools.partial(ray_pool.worked_off, output=output, workers=options.workers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from mogface_batch.config import Engine
 from mogface_batch.errors import ConfigError, InputError, Interrupted, OutputError
 from mogface_batch.pipeline import fingerprint, local_engine
 from mogface_batch.pipeline import job as jobs
+from mogface_batch.pipeline.engine import chosen_engine
 from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.pipeline.status import status_of
 from mogface_batch.table.parts import Parts
@@ -141,7 +142,7 @@ def test_a_record_says_what_was_run_with_what(story):
     assert (record["engine"], record["provider"], record["error"]) == ("local", "cpu", None)
     assert {"python", "numpy", "onnxruntime", "mogface-batch"} <= record["packages"].keys()
     assert set(record["seconds_by_stage"]) == {
-        "decode_s", "fetch_s", "infer_s", "postprocess_s", "render_s", "write_s"
+        "decode_s", "fetch_s", "infer_s", "postprocess_s", "render_s", "wait_s", "write_s"
     }  # fmt: skip
     assert all(seconds > 0 for seconds in record["seconds_by_stage"].values())
     assert record["started"] <= record["finished"]
@@ -431,12 +432,12 @@ def test_a_job_runs_in_a_thread_that_gets_no_signals(tmp_path):
         ("ray", None, Engine.RAY),
     ],
 )
-def test_auto_takes_ray_where_a_cluster_is_set(tmp_path, monkeypatch, engine, address, chosen):
+def test_auto_takes_ray_where_a_cluster_is_set(monkeypatch, engine, address, chosen):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if address is not None:
         monkeypatch.setenv("RAY_ADDRESS", address)
 
-    assert jobs.chosen_engine(tiny_config(tmp_path, f"engine={engine}")) is chosen
+    assert chosen_engine(Engine(engine)) is chosen
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""`render`, whose images take the poison of pictures: poisoned_render.py OUT --style STYLE ..."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+import poison
+import ray
+
+from mogface_batch.cli import main
+from mogface_batch.pipeline import ray_pool
+
+# The nodes need not see the tests.
+ray.cloudpickle.register_pickle_by_value(poison)
+outcome = ray_pool._outcome
+
+
+# Defined in __main__, it travels to the workers by value.
+def poisoned_outcome(work, items, hang_s):
+    poison.install()
+    return outcome(work, items, hang_s)
+
+
+if __name__ == "__main__":
+    ray_pool._outcome = poisoned_outcome
+    sys.exit(main(["render", *sys.argv[1:]]))
