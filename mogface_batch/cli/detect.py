@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _with_pictures(images: list[str], out: Path) -> Iterator[tuple[str, Path]]:
     """Yield each image with the path of its picture: never that of another picture, nor of an image itself."""
     from mogface_batch import storage
-    from mogface_batch.pipeline.pictures import collision_key, picture_name
+    from mogface_batch.table.pictures import collision_key, picture_name
 
     addresses = [storage.absolute(image) for image in images]
     taken = {collision_key(os.path.realpath(address)) for address in addresses}

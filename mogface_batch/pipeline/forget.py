@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 
 from mogface_batch import storage
 from mogface_batch.errors import InputError, OutputError
-from mogface_batch.pipeline import pictures
 from mogface_batch.pipeline.fingerprint import fingerprint_of
 from mogface_batch.pipeline.plan import (
     FOLDER,
@@ -32,6 +31,7 @@ from mogface_batch.pipeline.put_back import put_back_staged
 from mogface_batch.pipeline.tombstones import Tombstones, bury, drop_forgotten, read_tombstones
 from mogface_batch.schema import ADDRESS, PICTURE, PLAN_COLUMNS
 from mogface_batch.storage import Store
+from mogface_batch.table import pictures
 from mogface_batch.table.footers import footers
 from mogface_batch.table.parts import list_parts
 

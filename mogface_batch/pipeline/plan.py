@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 from mogface_batch.errors import InputError
 from mogface_batch.schema import INTERNAL, PLAN_COLUMNS
 from mogface_batch.storage import Store, open_binary, open_store
+from mogface_batch.table.sources import PLAN_FOLDER
 
-FOLDER = "plan"
+FOLDER = PLAN_FOLDER
 UNITS = b"mogface_batch.units"
 """In a file's metadata, as JSON: of each unit the digest of its ids, its rows, and how many of them are forgotten."""
 

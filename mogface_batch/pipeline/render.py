@@ -28,10 +28,10 @@ from mogface_batch.pipeline.pool import worked_off
 from mogface_batch.pipeline.progress import Progress
 from mogface_batch.pipeline.render_image import Drawn, Look, Render, Subject, picture_name
 from mogface_batch.pipeline.render_ledger import FAILED, NO_RESULT, RENDERED, Ledger
-from mogface_batch.pipeline.sources import Source, Sources
 from mogface_batch.schema import EXIT_OK, EXIT_TOO_MANY_FAILED, Status
 from mogface_batch.storage import Store
 from mogface_batch.table import OutputTable, from_column, open_table
+from mogface_batch.table.sources import Source, Sources
 
 CLAIM = "render.json"
 ROWS_PER_CHUNK = 8

@@ -10,13 +10,13 @@ It knows nothing of how images are fetched or decoded beside asking for it. Read
 
 from dataclasses import dataclass
 
-from mogface_batch.pipeline.sources import Sources
 from mogface_batch.report.page import page
 from mogface_batch.report.run_facts import run_facts
 from mogface_batch.report.statistics import COLUMNS, Statistics, statistics_of
 from mogface_batch.report.thumbnails import Pictures, thumbnails
 from mogface_batch.storage import Store
 from mogface_batch.table import open_table
+from mogface_batch.table.sources import Sources
 
 __all__ = ["FILE", "Written", "write_report"]
 

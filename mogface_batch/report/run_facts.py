@@ -26,6 +26,8 @@ class RunFacts:
     timed_runs: int = 0
     timed_rows: int = 0
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
+    advice: str = ""
+    """Of the last run that worked on rows."""
 
 
 def run_facts(store: Store, table_lineage: dict[str, str]) -> RunFacts:
@@ -53,9 +55,11 @@ def run_facts(store: Store, table_lineage: dict[str, str]) -> RunFacts:
 def _facts(store: Store, last: dict[str, Any], table_lineage: dict[str, str]) -> RunFacts:
     runs, rows = 0, 0
     seconds: dict[str, float] = {}
+    advice = ""
     for record in _records(store) or [last]:
         if record["this_run"]["rows"] and record["seconds_by_stage"]:
             runs, rows = runs + 1, rows + int(record["this_run"]["rows"])
+            advice = str(record.get("advice") or "")
             for stage, took in record["seconds_by_stage"].items():
                 seconds[stage] = seconds.get(stage, 0.0) + float(took)
     is_good, verdict = _verdict(last)
@@ -69,6 +73,7 @@ def _facts(store: Store, last: dict[str, Any], table_lineage: dict[str, str]) ->
         timed_runs=runs,
         timed_rows=rows,
         seconds_by_stage=seconds,
+        advice=advice,
     )
 
 

@@ -110,9 +110,14 @@ def _time(facts: RunFacts) -> str:
     table = bars("Time by stage", ("stage", "time", "share", "images/s"), rows)
     return (
         f'<p class="lead">{counted(facts.timed_runs, "run")}, {counted(facts.timed_rows, "image")}: seconds summed over all '
-        "workers, and the images that one worker passes a second in this stage.</p>"
+        "workers, and the images that one worker passes a second in this stage; wait: the sessions had nothing to do.</p>"
+        f"{_advice(facts)}"
         f'<div class="card scroll">{table}</div>'
     )
+
+
+def _advice(facts: RunFacts) -> str:
+    return f'<p class="lead">{safe(facts.advice)}</p>' if facts.advice else ""
 
 
 def _gallery(shown: Sequence[Shown], made: Sequence[Thumbnail | str]) -> str:

@@ -13,8 +13,8 @@ from mogface_batch.images.crops import crop_faces, encode_small
 from mogface_batch.images.decode import Pixels, decode_rgb, use_one_thread
 from mogface_batch.images.header import read_header
 from mogface_batch.pipeline.pool import worked_off
-from mogface_batch.pipeline.sources import Source
 from mogface_batch.report.statistics import Shown
+from mogface_batch.table.sources import Source
 
 WORKERS = 2
 WHOLE_PX, FACE_PX = 560, 160

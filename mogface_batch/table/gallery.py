@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from mogface_batch.detector.pictures import draw_picture
-from mogface_batch.errors import RowFault
+from mogface_batch.errors import FetchFault, RowFault
 from mogface_batch.geometry import Faces
 
 _LONGEST_PX = 480
@@ -18,6 +18,8 @@ class Shown:
     """An image and its faces."""
 
     uri: str
+    address: str
+    """Absolute; empty where nobody knows what the URI is relative to."""
     faces: Faces
 
 
@@ -46,7 +48,11 @@ class Gallery:
 def _figure(one: Shown) -> str:
     caption = escape(f"{one.uri}: {_counted(one.faces)}")
     try:
-        encoded = base64.b64encode(draw_picture(one.uri, one.faces, longest_px=_LONGEST_PX)).decode()
+        if not one.address:
+            raise FetchFault(
+                "no_source", "Nothing says where this image lies: the plan of its table is missing."
+            )
+        encoded = base64.b64encode(draw_picture(one.address, one.faces, longest_px=_LONGEST_PX)).decode()
         inside = f'<img alt="{caption}" src="data:image/jpeg;base64,{encoded}">'
     except RowFault as fault:
         inside = f"<p>{escape(str(fault))}</p>"

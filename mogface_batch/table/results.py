@@ -8,8 +8,10 @@ results.parts      addresses of the files that hold the rows, for DuckDB, Polars
 results.show(6)    pictures, in Jupyter
 """
 
+import contextlib
 import functools
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -18,6 +20,10 @@ from mogface_batch.table.faces import IMAGE_COLUMNS, flat_faces, flat_schema
 from mogface_batch.table.faces_column import from_column
 from mogface_batch.table.gallery import Gallery, Shown
 from mogface_batch.table.reading import OutputTable, open_table
+from mogface_batch.table.sources import Sources
+
+if TYPE_CHECKING:
+    from mogface_batch.geometry import Faces
 
 
 def read(output: str) -> "Results":
@@ -80,18 +86,26 @@ class Results:
         return Gallery(self._first_with_faces(n))
 
     def _first_with_faces(self, n: int) -> list[Shown]:
-        shown: list[Shown] = []
-        for batch in self._table.batches(["uri", "status", "faces"]):
+        found: list[tuple[str, str, Faces]] = []
+        for batch in self._table.batches(["image_id", "uri", "status", "faces"]):
             rows = zip(
+                batch.column("image_id").to_pylist(),
                 batch.column("uri").to_pylist(),
                 batch.column("status").to_pylist(),
                 from_column(batch.column("faces")),
                 strict=True,
             )
-            shown.extend(Shown(uri, faces) for uri, status, faces in rows if status == Status.OK and faces)
-            if len(shown) >= n:
+            found.extend(
+                (image_id, uri, faces)
+                for image_id, uri, status, faces in rows
+                if status == Status.OK and faces
+            )
+            if len(found) >= n:
                 break
-        return shown[:n]
+        ids, uris = [one[0] for one in found[:n]], [one[1] for one in found[:n]]
+        with contextlib.closing(Sources(self._table.store, only=ids)) as sources:
+            places = [source.address for source in sources.of(ids, uris)]
+        return [Shown(uri, place, faces) for (_, uri, faces), place in zip(found, places, strict=False)]
 
     def __repr__(self) -> str:
         return f"<Results of {self._table.store.address}: {len(self.parts)} parts>"

@@ -13,7 +13,6 @@ from mogface_batch.config import DrawStyle
 from mogface_batch.errors import DecodeFault, InputError
 from mogface_batch.images.encode import encode
 from mogface_batch.pipeline import job as jobs
-from mogface_batch.pipeline.pictures import KEPT_SUFFIXES
 from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.stages import finish as finishing
 from mogface_batch.pipeline.stages.detect import Detect
@@ -22,8 +21,9 @@ from mogface_batch.pipeline.stages.job import CANDIDATES, CANVAS, ENCODED, PREPA
 from mogface_batch.pipeline.stages.prepare import Prepare
 from mogface_batch.pipeline.tables import load_table, save_table
 from mogface_batch.schema import ADDRESS, PICTURE, RESULT_COLUMNS, Status
+from mogface_batch.table.pictures import KEPT_SUFFIXES
 
-TIMES = ["mogface_batch.fetch_s", "mogface_batch.decode_s", "mogface_batch.infer_s"]
+TIMES = ["mogface_batch.fetch_s", "mogface_batch.decode_s", "mogface_batch.wait_s", "mogface_batch.infer_s"]
 
 
 def plan_rows(addresses, pictures=None, **own):

@@ -5,12 +5,14 @@ import pickle
 
 import numpy as np
 import pytest
+from builders import model_of, photos, tiny_config
 from PIL import Image
 from tables import image, some_faces, write_out
 
 import mogface_batch
 from mogface_batch.detector.pictures import DetectedFaces
 from mogface_batch.errors import InputError
+from mogface_batch.pipeline.job import annotate
 
 BOX = [10, 10, 60, 60]
 GREEN = (64, 255, 128)
@@ -147,3 +149,17 @@ def test_a_run_record_is_not_needed(out):
 
     assert mogface_batch.read(out).images.num_rows == 4
     assert json.dumps(mogface_batch.read(out).lineage)
+
+
+def test_show_finds_images_whose_names_are_relative_to_the_manifest(tmp_path):
+    photos(tmp_path / "photos", 2)
+    (tmp_path / "list.txt").write_text("000.png\n001.png\n")
+    config = tiny_config(
+        tmp_path, f"manifest.uri={tmp_path / 'list.txt'}", f"manifest.base_uri={tmp_path / 'photos'}"
+    )
+    annotate(config, model_of(config))
+
+    html = shown_by_ipython(mogface_batch.read(tmp_path / "out").show())["text/html"]
+
+    assert html.count("<img") == 1
+    assert "001.png: 1 face" in html

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mogface_batch.pipeline.pictures import (
+from mogface_batch.table.pictures import (
     KEPT_SUFFIXES,
     MAX_PATH_BYTES,
     MAX_SEGMENT_BYTES,

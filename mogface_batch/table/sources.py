@@ -10,10 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mogface_batch.errors import InputError
-from mogface_batch.pipeline import pictures
-from mogface_batch.pipeline.plan import FOLDER
 from mogface_batch.schema import ADDRESS, PICTURE
 from mogface_batch.storage import Store, is_remote
+from mogface_batch.table import pictures
+
+PLAN_FOLDER = "plan"
+"""Of an output folder: `pipeline/plan.py` writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,14 @@ class Sources:
 
 
 def _planned(store: Store) -> Iterator[pa.RecordBatch]:
-    for name in store.names(FOLDER):
+    for name in store.names(PLAN_FOLDER):
         if name.startswith("plan-") and name.endswith(".parquet"):
             try:
-                file = pq.ParquetFile(pa.BufferReader(store.read(f"{FOLDER}/{name}") or b""))
+                file = pq.ParquetFile(pa.BufferReader(store.read(f"{PLAN_FOLDER}/{name}") or b""))
                 yield from file.iter_batches(columns=["image_id", ADDRESS, PICTURE], use_threads=False)
             except (pa.ArrowException, OSError):
                 raise InputError(
-                    f"{store.address_of(f'{FOLDER}/{name}')} is no plan that can be read: the output folder is damaged."
+                    f"{store.address_of(f'{PLAN_FOLDER}/{name}')} is no plan that can be read: the output folder is damaged."
                 ) from None
 
 
