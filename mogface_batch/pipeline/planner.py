@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 
 from mogface_batch.errors import InputError
-from mogface_batch.pipeline import pictures
+from mogface_batch.table import pictures
 from mogface_batch.pipeline.manifest import Manifest, ManifestRows
 from mogface_batch.pipeline.plan import (
     FOLDER,

@@ -16,7 +16,7 @@ from mogface_batch.images.decode import decode_rgb, use_one_thread
 from mogface_batch.images.draw import draw_faces
 from mogface_batch.images.encode import encode
 from mogface_batch.images.header import read_header
-from mogface_batch.pipeline import pictures
+from mogface_batch.table import pictures
 from mogface_batch.pipeline.plan import Unit, is_forgotten
 from mogface_batch.pipeline.publish import Receipt, publish_part
 from mogface_batch.pipeline.put_back import put_back
