@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check pytest slow death-matrix clean
+.PHONY: demo test check pytest slow death-matrix coverage clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python jobs/demo.py
@@ -30,8 +30,15 @@ slow: $(VENV)/.test
 death-matrix: $(VENV)/.test
 	DEATH_MATRIX=docs/reliability.md $(BIN)/python -m pytest tests/deaths -m "deaths or not deaths"
 
+# Lines and branches of what must lose nothing, with the faults; processes that are killed on purpose count nothing.
+coverage: $(VENV)/.test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest tests/pipeline tests/storage tests/images tests/table tests/ray tests/deaths tests/test_*.py
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis out
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* out
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

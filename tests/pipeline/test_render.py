@@ -1,18 +1,19 @@
 """Tests of mogface_batch.pipeline.render: real pictures drawn, hidden and cut out from tables made by hand."""
 
+import contextlib
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from builders import cell_box, model_of, photos, red_squares, saved, tiny_config
 from PIL import Image, ImageCms, ImageOps
+from processes import wait_until
 from report_folders import out_of, photo_row
 from tables import image, write_out
 
@@ -356,29 +357,29 @@ def test_a_region_that_was_hidden_is_the_same_whatever_was_in_it(tmp_path):
     np.testing.assert_array_equal(made[0][1], made[1][1])
 
 
+@contextlib.contextmanager
+def running(out, target):
+    """A `render` in a process of its own, with one worker."""
+    command = [sys.executable, "-m", "mogface_batch", "render", str(out), "--style", "blur"]
+    process = subprocess.Popen(
+        [*command, "--out", str(target), "--workers", "1"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_killed_run_is_gone_on_with(tmp_path):
     paths = photos(tmp_path / "photos", 150)
     out = out_of(tmp_path, [with_faces(path, cell_box(0, 0)) for path in paths])
     target = tmp_path / "blur"
-    command = [
-        sys.executable,
-        "-m",
-        "mogface_batch",
-        "render",
-        str(out),
-        "--style",
-        "blur",
-        "--out",
-        str(target),
-        "--workers",
-        "1",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 60
-    while time.monotonic() < end and len(files_of(target) if target.exists() else ()) < 20:
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
+    with running(out, target):
+        wait_until(lambda: target.exists() and len(files_of(target)) >= 20, timeout_s=60)
 
     record = render(str(out), str(target), Options(look()))
 
@@ -395,59 +396,11 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path):
     paths = photos(tmp_path / "photos", 300)
     out = out_of(tmp_path, [with_faces(path, cell_box(0, 0)) for path in paths])
     target = tmp_path / "blur"
-    command = [
-        sys.executable,
-        "-m",
-        "mogface_batch",
-        "render",
-        str(out),
-        "--style",
-        "blur",
-        "--out",
-        str(target),
-        "--workers",
-        "1",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 60
-    while time.monotonic() < end and not list(target.rglob("00[89].png")):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    with running(out, target) as process:
+        wait_until(lambda: list(target.rglob("00[89].png")), timeout_s=60)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert "Traceback" not in said
     assert "Stopped by SIGTERM" in said
-    assert 0 < len(rows_of(target)) < 300
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--style", "boxes", "--margin", "0.2"], "--margin has no meaning"),
-        (["--style", "blur", "--min-score", "2"], "no number from 0 to 1"),
-        (["--style", "blur", "--margin", "nan"], "no number from 0 to 10"),
-        (["--style", "blur", "--workers", "0"], "no whole number"),
-        (["--style", "sketch"], "invalid choice"),
-    ],
-)
-def test_wrong_options_are_sentences(out, tmp_path, capsys, words, sentence):
-    try:
-        code = main(["render", str(out), "--out", str(tmp_path / "x"), *words])
-    except SystemExit as stop:
-        code = stop.code
-
-    assert code == 2
-    assert sentence in capsys.readouterr().err
-    assert not (tmp_path / "x").exists()
-
-
-def test_the_command_tells_what_came_of_it(out, tmp_path, capsys):
-    words = ["render", str(out), "--style", "mosaic", "--out", str(tmp_path / "m")]
-
-    assert main(words) == 0
-    assert "4: 4 rendered, 0 failed" in capsys.readouterr().out
-    assert main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["rendered"] == 4
-    assert main(words) == 0
-    assert "nothing was left to do" in capsys.readouterr().out
