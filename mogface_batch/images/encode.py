@@ -1,8 +1,11 @@
 """Pixels -> the bytes of a picture, by extension. No metadata: an EXIF thumbnail would show what was blurred."""
 
+from io import BytesIO
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mogface_batch.errors import TooLargeFault
 
@@ -43,3 +46,20 @@ def encode(rgb: NDArray[np.uint8], extension: str) -> bytes:
     if not written:
         raise RuntimeError(f"OpenCV could not write {width} x {height} pixels as {kind}")
     return bytes(encoded)
+
+
+def encode_small(rgb: NDArray[np.uint8], *, at_most_bytes: int) -> bytes:
+    """Return a WebP of at most so many bytes: of the best quality that fits, made smaller where none does.
+
+    Args:
+        rgb: (H, W, 3), a thumbnail.
+        at_most_bytes: At least some hundreds.
+    """
+    picture = Image.fromarray(rgb)
+    while True:
+        for quality in (80, 65, 45):
+            sink = BytesIO()
+            picture.save(sink, "WEBP", quality=quality)
+            if sink.tell() <= at_most_bytes or max(picture.size) <= 16:
+                return sink.getvalue()
+        picture = picture.resize((max(1, picture.width * 3 // 4), max(1, picture.height * 3 // 4)))

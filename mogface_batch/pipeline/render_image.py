@@ -10,10 +10,11 @@ from mogface_batch import storage
 from mogface_batch.config import DrawStyle, LimitOptions
 from mogface_batch.errors import DecodeFault, FetchFault, RowFault, TooLargeFault
 from mogface_batch.geometry import Faces
-from mogface_batch.images.crops import Metadata, crop_faces, encode_with, read_metadata
+from mogface_batch.images.crops import crop_faces
 from mogface_batch.images.decode import decode_rgb, use_one_thread
 from mogface_batch.images.draw import draw_faces
 from mogface_batch.images.header import read_header
+from mogface_batch.images.metadata import Metadata, encode_with, read_metadata
 
 
 class Style(StrEnum):

@@ -9,8 +9,9 @@ from mogface_batch.config import LimitOptions
 from mogface_batch.errors import DecodeFault, MogfaceBatchError
 from mogface_batch.geometry import Faces, Letterbox, scaled_hw
 from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.images.crops import crop_faces, encode_small
+from mogface_batch.images.crops import crop_faces
 from mogface_batch.images.decode import Pixels, decode_rgb, use_one_thread
+from mogface_batch.images.encode import encode_small
 from mogface_batch.images.header import read_header
 from mogface_batch.pipeline.pool import worked_off
 from mogface_batch.report.statistics import Shown

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mogface_batch.errors import TooLargeFault
-from mogface_batch.images.encode import encode
+from mogface_batch.images.encode import encode, encode_small
 
 Y, X = np.mgrid[0:40, 0:60]
 PICTURE = np.stack([X * 4, Y * 6, 200 - X], axis=-1).astype(np.uint8)
@@ -54,3 +54,15 @@ def test_a_format_has_a_longest_side(extension, most_px):
     with pytest.raises(TooLargeFault, match=f"at most {most_px} px") as caught:
         encode(np.zeros((most_px + 1, 1, 3), np.uint8), extension)
     assert caught.value.code == "picture_too_large"
+
+
+@pytest.mark.parametrize(
+    ("hw", "budget"), [((560, 560), 64_000), ((560, 560), 2_000), ((1, 1), 400), ((2, 560), 500)]
+)
+def test_a_small_picture_keeps_its_budget(hw, budget):
+    noise = np.random.default_rng(0).integers(0, 255, (*hw, 3), dtype=np.uint8)
+
+    small = encode_small(noise, at_most_bytes=budget)
+
+    assert len(small) <= budget
+    assert Image.open(BytesIO(small)).format == "WEBP"
