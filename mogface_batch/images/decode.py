@@ -1,14 +1,19 @@
 """Encoded bytes -> upright RGB pixels. The order is `read_header`, `check_pixels`, `decode_rgb`.
 
-OpenCV decodes JPEG of one or three components: fast, and the accuracy numbers were measured with it. Pillow
-decodes all else. Neither is asked to turn the image: `decode_rgb` applies the EXIF orientation itself, once.
+libjpeg-turbo decodes JPEG of one or three components. Called through simplejpeg it is fastest; what it complains
+about is decoded again through OpenCV, whose judgement of damaged data is the one that counts: the pixels are equal.
+OpenCV decodes plain WebP, and Pillow what it refuses and all else. None is asked to turn the image: `decode_rgb` applies the EXIF orientation itself, once.
 The one exception is TIFF, which Pillow turns while it decodes and cannot be told not to.
+
+A JPEG that a canvas shrinks by two or more can be decoded at 1/2, 1/4 or 1/8 of its size, which costs a third:
+`reduction` says by how much.
 """
 
 from collections.abc import Callable
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, TiffImagePlugin
 
@@ -16,14 +21,23 @@ from mogface_batch.errors import DecodeFault
 from mogface_batch.images.header import FORMATS, Header, cause, check_pixels, open_image, read_header
 from mogface_batch.images.memory import at_most_more
 
-__all__ = ["FORMATS", "Header", "check_pixels", "decode_rgb", "read_header", "use_one_thread"]
+__all__ = ["FORMATS", "Header", "check_pixels", "decode_rgb", "read_header", "reduction", "use_one_thread"]
 
 Pixels = NDArray[np.uint8]
 
 # What OpenCV prints about a bad image is in the fault that its row carries.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-_JPEG_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+# The grey ones say only how much to reduce: OpenCV refuses those of colour, which mean BGR, beside RGB.
+_REDUCED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_TELLS_EIGHTHS_APART_PX = 4
+"""Of fewer pixels simplejpeg, which is told a size, could take 3/8 for 1/2."""
 _JPEG_SCAN, _JPEG_2000_DATA, _JPEG_END = b"\xff\xda", b"\xff\x93", b"\xff\xd9"
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0102, 0x0106, 0
 _SIGNS_OF_A_CUT = ("truncated", "not enough", "unexpected end", "eof", "cut short")
@@ -44,7 +58,25 @@ def use_one_thread() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
-def decode_rgb(encoded: bytes, header: Header, *, memory_bytes: int | None = None) -> Pixels:
+def reduction(header: Header, scale: float) -> int:
+    """Return by what `decode_rgb` may reduce an image that a letterbox then shrinks to ``scale``: 8, 4, 2 or 1.
+
+    The most that leaves no fewer pixels than the canvas takes. 1 where the decoder cannot reduce, and where a side
+    that is mirrored is no multiple: its last reduced pixel is partly padding and would come first, so that all
+    pixels would lie a part of a pixel off.
+    """
+    if not header.is_plain_jpeg or max(header.raw_hw) <= _TELLS_EIGHTHS_APART_PX:
+        return 1
+    mirrored = [
+        side for side, is_mirrored in zip(header.raw_hw, header.mirrored_hw, strict=True) if is_mirrored
+    ]
+    fitting = (by for by in (8, 4, 2) if by * scale <= 1 and all(side % by == 0 for side in mirrored))
+    return next(fitting, 1)
+
+
+def decode_rgb(
+    encoded: bytes, header: Header, *, memory_bytes: int | None = None, reduced_by: int = 1
+) -> Pixels:
     """Return the upright image: (H, W, 3) RGB, contiguous, H and W as ``header.upright_hw`` says.
 
     An animation gives its first frame, transparent parts lie on white, 16 bits a channel become 8.
@@ -53,13 +85,15 @@ def decode_rgb(encoded: bytes, header: Header, *, memory_bytes: int | None = Non
         encoded: The bytes of the file.
         header: What `read_header` said of the same bytes; `check_pixels` must have passed it.
         memory_bytes: What may be allocated meanwhile, where the kernel can keep to that; None: no limit.
+        reduced_by: 1, or what `reduction` said: H and W are divided by it and rounded up, and a pixel stands for
+            a square of so many.
 
     Raises:
         DecodeFault: ``truncated``, ``undecodable`` or ``out_of_memory``; never a picture with a part missing.
     """
     try:
         with at_most_more(memory_bytes):
-            upright = _upright(encoded, header)
+            upright = _upright(encoded, header, reduced_by)
     except DecodeFault:
         raise
     except MemoryError as error:
@@ -72,13 +106,21 @@ def decode_rgb(encoded: bytes, header: Header, *, memory_bytes: int | None = Non
     # A decoder that reads hostile bytes can raise anything; none of it is a bug of ours.
     except Exception as error:
         raise _pillow_fault(header, error) from error
-    if upright.shape != (*header.upright_hw, 3):
+    if upright.shape != (*_reduced_hw(header.upright_hw, reduced_by), 3):
         raise DecodeFault("undecodable", "the image decodes to another size than its header declares")
     return upright
 
 
-def _upright(encoded: bytes, header: Header) -> Pixels:
-    raw = _with_opencv(encoded) if header.opencv_reads else _with_pillow(encoded, header)
+def _reduced_hw(hw: tuple[int, int], reduced_by: int) -> tuple[int, int]:
+    height, width = (-(-side // reduced_by) for side in hw)
+    return height, width
+
+
+def _upright(encoded: bytes, header: Header, reduced_by: int) -> Pixels:
+    if header.is_plain_jpeg:
+        raw = _jpeg(encoded, header, reduced_by)
+    else:
+        raw = _webp(encoded, header) if header.is_plain_webp else _with_pillow(encoded, header)
     turned = raw if header.format == "tiff" else _TURNS.get(header.exif_orientation, _unturned)(raw)
     return np.ascontiguousarray(turned)
 
@@ -99,9 +141,27 @@ def _pillow_fault(header: Header, error: Exception) -> DecodeFault:
     return DecodeFault("undecodable", f"the {header.format} data cannot be decoded: {reason}")
 
 
-def _with_opencv(encoded: bytes) -> Pixels:
+def _jpeg(encoded: bytes, header: Header, reduced_by: int) -> Pixels:
+    at_least_hw = (0, 0) if reduced_by == 1 else _reduced_hw(header.raw_hw, reduced_by)
+    try:
+        rgb: Pixels = simplejpeg.decode_jpeg(
+            encoded, "RGB", min_height=at_least_hw[0], min_width=at_least_hw[1]
+        )
+    except ValueError:  # a warning of libjpeg's, too: much that is odd can be decoded all the same
+        return _with_opencv(encoded, reduced_by)
+    return rgb
+
+
+def _webp(encoded: bytes, header: Header) -> Pixels:
+    # Pillow plays every WebP as an animation, which takes more than twice as long for the same pixels.
+    rgb: Pixels | None = cv2.imdecode(np.frombuffer(encoded, dtype=np.uint8), _FLAGS)
+    return _with_pillow(encoded, header) if rgb is None else rgb
+
+
+def _with_opencv(encoded: bytes, reduced_by: int) -> Pixels:
     """Decode a JPEG; OpenCV refuses one that is cut at any byte."""
-    rgb: Pixels | None = cv2.imdecode(np.frombuffer(encoded, dtype=np.uint8), _JPEG_FLAGS)
+    flags = _FLAGS | _REDUCED[reduced_by]
+    rgb: Pixels | None = cv2.imdecode(np.frombuffer(encoded, dtype=np.uint8), flags)
     if rgb is not None:
         return rgb
     if not _has_end(encoded, _JPEG_SCAN):

@@ -17,6 +17,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from mogface_batch import geometry
 from mogface_batch.errors import DecodeFault, TooLargeFault
+from mogface_batch.images import jpeg_segments
 
 FORMATS = {
     "JPEG": "jpeg",
@@ -43,7 +44,8 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 _ORIENTATION = 0x0112
 _SHORT = 3
 _PNG = b"\x89PNG\r\n\x1a\n"
-_OPENCV_MODES = ("L", "RGB")
+_PLAIN_MODES = ("L", "RGB")
+_MIRRORS_HEIGHT, _MIRRORS_WIDTH = (3, 4, 6, 7), (2, 3, 7, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,20 @@ class Header:
     """Height and width as stored, before the EXIF orientation is applied."""
     exif_orientation: int
     """1 to 8; 1 where absent or nonsense."""
-    opencv_reads: bool = False
-    """Whether OpenCV decodes it: JPEG of one or three components. Pillow decodes all else."""
+    is_plain_jpeg: bool = False
+    """Whether it is a JPEG of one or three components."""
+    is_plain_webp: bool = False
+    """Whether it is a WebP of one lossy picture and nothing else. Pillow decodes all that is neither."""
 
     @property
     def upright_hw(self) -> tuple[int, int]:
         """Height and width after the EXIF orientation is applied."""
         return geometry.upright_hw(self.raw_hw, self.exif_orientation)
+
+    @property
+    def mirrored_hw(self) -> tuple[bool, bool]:
+        """Whether what is stored at the bottom, and at the right, comes first once the orientation is applied."""
+        return self.exif_orientation in _MIRRORS_HEIGHT, self.exif_orientation in _MIRRORS_WIDTH
 
 
 def read_header(encoded: bytes) -> Header:
@@ -75,6 +84,9 @@ def read_header(encoded: bytes) -> Header:
         raise DecodeFault("empty_file", "the file is empty")
     if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
         return _webp_header(encoded)
+    if encoded.startswith(jpeg_segments.JPEG) and (found := jpeg_segments.hw_and_exif(encoded)) is not None:
+        raw_hw, exif = found
+        return Header("jpeg", raw_hw, _orientation(exif), is_plain_jpeg=True)
     image = open_image(encoded)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return _tiff_header(image)
@@ -85,7 +97,7 @@ def read_header(encoded: bytes) -> Header:
         format=FORMATS[image.format or ""],
         raw_hw=(height, width),
         exif_orientation=_orientation(exif),
-        opencv_reads=image.format in {"JPEG", "MPO"} and image.mode in _OPENCV_MODES,
+        is_plain_jpeg=image.format in {"JPEG", "MPO"} and image.mode in _PLAIN_MODES,
     )
 
 
@@ -145,10 +157,13 @@ def _webp_header(encoded: bytes) -> Header:
         raise DecodeFault("truncated", "the webp data is cut short: the file is smaller than it declares")
     chunks = _riff_chunks(encoded)
     try:
-        raw_hw = _webp_hw(*next(chunks))
+        kind, body = next(chunks)
+        raw_hw = _webp_hw(kind, body)
     except (StopIteration, struct.error) as error:
         raise DecodeFault("not_an_image", "the header of the webp file is cut short") from error
-    return Header("webp", raw_hw, _orientation(_first_chunk(b"EXIF", chunks)))
+    is_all = int.from_bytes(encoded[4:8], "little") == 12 + len(body) + len(body) % 2
+    exif = _first_chunk(b"EXIF", chunks)
+    return Header("webp", raw_hw, _orientation(exif), is_plain_webp=kind == b"VP8 " and is_all)
 
 
 def _webp_hw(kind: bytes, body: bytes) -> tuple[int, int]:

@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
 from mogface_batch.errors import DecodeFault, RowFault, TooLargeFault
+from mogface_batch.geometry import Letterbox
 from mogface_batch.images import decode
-from mogface_batch.images.decode import check_pixels, decode_rgb, read_header
+from mogface_batch.images.canvas import place_on_canvas
+from mogface_batch.images.decode import check_pixels, decode_rgb, read_header, reduction
+from mogface_batch.images.header import Header
 
 # pytest puts its own filters before ours, which silence Pillow about odd files.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
@@ -54,12 +57,12 @@ def decoded(encoded):
     return decode_rgb(encoded, header)
 
 
-def outcome(encoded, limit=LIMIT):
+def outcome(encoded, limit=LIMIT, reduced_by=1):
     """Return the picture and None, or None and the fault."""
     try:
         header = read_header(encoded)
         check_pixels(header, limit)
-        return decode_rgb(encoded, header), None
+        return decode_rgb(encoded, header, reduced_by=reduced_by), None
     except RowFault as fault:
         return None, fault
 
@@ -151,6 +154,27 @@ def test_a_jpeg_comes_back_as_opencv_decodes_it():
 
     expected = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_BGR)[..., ::-1]
     np.testing.assert_array_equal(decoded(encoded), expected)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "jpeg-progressive", "jpeg-grey", "jpeg-restart"])
+@pytest.mark.parametrize("reduced_by", [1, 2, 4, 8])
+def test_both_ways_to_libjpeg_give_equal_pixels(monkeypatch, name, reduced_by):
+    encoded = CUTTABLE[name]
+    picture, _ = outcome(encoded, reduced_by=reduced_by)
+    monkeypatch.setattr(decode.simplejpeg, "decode_jpeg", complains)
+
+    np.testing.assert_array_equal(outcome(encoded, reduced_by=reduced_by)[0], picture)
+
+
+@pytest.mark.parametrize("reduced_by", [1, 2, 4, 8])
+def test_what_libjpeg_only_warns_of_is_a_picture_all_the_same(capfd, reduced_by):
+    encoded = CUTTABLE["jpeg"]
+    with_rubbish = encoded[:-2] + bytes(14) + encoded[-2:]
+
+    picture, fault = outcome(with_rubbish, reduced_by=reduced_by)
+
+    assert fault is None
+    np.testing.assert_array_equal(picture, outcome(encoded, reduced_by=reduced_by)[0])
 
 
 def test_only_the_first_frame_of_an_animation_counts():
@@ -332,6 +356,153 @@ def test_a_cut_file_is_a_fault_or_has_lost_nothing(name):
             assert fault.code in {"empty_file", "not_an_image", "truncated", "undecodable"}
 
 
+def test_plain_webp_has_the_pixels_that_pillow_gives():
+    for options in ({}, {"quality": 30}, {"method": 0}):
+        encoded = saved(NOISY, "WEBP", **options)
+        header = read_header(encoded)
+
+        assert header.is_plain_webp
+        np.testing.assert_array_equal(decoded(encoded), decode._with_pillow(encoded, header))
+
+
+def test_webp_that_opencv_refuses_is_pillows_to_judge(monkeypatch):
+    encoded = CUTTABLE["webp"]
+    picture = decoded(encoded)
+    monkeypatch.setattr(decode.cv2, "imdecode", lambda *_: None)
+
+    np.testing.assert_array_equal(decoded(encoded), picture)
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        pytest.param(saved(UPRIGHT, "WEBP", lossless=True), id="lossless"),
+        pytest.param(saved(constant("RGBA", (9, 9, 9, 0)), "WEBP"), id="alpha"),
+        pytest.param(saved(UPRIGHT, "WEBP", exif=exif(6)), id="exif"),
+        pytest.param(
+            saved(Image.fromarray(UPRIGHT), "WEBP", save_all=True, append_images=[NOISY]), id="animation"
+        ),
+    ],
+)
+def test_a_webp_of_another_kind_is_not_plain(encoded):
+    assert not read_header(encoded).is_plain_webp
+
+
+def test_a_webp_whose_lengths_disagree_is_not_plain():
+    encoded = saved(NOISY, "WEBP")
+    shorter = int.from_bytes(encoded[16:20], "little") - 64
+
+    assert not read_header(encoded[:16] + shorter.to_bytes(4, "little") + encoded[20:]).is_plain_webp
+
+
+# -- decoded at a part of the size ---------------------------------------------------------------------------------
+
+
+def plain(raw_hw, orientation=1):
+    return Header("jpeg", raw_hw, orientation, is_plain_jpeg=True)
+
+
+@pytest.mark.parametrize(
+    ("header", "scale", "expected"),
+    [
+        pytest.param(plain((3000, 4000)), 1.0, 1, id="not-shrunk"),
+        pytest.param(plain((3000, 4000)), 0.51, 1, id="shrunk-by-less-than-two"),
+        pytest.param(plain((3000, 4000)), 0.5, 2, id="by-two"),
+        pytest.param(plain((3000, 4000)), 0.26, 2, id="by-less-than-four"),
+        pytest.param(plain((3000, 4000)), 0.25, 4, id="by-four"),
+        pytest.param(plain((3000, 4000)), 0.16, 4, id="640-of-12-megapixels"),
+        pytest.param(plain((6000, 8000)), 0.08, 8, id="640-of-48-megapixels"),
+        pytest.param(plain((6000, 8000)), 0.01, 8, id="no-more-than-eight"),
+        pytest.param(plain((3001, 4003)), 0.125, 8, id="odd-sides"),
+        pytest.param(plain((3001, 4000), 6), 0.125, 1, id="mirrored-odd-height"),
+        pytest.param(plain((3002, 4000), 6), 0.125, 2, id="mirrored-height-of-two"),
+        pytest.param(plain((3000, 4003), 6), 0.125, 8, id="the-other-side-is-mirrored"),
+        pytest.param(plain((3000, 4004), 8), 0.125, 4, id="mirrored-width"),
+        pytest.param(plain((3001, 4003), 5), 0.125, 8, id="transposed"),
+        pytest.param(plain((3000, 4004), 3), 0.125, 4, id="both-mirrored"),
+        pytest.param(plain((4, 3)), 0.1, 1, id="a-few-pixels"),
+        pytest.param(Header("png", (3000, 4000), 1), 0.125, 1, id="no-jpeg"),
+    ],
+)
+def test_as_much_is_reduced_as_leaves_what_the_canvas_takes(header, scale, expected):
+    assert reduction(header, scale) == expected
+
+
+@given(
+    raw_hw=st.tuples(st.integers(1, 9000), st.integers(1, 9000)),
+    canvas_hw=st.tuples(st.integers(1, 900), st.integers(1, 900)),
+    orientation=st.integers(1, 8),
+)
+def test_a_reduced_image_is_never_smaller_than_what_goes_on_the_canvas(raw_hw, canvas_hw, orientation):
+    header = plain(raw_hw, orientation)
+    letterbox = Letterbox.fit(header.upright_hw, canvas_hw)
+
+    by = reduction(header, letterbox.scale)
+
+    assert letterbox.scale * by <= 1
+    reduced = [-(-side // by) for side in header.upright_hw]
+    assert all(left >= taken for left, taken in zip(reduced, letterbox.content_hw, strict=True))
+
+
+@pytest.mark.parametrize("reduced_by", [2, 4, 8])
+@pytest.mark.parametrize("hw", [(48, 64), (41, 61), (5, 64), (64, 5), (9, 9)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_reduced_pixel_stands_for_a_square_of_pixels(reduced_by, hw, mode):
+    picture = Image.fromarray(np.ascontiguousarray(smooth(hw))).convert(mode)
+    whole, _ = outcome(saved(picture, "JPEG", quality=98, subsampling=0))
+
+    reduced, fault = outcome(saved(picture, "JPEG", quality=98, subsampling=0), reduced_by=reduced_by)
+
+    assert fault is None
+    height, width = (side // reduced_by for side in hw)
+    assert reduced.shape == (-(-hw[0] // reduced_by), -(-hw[1] // reduced_by), 3)
+    squares = whole[: height * reduced_by, : width * reduced_by].astype(float)
+    means = squares.reshape(height, reduced_by, width, reduced_by, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(reduced[:height, :width], means, atol=4)
+
+
+def smooth(hw):
+    y, x = np.mgrid[0 : hw[0], 0 : hw[1]]
+    channels = [x * 200 // hw[1] + 20, y * 200 // hw[0] + 20, 220 - x * 90 // hw[1] - y * 90 // hw[0]]
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    "raw_hw", [(603, 803), (600, 803), (603, 800), (604, 804), (600, 800)], ids="{0[0]}x{0[1]}".format
+)
+def test_a_reduced_image_lies_where_the_whole_one_lies(raw_hw, orientation):
+    """To a tenth of a canvas pixel, of which the ramps have 3 grey levels."""
+    encoded = saved(smooth(raw_hw), "JPEG", quality=98, subsampling=0, exif=exif(orientation))
+    header = read_header(encoded)
+    letterbox = Letterbox.fit(header.upright_hw, (70, 70))
+    by = reduction(header, letterbox.scale)
+
+    whole = place_on_canvas(decode_rgb(encoded, header), letterbox, (0, 0, 0))
+    reduced = place_on_canvas(decode_rgb(encoded, header, reduced_by=by), letterbox, (0, 0, 0), reduced_by=by)
+
+    height, width = letterbox.content_hw
+    difference = (reduced.astype(float) - whole)[1 : height - 1, 1 : width - 1]
+    assert np.abs(difference.mean(axis=(0, 1))).max() < 0.3
+    assert (reduced[height:] == 0).all()
+    assert (reduced[:, width:] == 0).all()
+
+
+@pytest.mark.parametrize("reduced_by", [2, 4, 8])
+@pytest.mark.parametrize("name", ["jpeg", "jpeg-progressive", "jpeg-grey", "jpeg-restart", "mpo"])
+def test_a_cut_or_damaged_file_has_the_same_fault_at_every_size(name, reduced_by):
+    encoded, rng = CUTTABLE[name], np.random.default_rng(reduced_by)
+    step = max(1, len(encoded) // 60)
+    broken = [encoded[:cut] for cut in [*range(0, len(encoded), step), len(encoded) - 1]]
+    for _ in range(60):
+        damaged = bytearray(encoded)
+        damaged[rng.integers(len(damaged))] = rng.integers(256)
+        broken.append(bytes(damaged))
+    for some in broken:
+        (_, whole_fault), (_, fault) = outcome(some, 10**6), outcome(some, 10**6, reduced_by)
+        assert repr(fault) == repr(whole_fault)
+
+
 @pytest.mark.parametrize("name", sorted(NEVER_WHOLE_WITHOUT_ITS_LAST_BYTE))
 @pytest.mark.parametrize("lost", [1, 2, 0.1, 0.5])
 def test_what_lost_its_tail_says_so(name, lost):
@@ -395,6 +566,10 @@ def no_opencv_memory(*_):
     raise error
 
 
+def complains(*_, **__):
+    raise ValueError("Corrupt JPEG data: 14 extraneous bytes before marker 0xd9")
+
+
 def surprise(*_):
     raise ZeroDivisionError("<_io.BytesIO object at 0x7f31> is\n odd")
 
@@ -406,6 +581,7 @@ def surprise(*_):
 def test_whatever_a_decoder_raises_is_a_row_fault_in_plain_words(monkeypatch, broken, code):
     encoded = saved(UPRIGHT, "JPEG")
     header = read_header(encoded)
+    monkeypatch.setattr(decode.simplejpeg, "decode_jpeg", complains)
     monkeypatch.setattr(decode.cv2, "imdecode", broken)
 
     with pytest.raises(DecodeFault) as caught:

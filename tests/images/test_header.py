@@ -78,12 +78,12 @@ def test_each_format_tells_its_name_and_size_before_any_pixel(fmt, options, no_p
     header = read_header(saved(fmt, **options))
 
     assert (header.format, header.raw_hw, header.exif_orientation) == (FORMATS[fmt], (5, 7), 1)
-    assert header.opencv_reads == (fmt == "JPEG")
+    assert header.is_plain_jpeg == (fmt == "JPEG")
 
 
-@pytest.mark.parametrize(("mode", "opencv"), [("L", True), ("RGB", True), ("CMYK", False)])
-def test_opencv_reads_jpegs_of_one_or_three_components(mode, opencv):
-    assert read_header(saved("JPEG", mode=mode)).opencv_reads == opencv
+@pytest.mark.parametrize(("mode", "is_plain"), [("L", True), ("RGB", True), ("CMYK", False)])
+def test_a_plain_jpeg_has_one_or_three_components(mode, is_plain):
+    assert read_header(saved("JPEG", mode=mode)).is_plain_jpeg == is_plain
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import pyarrow as pa
 from mogface_batch import storage
 from mogface_batch.errors import FetchFault, RowFault, TooLargeFault
 from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.images.decode import decode_rgb, use_one_thread
+from mogface_batch.images.decode import decode_rgb, reduction, use_one_thread
 from mogface_batch.images.header import check_pixels, read_header
+from mogface_batch.pipeline.stages.canvases import to_column
 from mogface_batch.pipeline.stages.fetch import fetch_all
 from mogface_batch.pipeline.stages.job import (
     BEFORE_SHA256,
@@ -44,10 +45,10 @@ class Prepare:
             for (result, took), known in zip(outcomes, _known(plan), strict=True)
         ]
         columns = {name: [row.get(name) for row in rows] for name in PREPARED.names}
-        for name in PREPARED.names:
-            plan = plan.append_column(
-                PREPARED.field(name), pa.array(columns[name], PREPARED.field(name).type)
-            )
+        for field in PREPARED:
+            values = columns[field.name]
+            made = to_column(values) if field.name == CANVAS else pa.array(values, field.type)
+            plan = plan.append_column(field, made)
         return plan
 
     def _prepared(
@@ -90,14 +91,19 @@ class Prepare:
         }
         check_pixels(header, self.job.limits.pixels)
         letterbox = self.job.fitting.fit(header.upright_hw)
+        reduced_by = reduction(header, letterbox.scale) if self.job.decodes_scaled else 1
+        memory_bytes = self.job.limits.decode_memory_bytes
+        averaged = self.job.fitting.averaged
         with watching("decode", height * width):
-            rgb = decode_rgb(encoded, header, memory_bytes=self.job.limits.decode_memory_bytes)
-            canvas = place_on_canvas(rgb, letterbox, self.job.pad_rgb, averaged=self.job.fitting.averaged)
+            rgb = decode_rgb(encoded, header, memory_bytes=memory_bytes, reduced_by=reduced_by)
+            canvas = place_on_canvas(
+                rgb, letterbox, self.job.pad_rgb, averaged=averaged, reduced_by=reduced_by
+            )
         row |= {
             "canvas_width": letterbox.canvas_hw[1],
             "canvas_height": letterbox.canvas_hw[0],
             "scale": letterbox.scale,
-            CANVAS: canvas.data.cast("B"),
+            CANVAS: canvas,
             ENCODED: encoded if self.job.style else None,
         }
 
