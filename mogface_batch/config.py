@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from mogface_batch.contract.provider import Provider
 from mogface_batch.errors import ConfigError
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -66,21 +67,6 @@ class Policy(StrEnum):
     LETTERBOX = "letterbox"
     BUCKETS = "buckets"
     NATIVE = "native"
-
-
-class Provider(StrEnum):
-    """Where the session runs; never guessed."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
-    TENSORRT = "tensorrt"
-    OPENVINO = "openvino"
-    COREML = "coreml"
-
-    @property
-    def is_gpu(self) -> bool:
-        """Whether a worker takes an NVIDIA GPU."""
-        return self in {Provider.CUDA, Provider.TENSORRT}
 
 
 class Engine(StrEnum):
@@ -152,14 +138,16 @@ class CanvasOptions(Options):
 
     policy: Policy = Policy.LETTERBOX
     sizes: Annotated[tuple[HeightWidth, ...], AfterValidator(_not_empty)] | None = None
-    """[height, width] pairs; null: the model's own canvas."""
+    """[height, width] pairs; null: the model's own canvas. Of one, policy buckets chooses smaller ones itself."""
+    buckets: Annotated[int, Field(ge=1, le=6)] | None = None
+    """How many canvases policy buckets chooses at most where `sizes` does not name them; null: 3."""
     shrink_over_px: PositiveInt | None = None
     """A native image whose longer side is over this ..."""
     shrink_to_px: PositiveInt | None = None
     """... is shrunk so that it is this (ModelScope's own rule: 1500, 1000)."""
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _sizes_agree(self) -> Self:
         if self.policy is Policy.NATIVE and self.sizes is not None:
             raise ValueError(
                 "sizes have no meaning with policy native: remove them, or choose letterbox or buckets"
@@ -168,8 +156,14 @@ class CanvasOptions(Options):
             raise ValueError(
                 f"policy letterbox takes one size, not {len(self.sizes)}: choose buckets for several"
             )
-        if self.policy is Policy.BUCKETS and (self.sizes is None or len(self.sizes) < 2):
-            raise ValueError("policy buckets needs two sizes or more")
+        if self.buckets is not None and self.policy is not Policy.BUCKETS:
+            raise ValueError("buckets has a meaning with policy buckets only")
+        if self.buckets is not None and self.sizes is not None and len(self.sizes) > 1:
+            raise ValueError("sizes names the canvases already: remove buckets, or all sizes but the largest")
+        return self
+
+    @model_validator(mode="after")
+    def _shrinking_agrees(self) -> Self:
         if (self.shrink_over_px is None) != (self.shrink_to_px is None):
             raise ValueError("shrink_over_px and shrink_to_px belong together: set both or neither")
         if self.shrink_over_px is not None and self.shrink_to_px is not None:
@@ -185,7 +179,7 @@ class DetectOptions(Options):
 
     provider: Provider = Provider.CPU
     batch_size: PositiveInt | None = None
-    """Canvases in a session call; null: 8, with policy native 1."""
+    """Canvases in a session call; null: 8, with policy native 1, with buckets 1 where there is no GPU."""
     score_threshold: Share | None = None
     """null: the model's own."""
     min_face_px: Annotated[float, Field(ge=0.0)] = 0.0
@@ -215,10 +209,12 @@ class DetectOptions(Options):
 
 
 class DecodeOptions(Options):
-    """How many processes read, decode, draw and write."""
+    """How images are decoded, and how many processes read, decode, draw and write."""
 
     workers: PositiveInt | None = None
     """null: one a core (Ray: as many tasks as there are free cores)."""
+    scaled: bool = True
+    """Whether a JPEG of twice the canvas or more is decoded at 1/2, 1/4 or 1/8 of its size; never with policy native."""
 
 
 class LimitOptions(Options):

@@ -134,7 +134,13 @@ def test_a_key_like_no_other_has_no_nearest():
         pytest.param("canvas: {policy: native, sizes: [[64, 64]]}", "no meaning", id="native-with-sizes"),
         pytest.param("canvas: {sizes: [[64, 64], [32, 32]]}", "one size, not 2", id="letterbox-with-two"),
         pytest.param("canvas: {sizes: []}", "canvas.sizes:", id="no-sizes"),
-        pytest.param("canvas: {policy: buckets}", "two sizes", id="buckets-without-sizes"),
+        pytest.param("canvas: {buckets: 3}", "policy buckets only", id="buckets-with-letterbox"),
+        pytest.param("canvas: {policy: buckets, buckets: 7}", "canvas.buckets:", id="too-many-buckets"),
+        pytest.param(
+            "canvas: {policy: buckets, buckets: 2, sizes: [[64, 64], [32, 32]]}",
+            "names the canvases already",
+            id="buckets-chosen-and-named",
+        ),
         pytest.param("canvas: {policy: native, shrink_over_px: 9}", "belong together", id="half-a-rule"),
         pytest.param(
             "canvas: {shrink_over_px: 9, shrink_to_px: 8}", "native only", id="shrink-with-letterbox"
@@ -195,6 +201,7 @@ WORDS = {
     "sources.allow": ("[s3://a/b, /data]", ("s3://a/b", "/data")),
     "canvas.policy": ("buckets", "buckets"),
     "canvas.sizes": ("[[64, 96], [96, 64]]", ((64, 96), (96, 64))),
+    "canvas.buckets": ("6", 6),
     "canvas.shrink_over_px": ("1500", 1500),
     "canvas.shrink_to_px": ("1000", 1000),
     "detect.provider": ("cuda", "cuda"),
@@ -205,6 +212,7 @@ WORDS = {
     "detect.cpus_per_worker": ("2", 2),
     "detect.gpus_per_worker": ("0.5", 0.5),
     "decode.workers": ("3", 3),
+    "decode.scaled": ("false", False),
     "limits.pixels": ("5", 5),
     "limits.bytes": ("5", 5),
     "limits.canvas_px": ("5", 5),
@@ -221,6 +229,7 @@ WORDS = {
 TOGETHER = {
     "canvas.policy": ["canvas.sizes=[[1, 1], [2, 2]]"],
     "canvas.sizes": ["canvas.policy=buckets"],
+    "canvas.buckets": ["canvas.policy=buckets"],
     "canvas.shrink_over_px": ["canvas.policy=native", "canvas.shrink_to_px=1"],
     "canvas.shrink_to_px": ["canvas.policy=native", "canvas.shrink_over_px=1500"],
 }

@@ -1,7 +1,6 @@
 """``--dry-run``: what there is to do and how long it takes, from a measured sample; writes nothing."""
 
 import contextlib
-import random
 import time
 from collections import Counter
 from typing import Any
@@ -11,11 +10,14 @@ import pyarrow as pa
 from mogface_batch import storage
 from mogface_batch.config import JobConfig
 from mogface_batch.pipeline import environment, fingerprint
+from mogface_batch.pipeline.batches import rows_per_unit
+from mogface_batch.pipeline.bucket_choice import settled
 from mogface_batch.pipeline.engine import chosen_engine, cores
 from mogface_batch.pipeline.etags import Etags
-from mogface_batch.pipeline.job import Model, job_of, rows_per_unit
+from mogface_batch.pipeline.job import Model, job_of
 from mogface_batch.pipeline.manifest import open_manifest
 from mogface_batch.pipeline.planner import Planner
+from mogface_batch.pipeline.sample import Sample
 from mogface_batch.pipeline.stages.job import Job
 from mogface_batch.pipeline.survey import Survey
 from mogface_batch.pipeline.work import Known, find_work
@@ -32,6 +34,7 @@ def dry_run(config: JobConfig, model: Model) -> dict[str, Any]:
         JobFault: What would end the job at once: a wrong manifest, model, device or output folder.
     """
     store = storage.open_store(storage.absolute(config.output.uri))
+    config = settled(config, model.file.card, store)
     chosen = fingerprint.settings(config, model.file.card, model.file.sha256)
     fingerprint.check(store, chosen, fingerprint.drawing(config))
     survey = Survey(store)
@@ -39,23 +42,24 @@ def dry_run(config: JobConfig, model: Model) -> dict[str, Any]:
     environment.check(survey, environment.of(config), strict=config.strict_environment)
     job = job_of(config, model, threads=config.detect.cpus_per_worker or cores())
     manifest = open_manifest(config.manifest)
-    sampler = _Sampler()
+    most = rows_per_unit(config, job.fitting.sizes)
+    sample = Sample(SAMPLE)
     with (
         contextlib.closing(Etags.of(config.identity, manifest)) as etags,
-        contextlib.closing(Planner(store, rows_per_unit=rows_per_unit(config, job.fitting))) as planner,
+        contextlib.closing(Planner(store, rows_per_unit=most)) as planner,
     ):
-        named, new = planner.count(manifest, limit=config.limit, see=sampler.see)
+        named, new = planner.count(manifest, limit=config.limit, see=sample.see)
         known = Known(store, fingerprint.digest(chosen), planner, survey, etags)
-        work = find_work(config, known, rows_per_unit=rows_per_unit(config, job.fitting))
+        work = find_work(config, known, rows_per_unit=most)
         pending = 0
         for unit in work.missing:
             rows = unit.read(store, columns=["image_id", ADDRESS])
             pending += sum(map(planner.names, rows["image_id"].to_pylist()))
             for address in rows[ADDRESS].to_pylist():
-                sampler.see(address)
+                sample.see(address)
         for pick in (pick for unit in work.again for pick in unit.picks):
             for address in pick.read(store)[ADDRESS].to_pylist():
-                sampler.see(address)
+                sample.see(address)
     planned = sum(unit.row_count - unit.forgotten for unit in work.missing)
     repeated = sum(unit.row_count for unit in work.again)
     left = new + planned + repeated
@@ -69,25 +73,13 @@ def dry_run(config: JobConfig, model: Model) -> dict[str, Any]:
         "engine": chosen_engine(config.engine).value,
         "output": store.address,
     }
+    if len(job.fitting.sizes) > 1:
+        report["canvases to choose from"] = ", ".join(
+            f"{width}x{height}" for height, width in job.fitting.sizes
+        )
     return report | (
-        _measured(job, model, sampler.sample, left) if left else {"time left": "nothing is left to do"}
+        _measured(job, model, sample.addresses, left) if left else {"time left": "nothing is left to do"}
     )
-
-
-class _Sampler:
-    """Keeps a fair sample of addresses, the same for the same manifest."""
-
-    def __init__(self) -> None:
-        self.sample: list[str] = []
-        self._seen = 0
-        self._random = random.Random(0)  # noqa: S311 - a sample, no secret
-
-    def see(self, address: str) -> None:
-        self._seen += 1
-        if len(self.sample) < SAMPLE:
-            self.sample.append(address)
-        elif (place := self._random.randrange(self._seen)) < SAMPLE:
-            self.sample[place] = address
 
 
 def _measured(job: Job, model: Model, sample: list[str], left: int) -> dict[str, Any]:

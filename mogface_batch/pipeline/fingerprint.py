@@ -11,8 +11,13 @@ from mogface_batch.schema import SCHEMA_VERSION
 from mogface_batch.storage import Store
 
 FILE = "fingerprint.json"
-DECODE_POLICY = 1
+DECODE_POLICY = 2
 """Raise it when the same bytes would be decoded or resized to other pixels."""
+
+
+def decodes_scaled(config: JobConfig) -> bool:
+    """Return whether JPEGs are decoded at a part of their size where the canvas allows it."""
+    return config.decode.scaled and config.canvas.policy is not Policy.NATIVE
 
 
 def settings(config: JobConfig, card: ModelCard, model_sha256: str) -> dict[str, Any]:
@@ -23,8 +28,11 @@ def settings(config: JobConfig, card: ModelCard, model_sha256: str) -> dict[str,
         "schema_version": SCHEMA_VERSION,
         "model_sha256": model_sha256,
         "decode_policy": DECODE_POLICY,
+        "decode.scaled": decodes_scaled(config),
         "canvas.policy": config.canvas.policy.value,
         "canvas.sizes": None if config.canvas.policy is Policy.NATIVE else [list(size) for size in sizes],
+        # A key that other policies have not, so that theirs are not changed by it.
+        **({"canvas.buckets": config.canvas.buckets} if config.canvas.buckets else {}),
         "canvas.shrink_over_px": config.canvas.shrink_over_px,
         "canvas.shrink_to_px": config.canvas.shrink_to_px,
         "limits.pixels": config.limits.pixels,
@@ -54,16 +62,9 @@ def check(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
         ConfigError: It belongs to others; every difference is named.
         InputError: What it belongs to cannot be read.
     """
-    content = store.read(FILE)
-    if content is None:
+    before = settings_there(store)
+    if before is None:
         return
-    try:
-        there = json.loads(content)
-        before = {**there["settings"], **there["drawing"]}
-    except (ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{store.address_of(FILE)} is damaged: it does not say which settings the folder belongs to."
-        ) from None
     now = {**chosen, **drawn}
     different = [
         f"{name}: {before.get(name)} there, {now.get(name)} now"
@@ -75,6 +76,24 @@ def check(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
         raise ConfigError(
             f"{store.address} holds the results of other settings:\n  {listed}\nChoose another output.uri, or these settings."
         )
+
+
+def settings_there(store: Store) -> dict[str, Any] | None:
+    """Return the settings that an output folder belongs to, those of the pictures included; None where it is new.
+
+    Raises:
+        InputError: They cannot be read.
+    """
+    content = store.read(FILE)
+    if content is None:
+        return None
+    try:
+        there = json.loads(content)
+        return {**there["settings"], **there["drawing"]}
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{store.address_of(FILE)} is damaged: it does not say which settings the folder belongs to."
+        ) from None
 
 
 def fingerprint_of(store: Store) -> str:

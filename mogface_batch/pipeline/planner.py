@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 
 from mogface_batch.errors import InputError
-from mogface_batch.table import pictures
 from mogface_batch.pipeline.manifest import Manifest, ManifestRows
 from mogface_batch.pipeline.plan import (
     FOLDER,
@@ -32,6 +31,7 @@ from mogface_batch.pipeline.plan import (
 from mogface_batch.pipeline.tombstones import read_tombstones
 from mogface_batch.schema import ADDRESS, PICTURE, PLAN_COLUMNS
 from mogface_batch.storage import Store, is_remote
+from mogface_batch.table import pictures
 
 ROWS_PER_FILE = 16_384
 """So that a planner holds few rows, and a worker that needs one unit reads little beside it."""
@@ -241,9 +241,12 @@ class Planner:
             rows.slice(start, self._rows_per_unit) for start in range(0, rows.num_rows, self._rows_per_unit)
         ]
         digests = [digest_of_ids(unit["image_id"].to_pylist()) for unit in planned]
-        self._store.create(f"{FOLDER}/{name}", plan_bytes(planned, digests))
+        is_ours = self._store.create(f"{FOLDER}/{name}", plan_bytes(planned, digests))
         self._adopt(name)  # also our own: what counts is what can be read back
-        pending.drop(self.is_planned)
+        if is_ours:
+            pending.drop_first(rows.num_rows)
+        else:
+            pending.drop(self.is_planned)
 
     def _adopt(self, name: str) -> None:
         if name != f"plan-{self._files_read:06d}.parquet":
@@ -328,6 +331,9 @@ class _Pending:
 
     def first(self, count: int) -> pa.Table:
         return self._rows.slice(0, count)
+
+    def drop_first(self, count: int) -> None:
+        self._rows = self._rows.slice(count)
 
     def drop(self, is_planned: Callable[[str], bool]) -> None:
         keep = [not is_planned(image_id) for image_id in self._rows["image_id"].to_pylist()]

@@ -21,7 +21,7 @@ from mogface_batch.storage.addresses import (
 from mogface_batch.storage.cache import CACHE_VARIABLE, cache_folder, kept_by_sha256
 from mogface_batch.storage.etags import list_etags, local_etag
 from mogface_batch.storage.faults import TRANSIENT_CODES
-from mogface_batch.storage.fetching import Fetched, answers, fetch
+from mogface_batch.storage.fetching import Fetched, answers, fetch, fetch_start
 from mogface_batch.storage.listing import exists, is_folder, is_pattern, list_files
 from mogface_batch.storage.reading import open_binary, read_bytes
 from mogface_batch.storage.retrying import hurried
@@ -37,7 +37,7 @@ from mogface_batch.storage.store import (
 
 __all__ = [
     "ANYTHING", "CACHE_VARIABLE", "TEMPORARY", "TRANSIENT_CODES", "Fetched", "LocalStore", "RemoteStore", "Sources",
-    "Store", "absolute", "answers", "cache_folder", "check_create_if_absent", "exists", "fetch", "hurried", "is_folder", "is_glob",
+    "Store", "absolute", "answers", "cache_folder", "check_create_if_absent", "exists", "fetch", "fetch_start", "hurried", "is_folder", "is_glob",
     "is_pattern", "is_remote", "is_url", "kept_by_sha256", "list_etags", "list_files", "local_etag", "open_binary", "open_store",
     "parent",
     "read_bytes", "redacted", "scheme_of", "store_of", "without_query",

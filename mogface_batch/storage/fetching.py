@@ -65,6 +65,31 @@ def fetch(
             return Fetched(encoded, etag, attempt)
 
 
+def fetch_start(address: str, *, at_most_bytes: int, timeout_s: float, sources: Sources = ANYTHING) -> bytes:
+    """Return the first bytes at an address, tried once.
+
+    Args:
+        address: Absolute, see `absolute`.
+        at_most_bytes: No more are read, and no more than about that travel; fewer come where the file is smaller.
+        timeout_s: For the attempt.
+        sources: What may be read.
+
+    Raises:
+        FetchFault: As `fetch`.
+    """
+    sources.check(address)
+    try:
+        if not is_remote(address):
+            return _read_local(address, max_bytes=1 << 62, only_bytes=at_most_bytes)[0]
+        _check_client(address)
+        return remote_of(address, sources).start(address, at_most_bytes=at_most_bytes, timeout_s=timeout_s)
+    except (RowFault, JobFault):
+        raise
+    except Exception as error:  # noqa: BLE001 - each client has its own exceptions: code_of tells them apart
+        code, why = code_of(error)
+        raise FetchFault(code, f"{redacted(address)} could not be read: {why}.") from None
+
+
 def answers(address: str, *, timeout_s: float) -> bool:
     """Whether anybody answers where an address leads; that a file is not there is an answer as well."""
     try:
@@ -81,14 +106,18 @@ def _read_once(
 ) -> tuple[bytes, str | None]:
     if not is_remote(address):
         return _read_local(address, max_bytes=max_bytes)
-    if not has_client(scheme_of(address)):
-        what = f"there is no way to read {scheme_of(address)}://"
-        raise FetchFault("unsupported", f"{redacted(address)} could not be read: {what}.")
+    _check_client(address)
     encoded, etag = remote_of(address, sources).fetch(address, max_bytes=max_bytes, timeout_s=timeout_s)
     return encoded, etag.strip('"') if etag else None
 
 
-def _read_local(path: str, *, max_bytes: int) -> tuple[bytes, str]:
+def _check_client(address: str) -> None:
+    if not has_client(scheme_of(address)):
+        what = f"there is no way to read {scheme_of(address)}://"
+        raise FetchFault("unsupported", f"{redacted(address)} could not be read: {what}.")
+
+
+def _read_local(path: str, *, max_bytes: int, only_bytes: int = -1) -> tuple[bytes, str]:
     # Non-blocking, so that a pipe nobody writes to is refused instead of waited for.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
@@ -97,6 +126,6 @@ def _read_local(path: str, *, max_bytes: int) -> tuple[bytes, str]:
             raise IsADirectoryError(errno.EISDIR, "it is no regular file")
         check_size(path, facts.st_size, max_bytes)
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read(), f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
+            return file.read(only_bytes), f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
     finally:
         os.close(descriptor)

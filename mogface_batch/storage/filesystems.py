@@ -99,6 +99,16 @@ class FsspecRemote:
         _check_whole(info, encoded)
         return encoded, cast("str | None", info.get("ETag") or info.get("etag") or info.get("blob_id"))
 
+    def start(self, address: str, *, at_most_bytes: int, timeout_s: float) -> bytes:
+        """See `Remote.start`."""
+        filesystem, path = located(address)
+        if isinstance(filesystem, AsyncFileSystem) and filesystem.async_impl:
+            timed, read = asyncio.wait_for, filesystem._cat_file  # noqa: SLF001 - the only door with a time-out
+            got = sync(filesystem.loop, lambda: timed(read(path, start=0, end=at_most_bytes), timeout_s))
+        else:
+            got = filesystem.cat_file(path, start=0, end=at_most_bytes)
+        return cast("bytes", got)
+
     def open(self, address: str) -> IO[bytes]:
         """See `Remote.open`."""
         filesystem, path = located(address)

@@ -60,6 +60,11 @@ class ObjectRemote:
             raise DamagedOnTheWay
         return encoded, etag or None
 
+    def start(self, address: str, *, at_most_bytes: int, timeout_s: float) -> bytes:
+        """See `Remote.start`."""
+        bucket, key = _located(address, timeout_s=timeout_s)
+        return bytes(obstore.get_range(bucket, key, start=0, length=at_most_bytes))
+
     def open(self, address: str) -> IO[bytes]:
         """See `Remote.open`; by ranges, each of them tried again by itself."""
         bucket, key = _located(address)

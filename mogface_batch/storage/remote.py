@@ -22,6 +22,9 @@ class Remote(Protocol):
             TooLargeFault: The file is larger than ``max_bytes``.
         """
 
+    def start(self, address: str, *, at_most_bytes: int, timeout_s: float) -> bytes:
+        """Return the first bytes of a file, once."""
+
     def open(self, address: str) -> IO[bytes]:
         """Open a file for reading."""
 

@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import functools
 import tempfile
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import urljoin
@@ -37,12 +38,19 @@ class WebRemote(FsspecRemote):
 
     def fetch(self, address: str, *, max_bytes: int, timeout_s: float) -> tuple[bytes, str | None]:
         """See `Remote.fetch`; no redirect leads to what the sources refuse."""
+        return self._got(address, _get(address, max_bytes=max_bytes, sources=self.sources), timeout_s)
+
+    def start(self, address: str, *, at_most_bytes: int, timeout_s: float) -> bytes:
+        """See `Remote.start`; also where the server knows no ranges."""
+        asked = _get(address, max_bytes=1 << 62, sources=self.sources, only_bytes=at_most_bytes)
+        return self._got(address, asked, timeout_s)[0]
+
+    def _got(
+        self, address: str, asked: Coroutine[Any, Any, tuple[bytes, str | None]], timeout_s: float
+    ) -> tuple[bytes, str | None]:
         got: tuple[bytes, str | None]
         try:
-            got = sync(
-                get_loop(),
-                lambda: asyncio.wait_for(_get(address, max_bytes=max_bytes, sources=self.sources), timeout_s),
-            )
+            got = sync(get_loop(), lambda: asyncio.wait_for(asked, timeout_s))
         except OSError as error:
             if PRIVATE not in str(error):
                 raise
@@ -77,12 +85,15 @@ class WebRemote(FsspecRemote):
                 raise
 
 
-async def _get(url: str, *, max_bytes: int, sources: Sources) -> tuple[bytes, str | None]:
+async def _get(
+    url: str, *, max_bytes: int, sources: Sources, only_bytes: int | None = None
+) -> tuple[bytes, str | None]:
     # The body is cut off where it gets too long: many web servers answer no HEAD request.
     here = url
+    headers = {} if only_bytes is None else {"Range": f"bytes=0-{only_bytes - 1}"}
     for _ in range(MOST_REDIRECTS):
         session = _session(only_public=sources.only_public(here))
-        async with session.get(here, allow_redirects=False) as answer:
+        async with session.get(here, allow_redirects=False, headers=headers) as answer:
             if answer.status in _REDIRECTS and "Location" in answer.headers:
                 here = _redirected(url, urljoin(here, answer.headers["Location"]), sources)
                 continue
@@ -93,7 +104,9 @@ async def _get(url: str, *, max_bytes: int, sources: Sources) -> tuple[bytes, st
             async for chunk in answer.content.iter_chunked(1 << 16):
                 encoded += chunk
                 check_size(url, len(encoded), max_bytes)
-            return bytes(encoded), answer.headers.get("ETag")
+                if only_bytes is not None and len(encoded) >= only_bytes:
+                    break
+            return bytes(encoded[:only_bytes]), answer.headers.get("ETag")
     raise FetchFault(
         "refused", f"{redacted(url)} could not be read: it leads from one place to the next for ever."
     )

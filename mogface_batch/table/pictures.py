@@ -13,6 +13,8 @@ MAX_PATH_BYTES = 900
 
 # What no file system or object store has trouble with; the separators are taken out before.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
+_PLAIN = re.compile(r"[0-9A-Za-z_-]([0-9A-Za-z_. -]{0,198}[0-9A-Za-z_-])?")
+"""Most names: nothing in them needs a look, unless they are reserved."""
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
@@ -40,11 +42,19 @@ def marked(path: str, image_id_digest: str) -> str:
 
 def collision_key(path: str) -> str:
     """Return what two names share that some file system would take for one."""
+    if path.isascii():
+        return path.lower()
     # Compatible forms too (ZFS can be told so): a full-width letter is its plain one.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
 
 
 def _safe(segment: str) -> str:
+    if _PLAIN.fullmatch(segment) and not _RESERVED.match(segment):
+        return segment
+    return _cleaned(segment)
+
+
+def _cleaned(segment: str) -> str:
     if unicodedata.normalize("NFKC", segment) in {".", ".."}:
         return "_" * len(segment)
     cleaned = "".join("_" if _is_unsafe(letter) else letter for letter in segment)

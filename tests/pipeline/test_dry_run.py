@@ -63,18 +63,6 @@ def test_counts_follow_what_is_done_and_what_the_manifest_names(tmp_path):
     assert sorted((tmp_path / "out").rglob("*")) == before
 
 
-def test_a_sample_is_fair_bounded_and_repeatable():
-    def sampled():
-        sampler = dry._Sampler()
-        for number in range(10_000):
-            sampler.see(str(number))
-        return sampler.sample
-
-    assert sampled() == sampled()
-    assert len(sampled()) == dry.SAMPLE
-    assert 2_500 < sum(map(int, sampled())) / dry.SAMPLE < 7_500
-
-
 def test_only_a_sample_is_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(dry, "SAMPLE", 3)
     photos(tmp_path / "images", 9)

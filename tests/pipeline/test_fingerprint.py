@@ -37,6 +37,7 @@ DEFINING = {
     "canvas-policy": {"canvas": {"policy": "native"}},
     "canvas-sizes": {"canvas": {"sizes": [[32, 32]]}},
     "canvas-sizes-order": {"canvas": {"policy": "buckets", "sizes": [[32, 64], [64, 32]]}},
+    "canvas-buckets": {"canvas": {"policy": "buckets", "sizes": [[32, 64]], "buckets": 2}},
     "canvas-sizes-other-order": {"canvas": {"policy": "buckets", "sizes": [[64, 32], [32, 64]]}},
     "shrink": {"canvas": {"policy": "native", "shrink_over_px": 1500, "shrink_to_px": 1000}},
     "shrink-over": {"canvas": {"policy": "native", "shrink_over_px": 1400, "shrink_to_px": 1000}},
@@ -46,6 +47,7 @@ DEFINING = {
     "canvas-px": {"limits": {"canvas_px": 5}},
     "threshold": {"detect": {"score_threshold": 0.25}},
     "min-face": {"detect": {"min_face_px": 1}},
+    "decoded-whole": {"decode": {"scaled": False}},
 }
 
 
@@ -88,6 +90,12 @@ def test_a_native_fingerprint_does_not_hold_a_canvas_that_is_not_used():
     native = config(canvas={"policy": "native"})
 
     assert digest(native, tiny_card(default_canvas_hw=(64, 64))) == digest(native, tiny_card())
+
+
+def test_a_native_fingerprint_does_not_hold_a_decoding_that_is_not_used():
+    native = {"policy": "native"}
+
+    assert digest(config(canvas=native, decode={"scaled": False})) == digest(config(canvas=native))
 
 
 def test_a_new_folder_belongs_to_nobody_and_checking_writes_nothing(store):

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from servers import status
 
 from mogface_batch import storage
 from mogface_batch.errors import ConfigError, FetchFault, InputError, OutputError, TooLargeFault
@@ -53,6 +54,44 @@ def test_what_is_not_there_or_too_large_is_said(bucket):
     with pytest.raises(InputError, match="there is no such file"):
         list(storage.list_files(f"{bucket}/nowhere"))
     assert not storage.is_folder(f"{bucket}/nowhere")
+
+
+def test_the_beginning_of_an_object_is_read_alone(bucket):
+    storage.open_store(bucket).replace(ODD_NAME, CONTENT)
+
+    def start(name, count):
+        return storage.fetch_start(f"{bucket}/{name}", at_most_bytes=count, timeout_s=20)
+
+    assert start(ODD_NAME, 100) == CONTENT[:100]
+    assert start(ODD_NAME, len(CONTENT) + 100) == CONTENT
+    with pytest.raises(FetchFault) as caught:
+        start("nowhere.jpg", 100)
+    assert caught.value.code == "not_found"
+
+
+def test_the_beginning_of_a_page_is_read_alone_also_where_the_server_knows_no_ranges(web):
+    url = web.answer("/a.jpg", status(200, CONTENT))
+    web.answer("/gone.jpg", status(404))
+
+    assert storage.fetch_start(url, at_most_bytes=100, timeout_s=20) == CONTENT[:100]
+    assert storage.fetch_start(url, at_most_bytes=10**6, timeout_s=20) == CONTENT
+    with pytest.raises(FetchFault):
+        storage.fetch_start(web.url + "/gone.jpg", at_most_bytes=100, timeout_s=20)
+    with pytest.raises(FetchFault) as caught:
+        storage.fetch_start(
+            url, at_most_bytes=100, timeout_s=20, sources=storage.Sources((), is_foreign=True)
+        )
+    assert caught.value.code == "not_allowed"
+
+
+def test_the_beginning_of_a_file_is_read_alone(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(CONTENT)
+
+    assert storage.fetch_start(str(tmp_path / "a.jpg"), at_most_bytes=100, timeout_s=20) == CONTENT[:100]
+    for name, code in (("b.jpg", "not_found"), ("", "not_a_file")):
+        with pytest.raises(FetchFault) as caught:
+            storage.fetch_start(str(tmp_path / name), at_most_bytes=100, timeout_s=20)
+        assert caught.value.code == code
 
 
 def test_the_etag_tells_versions_apart(bucket):

@@ -1,10 +1,12 @@
 import re
+import unicodedata
 from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mogface_batch.table import pictures
 from mogface_batch.table.pictures import (
     KEPT_SUFFIXES,
     MAX_PATH_BYTES,
@@ -15,6 +17,20 @@ from mogface_batch.table.pictures import (
 )
 
 LONGEST_ADDED = len("_") + len(".jpg") + len("~12345678")
+
+
+@given(st.from_regex(pictures._PLAIN, fullmatch=True))
+@example("a" * 200)
+@example("con")
+def test_the_quick_way_gives_the_names_of_the_long_way(segment):
+    assert pictures._safe(segment) == pictures._cleaned(segment)
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_the_quick_key_of_ascii_is_the_long_one(path):
+    long = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
+
+    assert collision_key(path) == long
 
 
 @pytest.mark.parametrize(
