@@ -1,4 +1,4 @@
-"""Compiles a detector's weights into one ONNX file that obeys `contract.py`; the only home of onnx and torch.
+"""Compiles a detector's weights into one ONNX file that obeys `contract/`; the only home of onnx and torch.
 
     weights -> `retinaface.py` (one file a detector) -> pieces of `head.py` -> bytes -> `files.py`
 

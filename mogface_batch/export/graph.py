@@ -8,18 +8,20 @@ decoding and top-K lie outside, whatever their names.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ModelError
+
+if TYPE_CHECKING:
+    from mogface_batch.contract import ModelCard
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 FLOAT, FLOAT16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
 
-def read_contract(encoded: bytes, where: str) -> tuple[Any, ModelCard]:
+def read_contract(encoded: bytes, where: str) -> tuple[Any, "ModelCard"]:
     """Return the ONNX model and the card of a contract file in float32, made by this project for any device.
 
     Args:
@@ -29,6 +31,8 @@ def read_contract(encoded: bytes, where: str) -> tuple[Any, ModelCard]:
     Raises:
         ModelError: It is none, is no longer in float32, or cannot be taken apart.
     """
+    from mogface_batch.contract import ModelCard  # noqa: PLC0415 - the passes below need no card, nor pydantic
+
     try:
         model = onnx.load_from_string(encoded)
         onnx.checker.check_model(model)
@@ -42,6 +46,16 @@ def read_contract(encoded: bytes, where: str) -> tuple[Any, ModelCard]:
         raise ModelError(
             f"{where} is {card.precision} for {card.target} already: take the file in fp32, exported without --for."
         )
+    make_plain(model, where)
+    return model, card
+
+
+def make_plain(model: Any, where: str) -> None:  # noqa: ANN401 - onnx is untyped
+    """Let a model, which is changed, have the one form that passes know.
+
+    Raises:
+        ModelError: It has branches or loops, or holds no network.
+    """
     if any(
         attribute.HasField("g") or attribute.graphs
         for node in model.graph.node
@@ -51,7 +65,6 @@ def read_contract(encoded: bytes, where: str) -> tuple[Any, ModelCard]:
     _turn_constants_into_weights(model.graph)
     if not network_nodes(model.graph.node):
         raise ModelError(f"{where} holds no network: there is no {', '.join(sorted(HEAVY))} in it.")
-    return model, card
 
 
 def _turn_constants_into_weights(graph: Any) -> None:  # noqa: ANN401 - onnx is untyped
@@ -68,7 +81,7 @@ def _turn_constants_into_weights(graph: Any) -> None:  # noqa: ANN401 - onnx is 
     graph.node.extend(nodes)
 
 
-def write_contract(model: Any, card: ModelCard) -> bytes:  # noqa: ANN401 - onnx is untyped
+def write_contract(model: Any, card: "ModelCard") -> bytes:  # noqa: ANN401 - onnx is untyped
     """Return the file with this card; the same model and card give the same bytes."""
     onnx.helper.set_model_props(model, card.to_metadata())
     encoded: bytes = model.SerializeToString(deterministic=True)

@@ -10,13 +10,13 @@ inserted by Reshape, never by Unsqueeze, and integers are compared by Less and W
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mogface_batch import __version__
-from mogface_batch.contract import INPUTS, OPTIONAL_OUTPUTS, OUTPUTS, ModelCard, TensorSpec
+from mogface_batch.contract import INPUTS, OPTIONAL_OUTPUTS, OUTPUTS, TensorSpec
 from mogface_batch.errors import ModelError
 
 try:
@@ -27,6 +27,9 @@ except ImportError:
         "Package onnx is needed to make a model file: type pip install 'mogface-batch[cpu]' "
         "(or 'mogface-batch[gpu]' on a machine with an NVIDIA GPU)."
     ) from None
+
+if TYPE_CHECKING:
+    from mogface_batch.contract import ModelCard
 
 EXPORTER = f"mogface-batch {__version__}"
 ONNX_VERSION: str = onnx.__version__
@@ -204,14 +207,23 @@ def _gathered(graph: Graph, values: Value, rows: Value, *, columns: int, output:
     return graph.add("GatherElements", values, every, axis=1, output=output)
 
 
-def contract_file(graph: Graph, card: ModelCard) -> bytes:
+def contract_file(graph: Graph, card: "ModelCard") -> bytes:
     """Return the finished ONNX file with its card; the same graph and card give the same bytes."""
-    made = {name for node in graph.nodes for name in node.output}
+    model = contract_model(graph, card.detector)
+    helper.set_model_props(model, card.to_metadata())
+    onnx.checker.check_model(model, full_check=True)
+    encoded: bytes = model.SerializeToString(deterministic=True)
+    return encoded
+
+
+def contract_model(graph: Graph, name: str) -> Any:  # noqa: ANN401 - onnx is untyped
+    """Return the ONNX model of a finished graph, without a card."""
+    made = {tensor for node in graph.nodes for tensor in node.output}
     outputs = [*OUTPUTS, *(tensor for tensor in OPTIONAL_OUTPUTS if tensor.name in made)]
-    model = helper.make_model(
+    return helper.make_model(
         helper.make_graph(
             graph.nodes,
-            card.detector,
+            name,
             [_declared(tensor) for tensor in INPUTS],
             [_declared(tensor) for tensor in outputs],
             graph.initializers,
@@ -221,10 +233,6 @@ def contract_file(graph: Graph, card: ModelCard) -> bytes:
         producer_name="mogface-batch",
         producer_version=__version__,
     )
-    helper.set_model_props(model, card.to_metadata())
-    onnx.checker.check_model(model, full_check=True)
-    encoded: bytes = model.SerializeToString(deterministic=True)
-    return encoded
 
 
 def _declared(tensor: TensorSpec) -> Any:  # noqa: ANN401 - onnx is untyped

@@ -1,47 +1,15 @@
-"""The detector contract, version 1: what an ONNX file must look like to be run, and the card it carries.
-
-| tensor              | type    | shape           | meaning                                                   |
-|---------------------|---------|-----------------|-----------------------------------------------------------|
-| images (in)         | uint8   | [N, H, W, 3]    | RGB canvases; H and W multiples of the card's ``stride``  |
-| boxes (out)         | float32 | [N, K, 4]       | x1 y1 x2 y2 in canvas pixels, half-open                   |
-| scores (out)        | float32 | [N, K]          | 0..1, falling                                             |
-| landmarks (out, opt)| float32 | [N, K, 5, 2]    | x y in canvas pixels                                      |
-
-Everything a detector needs lies inside the graph; thresholds, NMS and the cap lie outside, in
-`geometry.choose_faces`. This module knows neither ONNX nor ONNX Runtime: it judges what they declare.
-"""
+"""`ModelCard`: what a contract file says of itself."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-CONTRACT_VERSION = 1
-TOP_K = 5000
-"""At most this many candidates leave the graph: 1000 would cost half a point of hard AP on WIDER FACE."""
-CARD_PREFIX = "mogface_batch."
+from mogface_batch.contract.tensors import CARD_PREFIX, TOP_K
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """A tensor as a file declares it: a free dimension is its name, or None without one."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str | None, ...]
-
-
-INPUTS = (TensorSpec("images", "uint8", ("batch", "height", "width", 3)),)
-OUTPUTS = (
-    TensorSpec("boxes", "float32", ("batch", "candidates", 4)),
-    TensorSpec("scores", "float32", ("batch", "candidates")),
-)
-OPTIONAL_OUTPUTS = (TensorSpec("landmarks", "float32", ("batch", "candidates", 5, 2)),)
 
 
 class ModelCard(BaseModel):
@@ -106,41 +74,3 @@ class ModelCard(BaseModel):
                 f"model card: {'.'.join(map(str, wrong['loc'])) or 'all of it'}: {wrong['msg']}"
                 for wrong in error.errors()
             )
-
-
-def violations(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> tuple[str, ...]:
-    """Return one sentence for each way in which the tensors differ from the contract; empty if in none."""
-    return (
-        *_differences("input", inputs, required=INPUTS, optional=()),
-        *_differences("output", outputs, required=OUTPUTS, optional=OPTIONAL_OUTPUTS),
-    )
-
-
-def _differences(
-    kind: str,
-    declared: Sequence[TensorSpec],
-    *,
-    required: Sequence[TensorSpec],
-    optional: Sequence[TensorSpec],
-) -> list[str]:
-    by_name = {tensor.name: tensor for tensor in declared}
-    found: list[str] = []
-    for want in (*required, *optional):
-        have = by_name.pop(want.name, None)
-        if have is None:
-            if want in required:
-                found.append(f"{kind} {want.name!r} is missing")
-        elif have.dtype != want.dtype or not _shape_fits(have.shape, want.shape):
-            found.append(f"{kind} {want.name!r} is {_described(have)}, not {_described(want)}")
-    found.extend(f"{kind} {name!r} is not in the contract" for name in by_name)
-    return found
-
-
-def _shape_fits(have: Sequence[int | str | None], want: Sequence[int | str | None]) -> bool:
-    return len(have) == len(want) and all(
-        ours == theirs for theirs, ours in zip(have, want, strict=True) if isinstance(ours, int)
-    )
-
-
-def _described(tensor: TensorSpec) -> str:
-    return f"{tensor.dtype} [{', '.join('?' if side is None else str(side) for side in tensor.shape)}]"

@@ -1,0 +1,59 @@
+"""The files that `benchmark gpu` needs, made when a form first asks for them: seeded weights, and graphs of them."""
+
+from pathlib import Path
+
+from mogface_batch.benchmark.gpu_forms import WEIGHTS, Form, Place, SessionForm
+from mogface_batch.errors import OutputError
+from mogface_batch.export.files import write_whole
+
+PLAIN = "any-fp32.onnx"
+_EXPORTER = "exporter.txt"
+
+
+def prepare(place: Place) -> str:
+    """Write the weights and the plain graph, unless they are there; return what exported the graph.
+
+    Raises:
+        ModelError: torch or onnx is not installed.
+        OutputError: They cannot be written.
+    """
+    from mogface_batch.export.mogface.bare import bare_graph  # noqa: PLC0415 - torch takes seconds to load
+    from mogface_batch.export.mogface.levels import Levels  # noqa: PLC0415
+    from mogface_batch.export.mogface.seeded import seeded_network  # noqa: PLC0415
+    from mogface_batch.export.mogface.torch_detector import save_weights  # noqa: PLC0415
+
+    done = place.folder / _EXPORTER
+    try:
+        if not done.exists():
+            levels = Levels.parse(place.levels)
+            network = seeded_network(levels)
+            place.folder.mkdir(parents=True, exist_ok=True)
+            save_weights(network, place.folder / WEIGHTS)
+            plain, exporter = bare_graph(network, levels)
+            write_whole(place.folder / PLAIN, plain)
+            write_whole(done, exporter.encode())  # last: it says that all is there
+        return done.read_text(encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(place.folder, error) from None
+
+
+def provide(form: Form, place: Place) -> None:
+    """Write the graph of a form, unless it is there.
+
+    Raises:
+        ModelError: It cannot be arranged so.
+        OutputError: It cannot be written.
+    """
+    if not isinstance(form, SessionForm) or (place.folder / form.graph).exists():
+        return
+    from mogface_batch.export.mogface.bare import arranged  # noqa: PLC0415 - needs onnx
+
+    try:
+        plain = (place.folder / PLAIN).read_bytes()
+        write_whole(place.folder / form.graph, arranged(plain, half=form.half, target=form.target))
+    except OSError as error:
+        raise _unwritable(place.folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(f"The files to be measured cannot be kept in {folder}: {error.strerror}.")
