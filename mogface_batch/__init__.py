@@ -1,6 +1,6 @@
 """Find every face in a very large set of images.
 
-Read `pipeline/__init__.py` for the flow, `contract.py` for what a detector is, `schema.py` for what comes out.
+Read `pipeline/__init__.py` for the flow, `contract/` for what a detector is, `schema.py` for what comes out.
 Names are imported when they are used, so that `import mogface_batch` starts nothing heavy.
 """
 

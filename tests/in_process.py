@@ -16,17 +16,21 @@ from mogface_batch.pipeline.stages.finish import Finish
 from mogface_batch.pipeline.stages.prepare import Prepare
 
 
-@contextlib.contextmanager
-def _engine(config, model):
-    job = jobs.job_of(config, model, threads=1)
-    store = storage.open_store(job.output)
+class _Engine:
+    def __init__(self, config, model):
+        self.job, self.model = jobs.job_of(config, model, threads=1), model
 
-    def run(units):
-        prepare, detect, finish = Prepare(job), _session(job, model), Finish(job)
+    def begin(self):
+        pass
+
+    def wait_until_ready(self):
+        pass
+
+    def run(self, units):
+        store = storage.open_store(self.job.output)
+        prepare, detect, finish = Prepare(self.job), _session(self.job, self.model), Finish(self.job)
         for unit in units:
             yield finish(detect(prepare(read_unit(store, unit))), unit)
-
-    yield run
 
 
 _SESSIONS = {}
@@ -42,7 +46,7 @@ def _session(job, model):
 
 def use(monkeypatch):
     """Let `annotate` with engine=local work in this process."""
-    monkeypatch.setattr(jobs, "_local", _engine)
+    monkeypatch.setattr(jobs, "_local", lambda config, model: contextlib.nullcontext(_Engine(config, model)))
     # A run within a run has no signals of its own.
     monkeypatch.setattr(signals, "raising", lambda: contextlib.nullcontext(signals.Stopped()))
 

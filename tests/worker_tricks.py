@@ -37,6 +37,17 @@ def slow_decoder(job):
     return slow
 
 
+def slow_session(job, model_path):
+    """Take 0.2 s for each task."""
+    handle = workers.detect_worker(job, model_path)
+
+    def slow(task, folder):
+        time.sleep(0.2)
+        return handle(task, folder)
+
+    return slow
+
+
 def writer_that_dies_once(job):
     """Die at the first unit, after its tables were read."""
     handle = workers.cpu_worker(job)

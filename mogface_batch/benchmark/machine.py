@@ -52,12 +52,22 @@ def _versions() -> list[str]:
 
 def peak_memory_mb() -> float | None:
     """Return the most memory that this process ever had in use, in 10^6 bytes; None where that cannot be told."""
+    # Not getrusage: its figure begins with that of the process that started this one.
+    peak_mb = _status_mb("VmHWM")
+    return _peak_by_rusage_mb() if peak_mb is None else peak_mb
+
+
+def memory_mb() -> float | None:
+    """Return the memory that this process has in use, in 10^6 bytes; None where that cannot be told."""
+    return _status_mb("VmRSS")
+
+
+def _status_mb(name: str) -> float | None:
     try:
-        # Not getrusage: its figure begins with that of the process that started this one.
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        return next(float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
+        return next(float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(name))
     except (OSError, StopIteration):
-        return _peak_by_rusage_mb()
+        return None
 
 
 def _peak_by_rusage_mb() -> float | None:
@@ -78,14 +88,31 @@ def device_memory_mb(pid: int) -> float | None:
     return None
 
 
-def _smi(query: str) -> list[str]:
+def used_device_memory_mb() -> float | None:
+    """Return the memory of the first GPU that is in use, by all processes, in 10^6 bytes; None where there is none."""
+    used = _smi("--query-gpu=memory.used", *_chosen_gpu())[:1]
+    return float(used[0]) * 2**20 / 1e6 if used and used[0].isdigit() else None
+
+
+def gpu_name() -> str | None:
+    """Return what the first GPU is called; None where there is none."""
+    return next(iter(_smi("--query-gpu=name", *_chosen_gpu())), None)
+
+
+def _chosen_gpu() -> list[str]:
+    """Return the words that let nvidia-smi speak of the GPU that CUDA would take."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
+    return [f"--id={first}"] if first else []
+
+
+def _smi(query: str, *words: str) -> list[str]:
     """Return the lines that nvidia-smi answers; none where there is no such program, or it fails."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
     try:
         done = subprocess.run(  # noqa: S603 - a program of the system, with fixed words
-            [program, query, "--format=csv,noheader,nounits"],
+            [program, query, *words, "--format=csv,noheader,nounits"],
             capture_output=True,
             text=True,
             timeout=_SMI_TIMEOUT_S,

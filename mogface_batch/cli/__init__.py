@@ -8,45 +8,30 @@ import argparse
 import logging
 import os
 import sys
+from importlib import import_module
 from typing import NoReturn
 
 from mogface_batch import __version__
-from mogface_batch.cli import (
-    annotate,
-    benchmark,
-    compact,
-    compare,
-    convert,
-    describe,
-    detect,
-    doctor,
-    evaluate,
-    export,
-    forget,
-    quantize,
-    render,
-    report,
-    verify,
-)
 from mogface_batch.errors import Interrupted, JobFault
 
 _VERBS = (
-    annotate,
-    detect,
-    export,
-    quantize,
-    verify,
-    describe,
-    evaluate,
-    compare,
-    convert,
-    render,
-    report,
-    compact,
-    forget,
-    benchmark,
-    doctor,
+    "annotate",
+    "detect",
+    "export",
+    "quantize",
+    "verify",
+    "describe",
+    "evaluate",
+    "compare",
+    "convert",
+    "render",
+    "report",
+    "compact",
+    "forget",
+    "benchmark",
+    "doctor",
 )
+"""Imported when a command is parsed: the worker processes of a job import this module again, and none of them."""
 
 _EPILOG = """\
 exit codes:
@@ -115,5 +100,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mogface-batch {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for verb in _VERBS:
-        verb.add(verbs)
+        import_module(f"mogface_batch.cli.{verb}").add(verbs)
     return parser

@@ -33,14 +33,19 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the job and print what came of it."""
     from mogface_batch import config, models
-    from mogface_batch.detector.model_file import read_card
+    from mogface_batch.detector.model_file import read_declared
     from mogface_batch.pipeline import job
-    from mogface_batch.pipeline.dry_run import dry_run
+    from mogface_batch.pipeline.engine import chosen_engine
+    from mogface_batch.table.without_pandas import keep_pandas_out
 
     chosen = config.load(arguments.config, arguments.words)
+    if chosen_engine(chosen.engine) is config.Engine.LOCAL:  # Ray Data needs it
+        keep_pandas_out()
     resolved = models.resolve(chosen.model)
-    model = job.Model(resolved.path, read_card(resolved.path), resolved.source)
+    model = job.Model(resolved.path, read_declared(resolved.path, resolved.sha256), resolved.source)
     if arguments.dry_run:
+        from mogface_batch.pipeline.dry_run import dry_run
+
         report = dry_run(chosen, model)
         (print_json if arguments.json else print_pairs)(report)
         return 0
@@ -69,6 +74,8 @@ def _summary(record: dict[str, Any]) -> dict[str, str]:
     }
     if record["config"]["output"]["annotated"]:
         pairs["pictures"] = f"{record['output']}/annotated"
+    if record["advice"]:
+        pairs["advice"] = record["advice"]
     pairs["record"] = f"{record['output']}/run.json"
     if record["exit_code"]:
         share = manifest["failed"] / (manifest["rows"] - manifest["forgotten"])

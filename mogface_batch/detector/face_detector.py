@@ -7,8 +7,7 @@ from typing import Any, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch.config import Provider
-from mogface_batch.contract import ModelCard
+from mogface_batch.contract import ModelCard, Provider
 from mogface_batch.detector.model_file import ModelFile, check_provider, file_sha256, model_file
 from mogface_batch.detector.pictures import DetectedFaces
 from mogface_batch.detector.providers import parsed_provider

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mogface_batch.config import Provider
-from mogface_batch.contract import ModelCard, TensorSpec, violations
+from mogface_batch.contract import ModelCard, Provider, TensorSpec, violations
 from mogface_batch.detector.header import Header, read_header
 from mogface_batch.detector.session import open_session
 from mogface_batch.errors import ContractError, DeviceError, ModelError
@@ -37,6 +36,21 @@ def read_card(path: str | Path) -> ModelFile:
         return _checked(path, sha256, header)
     session = open_session(path, Provider.CPU, threads=1, fixed_dims={}, optimize=False)
     return model_file(path, sha256, session)
+
+
+def read_declared(path: Path, sha256: str) -> ModelFile:
+    """Return what a contract file declares, without ONNX Runtime: whether it runs is for the session that opens it.
+
+    Args:
+        path: The file.
+        sha256: Of its bytes.
+
+    Raises:
+        ModelError: The file is missing or is no ONNX model.
+        ContractError: It breaks the contract; every violation is named.
+    """
+    header = read_header(path)
+    return read_card(path) if header is None else _checked(path, sha256, header)
 
 
 def check_provider(path: Path, provider: Provider) -> None:

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mogface_batch.config import Provider
+from mogface_batch.contract import Provider
 from mogface_batch.errors import ConfigError
 
 _CPU = "CPUExecutionProvider"
-_NVIDIA = "It needs an NVIDIA GPU that nvidia-smi lists, and driver R580 or newer; for an older driver "
+_NVIDIA = (
+    "It needs an NVIDIA GPU that nvidia-smi lists, driver R580 or newer, and CUDA 13 with cuDNN 9, which "
+    "'mogface-batch[gpu]' brings; for an older driver "
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ PROVIDERS: Mapping[Provider, ProviderSpec] = {
     Provider.CPU: ProviderSpec(_CPU, {}, install="pip install 'mogface-batch[cpu]'", needs="", behind=()),
     Provider.CUDA: ProviderSpec(
         "CUDAExecutionProvider",
-        # Ray sets CUDA_VISIBLE_DEVICES, so a worker's own GPU is always number 0.
+        # Ray sets CUDA_VISIBLE_DEVICES, so a worker's own GPU is always number 0. The rest is what ONNX Runtime's own
+        # issues recommend for convolutions in float16; not measured yet (`benchmark gpu`, docs/benchmarks.md).
         {
             "device_id": "0",
             "cudnn_conv_algo_search": "EXHAUSTIVE",

@@ -1,14 +1,16 @@
 """Opens an ONNX Runtime session on exactly the device that was asked for, or says what is missing."""
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mogface_batch.config import Provider
+from mogface_batch.contract import Provider
 from mogface_batch.detector.providers import PROVIDERS
 from mogface_batch.errors import DeviceError, ModelError
 
@@ -31,6 +33,19 @@ _HEAVY = frozenset(
 """Operators that make up a network; one of them on another provider is a silent fall-back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What a measurement changes about a session."""
+
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    """Of the provider, over those in `providers.py`."""
+    profile: Path | None = None
+    """Where the file with the times of all nodes goes, without its ending; until the session is told to end it."""
+
+
+_UNCHANGED = Tuning()
+
+
 def open_session(
     path: Path,
     provider: Provider,
@@ -38,6 +53,7 @@ def open_session(
     threads: int | None,
     fixed_dims: Mapping[str, int],
     optimize: bool = True,
+    tuning: Tuning = _UNCHANGED,
 ) -> Any:  # noqa: ANN401 - ONNX Runtime is untyped
     """Return a session whose network runs on this provider and on no other.
 
@@ -47,6 +63,7 @@ def open_session(
         threads: For one call; None takes all cores on the CPU, 1 elsewhere.
         fixed_dims: Free dimensions of the file that are known to be this long.
         optimize: False opens faster, to read what the file declares.
+        tuning: For measurements.
 
     Raises:
         ModelError: The file is no ONNX model that can be loaded.
@@ -61,7 +78,9 @@ def open_session(
         options.enable_mem_pattern = options.enable_mem_reuse = False
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    chosen = _chosen_providers(ort, options, provider)
+    if tuning.profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(tuning.profile)
+    chosen = _chosen_providers(ort, options, provider, tuning.provider_options)
     try:
         # By default ONNX Runtime prints and goes on with another provider.
         session = ort.InferenceSession(path, options, providers=chosen, enable_fallback=0)
@@ -133,22 +152,39 @@ def _session_options(ort: Any, threads: int, fixed_dims: Mapping[str, int]) -> A
     return options
 
 
-def _chosen_providers(ort: Any, options: Any, provider: Provider) -> list[Any]:  # noqa: ANN401
+def check_is_installed(provider: Provider) -> None:
+    """Refuse a provider that the installed ONNX Runtime does not hold; whether its device is there is not looked at.
+
+    Raises:
+        DeviceError: It does not hold it, or there is no ONNX Runtime.
+    """
+    ort = loaded_onnxruntime()
+    if PROVIDERS[provider].ort_name not in ort.get_available_providers():
+        raise DeviceError(
+            f"Provider {provider} is not in the installed ONNX Runtime {ort.__version__}: type "
+            f"{PROVIDERS[provider].install}. Or choose provider cpu."
+        )
+
+
+def _chosen_providers(
+    ort: Any,  # noqa: ANN401
+    options: Any,  # noqa: ANN401
+    provider: Provider,
+    changed: Mapping[str, str],
+) -> list[Any]:
     """Return what to hand to the session; a plug-in is put into the options instead."""
     spec = PROVIDERS[provider]
-    available = ort.get_available_providers()
-    if spec.ort_name not in available:
-        if provider is Provider.OPENVINO:
-            _add_openvino_plugin(ort, options)
-            return []
-        raise DeviceError(
-            f"Provider {provider} is not in the installed ONNX Runtime {ort.__version__}: type {spec.install}. "
-            "Or choose provider cpu."
-        )
+    if provider is Provider.OPENVINO and spec.ort_name not in ort.get_available_providers():
+        _add_openvino_plugin(ort, options)
+        return []
+    check_is_installed(provider)
+    if provider is Provider.TENSORRT:
+        with contextlib.suppress(ImportError):
+            importlib.import_module("tensorrt")  # loads its libraries, which the next line leaves out
     if provider in {Provider.CUDA, Provider.TENSORRT} and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
     behind = [(name, PROVIDERS[Provider.CUDA].options) if "CUDA" in name else name for name in spec.behind]
-    return [(spec.ort_name, dict(spec.options)), *behind]
+    return [(spec.ort_name, {**spec.options, **changed}), *behind]
 
 
 def _add_openvino_plugin(ort: Any, options: Any) -> None:  # noqa: ANN401

@@ -1,9 +1,12 @@
 """Which engine runs, and what it tells the job meanwhile."""
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from mogface_batch.config import Engine
+from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.publish import Receipt
 from mogface_batch.pipeline.signals import GRACE_S
 
@@ -16,6 +19,28 @@ class Advance:
 
 
 Event = Advance | Receipt
+
+
+class JobEngine(Protocol):
+    """What carries the stages. It loads while the job plans, and starts nothing where there is no work."""
+
+    def begin(self) -> None:
+        """Start what takes time, and do not wait for it; the second time it does nothing."""
+
+    def wait_until_ready(self) -> None:
+        """Begin, and wait until every session is open that can be opened in advance.
+
+        Raises:
+            JobFault: One cannot be.
+        """
+
+    def run(self, units: Sequence[Unit]) -> Iterator[Event]:
+        """Work off the units and yield what happens.
+
+        Raises:
+            JobFault: It could not go on, or `Interrupted` after what could be finished.
+        """
+
 
 NO_RAY = "engine=ray needs Ray: type pip install 'mogface-batch[ray]', or set engine=local."
 """What to say where Ray cannot be imported."""

@@ -1,20 +1,25 @@
 """`annotate`: the whole use case, from a config to exactly one row for each manifest row."""
 
 import contextlib
+import importlib
 import json
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mogface_batch import storage
-from mogface_batch.config import Engine, JobConfig, Policy
+from mogface_batch.config import Engine, JobConfig
+from mogface_batch.contract import Provider
 from mogface_batch.detector.model_file import ModelFile
 from mogface_batch.errors import ConfigError, JobFault, OutputError
 from mogface_batch.pipeline import environment, fingerprint, local_engine, records, signals
 from mogface_batch.pipeline.advice import advice
-from mogface_batch.pipeline.engine import NO_RAY, Event, chosen_engine, cores
+from mogface_batch.pipeline.batches import batch_size, rows_per_unit, runs_singly
+from mogface_batch.pipeline.bucket_choice import settled
+from mogface_batch.pipeline.engine import NO_RAY, Event, JobEngine, chosen_engine, cores
 from mogface_batch.pipeline.etags import Etags
 from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.pipeline.forget import enforce
@@ -24,19 +29,15 @@ from mogface_batch.pipeline.planner import Planner
 from mogface_batch.pipeline.progress import Progress
 from mogface_batch.pipeline.publish import Receipt
 from mogface_batch.pipeline.put_back import put_back_staged
-from mogface_batch.pipeline.stages.job import Job
+from mogface_batch.pipeline.stages.job import Job, OpenDetector
 from mogface_batch.pipeline.survey import Survey
 from mogface_batch.pipeline.tombstones import read_tombstones
 from mogface_batch.pipeline.work import Known, Work, find_work
 from mogface_batch.schema import EXIT_OK, EXIT_TOO_MANY_FAILED, SCHEMA_VERSION
 
 EXIT_BUG = 1
-DEFAULT_BATCH = 8
-UNIT_CANVAS_BYTES = 96 * 1024**2
-"""A unit's canvases flow as one block through the object store."""
-TYPICAL_NATIVE_PX = 1_000_000
-MOST_ROWS_PER_UNIT = 512
-FEW_ROWS_PER_UNIT = 8
+FEW_ROWS = 4
+"""That pass between the processes of the local engine at least, in whole batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Model:
     path: Path
     file: ModelFile
     source: str
+    open_detector: OpenDetector | None = None
+    """See `Job.open_detector`."""
 
 
 def annotate(
@@ -94,13 +97,14 @@ def job_of(config: JobConfig, model: Model, *, threads: int) -> Job:
         "settings": json.dumps(chosen, sort_keys=True),
         **environment.lineage(config),
     }
+    at_once = lanes(config, model, threads)
     return Job(
         output=storage.absolute(config.output.uri),
         fitting=Fitting.of(config.canvas, card, max_canvas_px=config.limits.canvas_px),
         pad_rgb=card.pad_rgb,
         limits=config.limits,
         provider=config.detect.provider.value,
-        batch_size=batch_size(config),
+        batch_size=max(batch_size(config), at_once),
         threads=threads,
         score_at_least=chosen["detect.score_threshold"],
         iou_at_most=card.nms_iou,
@@ -110,45 +114,46 @@ def job_of(config: JobConfig, model: Model, *, threads: int) -> Job:
         decodes_scaled=fingerprint.decodes_scaled(config),
         sources=storage.Sources.of(config.sources.allow, config.manifest.uri, config.manifest.base_uri),
         lineage=lineage,
+        lanes=at_once,
+        open_detector=model.open_detector,
     )
 
 
-def batch_size(config: JobConfig) -> int:
-    """Return how many canvases a session call takes."""
-    return config.detect.batch_size or (1 if config.canvas.policy is Policy.NATIVE else DEFAULT_BATCH)
+def lanes(config: JobConfig, model: Model, threads: int) -> int:
+    """Return how many parts of a batch a session runs at once.
 
-
-def rows_per_unit(config: JobConfig, fitting: Fitting) -> int:
-    """Return how many rows share a part: as many as flow as one block, in whole batches."""
-    if config.rows_per_part:
-        return config.rows_per_part
-    canvas_px = max((height * width for height, width in fitting.sizes), default=TYPICAL_NATIVE_PX)
-    rows = min(max(UNIT_CANVAS_BYTES // (3 * canvas_px), FEW_ROWS_PER_UNIT), MOST_ROWS_PER_UNIT)
-    return (
-        max(rows - rows % batch_size(config), batch_size(config))
-        if batch_size(config) <= MOST_ROWS_PER_UNIT
-        else batch_size(config)
-    )
+    On a CPU threads that each run their own canvases need less of its time than threads that share out every
+    operator among them, and no more memory. Only where they come out even, since a part is padded like a batch.
+    """
+    batch, is_free = batch_size(config), not isinstance(model.file.inputs[0].shape[0], int)
+    comes_out_even = batch % threads == 0 or runs_singly(config)
+    suits = config.detect.provider is Provider.CPU and is_free and comes_out_even
+    return threads if suits and model.open_detector is None else 1
 
 
 class _Run:
     def __init__(self, config: JobConfig, model: Model, watch: Callable[[Event], None] | None = None) -> None:
-        self.config, self.model, self.watch = config, model, watch
+        self.model, self.watch = model, watch
         self.engine = chosen_engine(config.engine)
         self.started, self.clock = records.utc_now(), time.monotonic()
         self.run_id = records.new_run_id(self.started)
         self.store = storage.open_store(storage.absolute(config.output.uri))
-        self.settings = fingerprint.settings(config, model.file.card, model.file.sha256)
-        self.fingerprint = fingerprint.digest(self.settings)
-        self.fitting = Fitting.of(config.canvas, model.file.card, max_canvas_px=config.limits.canvas_px)
+        self._take_canvases(config)
         self.environment = environment.of(config)
         self.now = records.Counts()
         self.survey = Survey(self.store)
         self.named = self.new = self.failed = self.forgotten = self.again = self.unchanged = 0
         self.changed: set[str] = set()
 
+    def _take_canvases(self, config: JobConfig) -> None:
+        card = self.model.file.card
+        self.config, self.settings = config, fingerprint.settings(config, card, self.model.file.sha256)
+        self.fingerprint = fingerprint.digest(self.settings)
+        self.fitting = Fitting.of(config.canvas, card, max_canvas_px=config.limits.canvas_px)
+
     def work(self) -> int:
         """Do everything, and return the exit code."""
+        self._take_canvases(settled(self.config, self.model.file.card, self.store))
         drawn = fingerprint.drawing(self.config)
         fingerprint.check(self.store, self.settings, drawn)
         self.survey.look_again()
@@ -157,19 +162,26 @@ class _Run:
         if not self.config.output.single_writer:
             storage.check_create_if_absent(self.store)
         etags = Etags.of(self.config.identity, manifest)
-        with contextlib.closing(etags), self._engine() as run:
+        with contextlib.closing(etags), self._engine() as engine:
+            if self.store.read(fingerprint.FILE) is None:
+                engine.begin()  # in a new output there is work; else that is known only after planning
+
+            def before_publishing() -> None:
+                engine.wait_until_ready()
+                fingerprint.claim(self.store, self.settings, drawn)
+
             planner = Planner(
                 self.store,
-                rows_per_unit=rows_per_unit(self.config, self.fitting),
-                before_publishing=lambda: fingerprint.claim(self.store, self.settings, drawn),
+                rows_per_unit=rows_per_unit(self.config, self.fitting.sizes),
+                before_publishing=before_publishing,
             )
             with contextlib.closing(planner):
                 self.named, self.new = planner.extend(manifest, limit=self.config.limit)
                 self.forgotten = planner.forgotten
                 self._settle(planner)
                 known = Known(self.store, self.fingerprint, planner, self.survey, etags)
-                most = rows_per_unit(self.config, self.fitting)
-                self._work_off(run, find_work(self.config, known, rows_per_unit=most), planner)
+                most = rows_per_unit(self.config, self.fitting.sizes)
+                self._work_off(engine, find_work(self.config, known, rows_per_unit=most), planner)
                 self._count(planner)
         allowed = self.config.max_error_rate * (self.named - self.forgotten)
         return EXIT_TOO_MANY_FAILED if self.failed > allowed else EXIT_OK
@@ -183,14 +195,14 @@ class _Run:
             planner.read_again()
         self.survey.look_again(changed)
 
-    def _work_off(self, run: "_Engine", work: Work, planner: Planner) -> None:
+    def _work_off(self, engine: JobEngine, work: Work, planner: Planner) -> None:
         self.again = sum(unit.row_count for unit in work.again)
         if not work.units:
             return
         missing = {unit.part for unit in work.missing}
         rows = 0
         with Progress(work.rows) as progress:
-            for event in run(work.units):
+            for event in engine.run(work.units):
                 progress.see(event)
                 if self.watch is not None:
                     self.watch(event)
@@ -214,13 +226,13 @@ class _Run:
         self.failed = self.survey.failed(planner.names)
 
     @contextlib.contextmanager
-    def _engine(self) -> Iterator["_Engine"]:
+    def _engine(self) -> Iterator[JobEngine]:
         if self.engine is Engine.RAY:
-            with _ray(self.config, self.model) as run:
-                yield run
+            with contextlib.ExitStack() as stack:
+                yield _RayEngine(self.config, self.model, stack)
         else:
-            with _local(self.config, self.model) as run:
-                yield run
+            with _local(self.config, self.model) as engine:
+                yield engine
 
     def record(self, exit_code: int, *, error: str | None = None) -> dict[str, Any]:
         """Publish the run's record and return it."""
@@ -243,6 +255,7 @@ class _Run:
             "this_run": self.now.to_dict(),
             "again": {"rows": self.again, "unchanged": self.unchanged},
             "table": self.survey.to_dict(),
+            "session": self.now.session(),
             "seconds_by_stage": {
                 stage: round(seconds, 3) for stage, seconds in sorted(self.now.seconds.items())
             },
@@ -281,38 +294,61 @@ def _shown(config: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-_Engine = Callable[[list[Unit]], Iterator[Event]]
-
-
 @contextlib.contextmanager
-def _local(config: JobConfig, model: Model) -> Iterator[_Engine]:
+def _local(config: JobConfig, model: Model) -> Iterator[JobEngine]:
     workers = config.detect.workers
     threads = config.detect.cpus_per_worker or (
         1 if config.detect.provider.is_gpu else max(1, cores() // workers)
     )
     job = job_of(config, model, threads=threads)
     # Images of one canvas size fill a batch by themselves; of several, only many together do.
-    chunk_rows = rows_per_unit(config, job.fitting) if len(job.fitting.sizes) > 1 else max(job.batch_size, 4)
-    with local_engine.started(
-        job,
-        str(model.path),
-        cpu_workers=config.decode.workers or cores(),
-        detect_workers=workers,
-        chunk_rows=chunk_rows,
-    ) as engine:
-        yield lambda missing: engine.run(iter(missing))
+    waits_for_more = len(job.fitting.sizes) > 1 and job.batch_size > 1
+    few = -(-FEW_ROWS // job.batch_size) * job.batch_size
+    chunk_rows = rows_per_unit(config, job.fitting.sizes) if waits_for_more else few
+    staff = local_engine.Staff(str(model.path), config.decode.workers or cores(), workers)
+    with local_engine.local_engine(job, staff, chunk_rows=chunk_rows) as engine:
+        yield engine
 
 
-@contextlib.contextmanager
-def _ray(config: JobConfig, model: Model) -> Iterator[_Engine]:
-    try:
-        from mogface_batch.pipeline import ray_cluster, ray_engine  # noqa: PLC0415 - Ray takes seconds to import
-    except ImportError:
-        raise ConfigError(NO_RAY) from None
-    with ray_cluster.connected():
-        workers = config.detect.workers
-        share = 1 if config.detect.provider.is_gpu else max(1, ray_cluster.cpus_for_each(workers))
-        cpus = config.detect.cpus_per_worker or share
-        job = job_of(config, model, threads=cpus)
-        pool = ray_cluster.DetectPool(workers, cpus, config.detect.gpus)
-        yield lambda missing: ray_engine.run(job, model.path, model.file.sha256, missing, pool=pool)
+def _load_ray_engine() -> None:
+    with contextlib.suppress(ImportError):  # whoever needs it says so
+        importlib.import_module("mogface_batch.pipeline.ray_engine")
+
+
+@dataclass(slots=True)
+class _RayEngine:
+    """Ray, which is imported, and joined or started, when there is work."""
+
+    config: JobConfig
+    model: Model
+    stack: contextlib.ExitStack
+    """Ends the connection."""
+    is_connected: bool = False
+
+    def begin(self) -> None:
+        if self.is_connected:
+            return
+        try:
+            from mogface_batch.pipeline import ray_cluster  # noqa: PLC0415 - Ray takes seconds to import
+        except ImportError:
+            raise ConfigError(NO_RAY) from None
+        # Ray's own processes take ten times as long to start as Ray Data to import: both at once.
+        loading = threading.Thread(target=_load_ray_engine, daemon=True)
+        loading.start()
+        self.stack.enter_context(ray_cluster.connected())
+        loading.join()
+        self.is_connected = True
+
+    def wait_until_ready(self) -> None:
+        self.begin()  # the sessions are opened by the actors of the pipeline, once there is one
+
+    def run(self, units: Sequence[Unit]) -> Iterator[Event]:
+        self.begin()
+        from mogface_batch.pipeline import ray_cluster, ray_engine  # noqa: PLC0415
+
+        workers = self.config.detect.workers
+        share = 1 if self.config.detect.provider.is_gpu else max(1, ray_cluster.cores_for_each(workers))
+        cpus = self.config.detect.cpus_per_worker or share
+        job = job_of(self.config, self.model, threads=cpus)
+        pool = ray_cluster.DetectPool(workers, cpus, self.config.detect.gpus)
+        yield from ray_engine.run(job, self.model.path, self.model.file.sha256, list(units), pool=pool)

@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
@@ -65,25 +65,29 @@ class _Chunk:
     rows: pa.Table
 
 
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """The processes of an engine."""
+
+    model_path: str
+    """The contract file."""
+    cpu_workers: int
+    """Processes that prepare and finish, at most."""
+    detect_workers: int
+    """Processes that each hold one session."""
+
+
 @contextlib.contextmanager
-def started(
-    job: Job, model_path: str, *, cpu_workers: int, detect_workers: int, chunk_rows: int
-) -> Iterator["LocalEngine"]:
-    """Start the processes, wait until every session is open, and yield the engine.
+def local_engine(job: Job, staff: Staff, *, chunk_rows: int) -> Iterator["LocalEngine"]:
+    """Yield an engine, which has no process yet, and end those that it has in the end.
 
     Args:
         job: What the stages need.
-        model_path: The contract file.
-        cpu_workers: Processes that prepare and finish.
-        detect_workers: Processes that each hold one session.
+        staff: What it may start.
         chunk_rows: Images that pass between processes at a time.
-
-    Raises:
-        JobFault: A session cannot be opened.
     """
-    engine = LocalEngine(job, _table_folder(), chunk_rows)
+    engine = LocalEngine(job, _table_folder(), staff, chunk_rows=chunk_rows)
     try:
-        engine.start(model_path, cpu_workers, detect_workers)
         yield engine
     finally:
         with held_back():
@@ -101,13 +105,14 @@ def _table_folder() -> str:
 class LocalEngine:
     """The supervisor."""
 
-    def __init__(self, job: Job, folder: str, chunk_rows: int) -> None:
+    def __init__(self, job: Job, folder: str, staff: Staff, *, chunk_rows: int) -> None:
         self._job = job
         self._folder = folder
+        self._staff = staff
         self._chunk_rows = chunk_rows
         self._store = open_store(job.output)
         self._workers: list[Worker] = []
-        self._most_ahead = 0
+        self._most_ahead = 2 * staff.detect_workers + staff.cpu_workers
         self._units: Iterator[Unit] = iter(())
         self._to_prepare: deque[_Chunk] = deque()
         self._to_detect: deque[tuple[_Chunk, str]] = deque()
@@ -118,28 +123,45 @@ class LocalEngine:
         self._is_stopping = False
         self._ledger = Ledger(self._store, job.batch_size)
 
-    def start(self, model_path: str, cpu_workers: int, detect_workers: int) -> None:
-        """Start the processes and wait for the sessions; see `started`."""
+    def begin(self) -> None:
+        """Start the processes that a single image needs, unless they are, and do not wait for them."""
+        if self._workers:
+            return
         if not CAN_BE_LIMITED:
             _LOG.warning(NO_MEMORY_LIMIT)
-        self._most_ahead = 2 * detect_workers + cpu_workers
-        for _ in range(detect_workers):
-            self._add(detect_worker, self._job, model_path, is_detector=True)
-        for _ in range(cpu_workers):
+        for _ in range(self._staff.detect_workers):
+            self._add(detect_worker, self._job, self._staff.model_path, is_detector=True)
+        self._add(cpu_worker, self._job, is_detector=False)
+
+    def _add_cpu_workers(self, units: Sequence[Unit]) -> None:
+        """Start the others, as many as there is work for: they would only keep the first ones from starting."""
+        chunks = sum(-(-unit.row_count // self._chunk_rows) for unit in units)
+        there = sum(1 for worker in self._workers if not worker.is_detector)
+        for _ in range(there, min(chunks, self._staff.cpu_workers)):
             self._add(cpu_worker, self._job, is_detector=False)
+
+    def wait_until_ready(self) -> None:
+        """Begin, and wait until every session is open.
+
+        Raises:
+            JobFault: One cannot be.
+        """
+        self.begin()
         while waiting := [worker for worker in self._workers if worker.is_detector and not worker.was_ready]:
             self._hear(waiting[0])
 
     def _add(self, build: Callable[..., Handler], *arguments: object, is_detector: bool) -> None:
         self._workers.append(Worker(build, arguments, self._folder, is_detector=is_detector))
 
-    def run(self, units: Iterator[Unit]) -> Iterator[Event]:
+    def run(self, units: Sequence[Unit]) -> Iterator[Event]:
         """Work off the units, those whose part is missing, and yield what happened.
 
         Raises:
             JobFault: What a worker could not go on with, or `Interrupted` after what could be finished.
         """
-        self._units = units
+        self.wait_until_ready()
+        self._add_cpu_workers(units)
+        self._units = iter(units)
         with asking() as stopped, self._taken_back():
             while stopped.fault is None:
                 self._assign()

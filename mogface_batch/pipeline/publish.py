@@ -40,6 +40,10 @@ class Receipt:
     """Rows that were left out because `forget` names them."""
     unchanged: int = 0
     """Rows whose bytes are still those that the table knows; they are not in the other counts."""
+    seen: int = 0
+    """Images that the session has seen."""
+    slots: int = 0
+    """Canvases that it ran for them, those that filled a batch included."""
 
     @classmethod
     def of(

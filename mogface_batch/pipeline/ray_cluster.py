@@ -215,6 +215,13 @@ def cpus_for_each(workers: int) -> int:
     return 0
 
 
+def cores_for_each(workers: int) -> int:
+    """Return how many cores each of so many workers has where they share all that there are; may be 0."""
+    cpus = [int(count) for count in on_each_node("CPU")]
+    shares = range(max(cpus, default=0), 0, -1)
+    return next((share for share in shares if sum(count // share for count in cpus) >= workers), 0)
+
+
 def check_gpus(pool: DetectPool) -> None:
     """Check that the pool can have its GPUs, now or later.
 

@@ -232,14 +232,19 @@ class _Parcel:
 
     def to_block(self) -> pa.Table:
         """Return a block of one row."""
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, self.rows.schema) as writer:
-            writer.write_table(self.rows)
-        content = sink.getvalue()
+        # Into a buffer of the right size: one that grows is copied whenever it does, and it may take 100 MB.
+        size = pa.MockOutputStream()
+        self._write(size)
+        content = pa.allocate_buffer(size.size())
+        self._write(pa.FixedSizeBufferWriter(content))
         offsets = pa.array([0, content.size], pa.int64()).buffers()[1]
-        # From its buffers, which copies nothing: it may be 100 MB.
+        # From its buffers, which copies nothing.
         rows = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, content])
         return _block(unit=pa.array([pickle.dumps(self.unit)], pa.binary()), rows=rows)
+
+    def _write(self, sink: Any) -> None:  # noqa: ANN401 - PyArrow is untyped
+        with pa.ipc.new_stream(sink, self.rows.schema) as writer:
+            writer.write_table(self.rows)
 
 
 def _unit_of(block: pa.Table) -> Unit:

@@ -25,6 +25,7 @@ _PACKAGES = (
     "pillow",
     "pyarrow",
     "ray",
+    "simplejpeg",
 )
 
 
@@ -58,14 +59,23 @@ class Counts:
     faces: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
+    seen: int = 0
+    slots: int = 0
 
     def add(self, receipt: Receipt) -> None:
         """Count a part."""
         self.rows += receipt.rows
         self.faces += receipt.faces
         self.by_status.update(receipt.by_status)
+        self.seen += receipt.seen
+        self.slots += receipt.slots
         for stage, seconds in receipt.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def session(self) -> dict[str, Any]:
+        """Return what the session has seen, and which share of its canvases only filled a batch."""
+        share = round(1 - self.seen / self.slots, 4) if self.slots else None
+        return {"images": self.seen, "canvases": self.slots, "padded_share": share}
 
     def to_dict(self) -> dict[str, Any]:
         """Return what stands in a run record."""

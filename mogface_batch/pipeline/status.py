@@ -94,6 +94,7 @@ def _last_run(record: dict[str, Any]) -> dict[str, Any]:
         "its error": record["error"],
         "its images": record["this_run"]["rows"],
         "its images/s": record["images_per_s"],
+        **({"its advice": record["advice"]} if record.get("advice") else {}),
         "table then": f"{table['rows']} rows, {table['faces']} faces, {table['by_status']}",
         "engine": record["engine"],
         "provider": record["provider"],

@@ -22,7 +22,8 @@ from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.publish import Receipt
 from mogface_batch.pipeline.signals import held_back
 from mogface_batch.pipeline.stages.job import Job
-from mogface_batch.pipeline.tables import load_table, save_table, take_table
+from mogface_batch.pipeline.tables import leave_spare, load_table, save_table
+from mogface_batch.table.without_pandas import keep_pandas_out
 
 # Spawned, not forked: a fork would copy the supervisor's threads' locks, and CUDA cannot be forked at all.
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -62,7 +63,7 @@ def cpu_worker(job: Job) -> Handler:
 
     def handle(task: Task, folder: str) -> str | Receipt:
         if task.stage == "prepare":
-            return save_table(prepare(task.rows), folder)
+            return save_table(prepare(task.rows), folder, over_spare=True)
         assert task.unit is not None  # noqa: S101 - a unit is what is finished
         # They keep their names until the part is published: who dies here leaves them to another.
         detected = pa.concat_tables([load_table(path) for path in task.tables])
@@ -79,7 +80,10 @@ def detect_worker(job: Job, model_path: str) -> Handler:
     watchdog.arm(job.limits.hang_s)
 
     def handle(task: Task, folder: str) -> str:
-        return save_table(detect(take_table(task.tables[0]), warm_up=task.doubted_by is not None), folder)
+        path = task.tables[0]
+        detected = save_table(detect(load_table(path), warm_up=task.doubted_by is not None), folder)
+        leave_spare(path)
+        return detected
 
     return handle
 
@@ -90,6 +94,7 @@ def _serve(pipe: Connection, build: Callable[..., Handler], arguments: tuple[Any
         signal.signal(number, signal.SIG_IGN)
     watcher = threading.Thread(target=_end_with_supervisor, args=(folder,), daemon=True)
     watcher.start()
+    keep_pandas_out()
     with native_code_silenced(), contextlib.suppress(EOFError, ConnectionError):  # the supervisor is gone
         handler = _guarded(build, *arguments)
         pipe.send(handler if isinstance(handler, Failed) else None)

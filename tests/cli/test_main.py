@@ -386,6 +386,31 @@ def test_annotate_prints_what_came_of_it_and_takes_words_behind_options(tmp_path
     assert (described["rows planned"], described["rows finished"]) == (3, 3)
 
 
+SUPERVISOR = """
+import sys
+from mogface_batch.cli import main
+if __name__ == "__main__":
+    assert main(sys.argv[1:]) == 0
+    heavy = ("cv2", "PIL", "onnx", "onnxruntime", "pandas", "ray", "torch")
+    print("heavy:", *[name for name in heavy if name in sys.modules])
+"""
+
+
+def test_the_supervisor_of_a_job_loads_nothing_that_only_its_workers_need(tmp_path):
+    photos(tmp_path / "images", 2)
+    tiny_config(tmp_path)
+    (tmp_path / "supervisor.py").write_text(SUPERVISOR)
+
+    done = subprocess.run(
+        [sys.executable, tmp_path / "supervisor.py", "annotate", tmp_path / "job.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.splitlines()[-1] == "heavy:", done.stderr
+
+
 def test_too_many_failed_rows_are_said_with_their_share(tmp_path, capfd):
     paths = photos(tmp_path / "images", 4)
     paths[0].write_bytes(b"broken")

@@ -20,7 +20,6 @@ from mogface_batch.errors import ConfigError, InputError, Interrupted, OutputErr
 from mogface_batch.pipeline import fingerprint, local_engine
 from mogface_batch.pipeline import job as jobs
 from mogface_batch.pipeline.engine import chosen_engine
-from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.pipeline.status import status_of
 from mogface_batch.table.parts import Parts
 
@@ -281,6 +280,34 @@ def test_rows_that_went_missing_are_a_bug_and_not_a_success(tmp_path, monkeypatc
     assert json.loads((tmp_path / "out/run.json").read_text())["exit_code"] == 1
 
 
+def test_workers_start_before_the_job_plans_and_are_ready_before_it_publishes(tmp_path, monkeypatch):
+    photos(tmp_path / "images", 2)
+    order = []
+
+    def noted(home, name):
+        whole = getattr(home, name)
+        monkeypatch.setattr(home, name, lambda *args, **how: order.append(name) or whole(*args, **how))
+
+    noted(local_engine.LocalEngine, "begin")
+    noted(local_engine.LocalEngine, "wait_until_ready")
+    noted(jobs.Planner, "extend")
+    noted(fingerprint, "claim")
+
+    annotated(tmp_path, NO_PICTURES)
+
+    assert order[:5] == ["begin", "extend", "wait_until_ready", "begin", "claim"]
+
+
+def test_a_run_without_work_starts_no_ray(tmp_path, monkeypatch):
+    photos(tmp_path / "images", 2)
+    annotated(tmp_path, NO_PICTURES)
+    monkeypatch.setattr(jobs._RayEngine, "begin", None)
+
+    record = annotated(tmp_path, NO_PICTURES, "engine=ray")
+
+    assert (record["exit_code"], record["this_run"]["rows"], record["table"]["rows"]) == (0, 0, 2)
+
+
 def test_a_part_that_another_run_published_first_is_counted_and_kept(tmp_path, monkeypatch):
     photos(tmp_path / "images", 4)
     annotated(tmp_path, NO_PICTURES, "rows_per_part=2")
@@ -438,31 +465,3 @@ def test_auto_takes_ray_where_a_cluster_is_set(monkeypatch, engine, address, cho
         monkeypatch.setenv("RAY_ADDRESS", address)
 
     assert chosen_engine(Engine(engine)) is chosen
-
-
-@pytest.mark.parametrize(
-    ("words", "rows"),
-    [
-        (["rows_per_part=7"], 7),
-        ([], 512),  # a small canvas: as many as allowed
-        (["canvas.sizes=[[640, 640]]"], 80),
-        (["canvas.sizes=[[640, 640]]", "detect.batch_size=32"], 64),
-        (["canvas.sizes=[[1500, 1500]]", "detect.batch_size=16"], 16),
-        (["canvas.policy=native"], 33),
-        (["detect.batch_size=1000"], 1000),
-    ],
-)
-def test_a_unit_is_whole_batches_that_flow_as_one_block(tmp_path, words, rows):
-    config = tiny_config(tmp_path, *words)
-    card = model_of(config).file.card
-
-    fitting = Fitting.of(config.canvas, card, max_canvas_px=config.limits.canvas_px)
-    assert jobs.rows_per_unit(config, fitting) == rows
-
-
-@pytest.mark.parametrize(
-    ("words", "size"),
-    [([], 8), (["canvas.policy=native"], 1), (["canvas.policy=native", "detect.batch_size=3"], 3)],
-)
-def test_the_default_batch_follows_the_canvas_policy(tmp_path, words, size):
-    assert jobs.batch_size(tiny_config(tmp_path, *words)) == size

@@ -111,8 +111,8 @@ def test_an_image_that_kills_its_process_is_quarantined_after_three_deaths_alone
 
     assert record["table"]["by_status"] == {"ok": 9 - len(names), "quarantined": len(names)}
     assert_each_row_once(tmp_path, 9, quarantined=names)
-    # Each dies once with its chunk (unless it is alone in it) and three times alone.
-    assert 3 * len(names) <= len(replaced) <= 4 * len(names)
+    # Each dies with its chunk, with its batch (unless it is alone in them), and three times alone.
+    assert 3 * len(names) <= len(replaced) <= 5 * len(names)
     (row,) = [row for row in table_of(tmp_path / "out").to_pylist() if "004" in row["uri"]]
     assert "3 times" in row["error_message"]
     assert list((tmp_path / "out/deaths").iterdir()) == []
@@ -191,11 +191,9 @@ def test_a_worker_killed_from_outside_costs_no_row_and_adds_none(tmp_path, monke
     photos(tmp_path / "images", 24)
     monkeypatch.setattr(local_engine, "cpu_worker", worker_tricks.slow_decoder)
     engines = []
-    start = local_engine.LocalEngine.start
+    begin = local_engine.LocalEngine.begin
     monkeypatch.setattr(
-        local_engine.LocalEngine,
-        "start",
-        lambda engine, *args: engines.append(engine) or start(engine, *args),
+        local_engine.LocalEngine, "begin", lambda engine: engines.append(engine) or begin(engine)
     )
     thread = killer(lambda: [worker for engine in engines for worker in engine._workers], role, kills=2)
     thread.start()
@@ -211,7 +209,8 @@ def test_only_the_image_that_was_worked_on_is_blamed_for_a_death(tmp_path):
     photos(tmp_path / "images", 6)
     config = tiny_config(tmp_path)
     job = jobs.job_of(config, model_of(config), threads=1)
-    engine = local_engine.LocalEngine(job, str(tmp_path), chunk_rows=3)
+    staff = local_engine.Staff(str(tmp_path / "tiny.onnx"), cpu_workers=1, detect_workers=1)
+    engine = local_engine.LocalEngine(job, str(tmp_path), staff, chunk_rows=3)
     rows = pa.table({"image_id": list("abcdef")})
     flow = local_engine._Flow(Unit("plan-000000.parquet", 0, 6, "part"))
     engine._ledger.enter("part", list("abcdef"))
@@ -350,14 +349,27 @@ def test_no_room_for_tables_is_a_sentence(tmp_path):
         tables.save_table(pa.table({"a": [1]}), str(tmp_path / "gone"))
 
 
-def test_a_table_comes_back_as_it_was_and_leaves_no_file(tmp_path):
-    table = pa.table({"a": [1, None], "b": ["x", "y"]})
+@pytest.mark.parametrize("rows_before", [0, 3, 5000], ids=["empty", "smaller", "larger"])
+def test_a_table_comes_back_as_it_was_also_where_it_is_written_over_another(tmp_path, rows_before):
+    folder, table = str(tmp_path), pa.table({"a": [1, None] * 50, "b": ["x", "y"] * 50})
+    tables.leave_spare(tables.save_table(pa.table({"other": range(rows_before)}), folder))
 
-    path = tables.save_table(table, str(tmp_path))
+    path = tables.save_table(table, folder, over_spare=True)
 
     assert tables.load_table(path).equals(table)
-    assert tables.take_table(path).equals(table)
-    assert list(tmp_path.iterdir()) == []
+    assert [str(one) for one in tmp_path.iterdir()] == [path]
+    alone = tables.save_table(table, folder)
+    assert Path(path).read_bytes() == Path(alone).read_bytes()
+
+
+def test_a_spare_file_is_taken_once_and_only_by_whom_it_is_for(tmp_path):
+    folder, table = str(tmp_path), pa.table({"a": [1]})
+    tables.leave_spare(tables.save_table(table, folder))
+
+    paths = [tables.save_table(table, folder, over_spare=over) for over in (False, True, True)]
+
+    assert {str(one) for one in tmp_path.iterdir()} == set(paths)
+    assert len(set(paths)) == 3
 
 
 def test_without_room_in_shared_memory_tables_pass_through_the_temporary_folder(tmp_path, monkeypatch):
@@ -428,8 +440,44 @@ def test_workers_and_their_tables_end_with_the_driver_even_those_that_hang(tmp_p
         assert said == ""
 
 
-def test_units_are_worked_off_in_parallel_when_there_are_workers(tmp_path, monkeypatch):
-    photos(tmp_path / "images", 8)
+def started_workers(monkeypatch):
+    """Return the list in which the workers of an engine will be, by what they do."""
+    started = []
+    monkeypatch.setattr(
+        local_engine.LocalEngine,
+        "_add",
+        lambda engine, *args, **how: started.append(how["is_detector"]) or ADD(engine, *args, **how),
+    )
+    return started
+
+
+def test_a_few_images_start_no_more_processes_than_they_need(tmp_path, monkeypatch):
+    photos(tmp_path / "images", 9)
+    started = started_workers(monkeypatch)
+
+    annotated(tmp_path, "detect.batch_size=4", "decode.workers=8")
+
+    assert Counter(started) == {True: 1, False: 3}
+
+
+def test_a_run_without_work_starts_no_process_and_one_with_a_new_image_does(tmp_path, monkeypatch):
+    photos(tmp_path / "images", 3)
+    annotated(tmp_path)
+    started = started_workers(monkeypatch)
+
+    record = annotated(tmp_path)
+    assert (record["exit_code"], record["this_run"]["rows"], started) == (0, 0, [])
+
+    photos(tmp_path / "images", 4)
+    assert annotated(tmp_path)["this_run"]["rows"] == 1
+    assert Counter(started) == {True: 1, False: 1}
+
+
+@pytest.mark.parametrize(
+    ("slow", "trick"), [("cpu_worker", "slow_decoder"), ("detect_worker", "slow_session")]
+)
+def test_units_are_worked_off_in_parallel_when_there_are_workers(tmp_path, monkeypatch, slow, trick):
+    photos(tmp_path / "images", 12)
     given = Counter()
     give = local_engine.Worker.give
 
@@ -438,10 +486,12 @@ def test_units_are_worked_off_in_parallel_when_there_are_workers(tmp_path, monke
         return give(worker, task, subject)
 
     monkeypatch.setattr(local_engine.Worker, "give", counted)
+    monkeypatch.setattr(local_engine, slow, getattr(worker_tricks, trick))
     annotated(tmp_path, "rows_per_part=1", "decode.workers=2", "detect.workers=2")
 
-    assert Counter(stage for _, stage in given.elements()) == {"prepare": 8, "detect": 8, "finish": 8}
-    assert len({worker for worker, _ in given}) == 4
+    assert Counter(stage for _, stage in given.elements()) == {"prepare": 12, "detect": 12, "finish": 12}
+    is_slow = {"detect"} if slow == "detect_worker" else {"prepare", "finish"}
+    assert len({worker for worker, stage in given if stage in is_slow}) == 2
 
 
 def test_a_landmarkless_model_gives_rows_without_landmarks(tmp_path):

@@ -1,5 +1,6 @@
 """Tests of mogface_batch.pipeline.stages: tables in, tables out, a bad image is a row."""
 
+import time
 from io import BytesIO
 
 import numpy as np
@@ -17,7 +18,7 @@ from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.stages import finish as finishing
 from mogface_batch.pipeline.stages.detect import Detect
 from mogface_batch.pipeline.stages.finish import Finish
-from mogface_batch.pipeline.stages.job import CANDIDATES, CANVAS, ENCODED, PREPARED, quarantined
+from mogface_batch.pipeline.stages.job import CANDIDATES, CANVAS, ENCODED, PREPARED, WAIT_S, quarantined
 from mogface_batch.pipeline.stages.prepare import Prepare
 from mogface_batch.pipeline.tables import load_table, save_table
 from mogface_batch.schema import ADDRESS, PICTURE, RESULT_COLUMNS, Status
@@ -348,6 +349,21 @@ def test_an_image_gives_the_same_bits_alone_in_a_batch_and_beside_any_other_imag
         assert candidates(*batch) == {number: alone[number] for number in batch}
 
 
+def test_a_session_tells_how_long_it_stood_still_before_each_call_but_the_first(tmp_path):
+    stages = Stages(tmp_path)
+    detect = Detect(stages.job, str(stages.model.path))
+    prepared = stages.prepare(plan_rows(photos(tmp_path / "images", 3)))
+
+    first = detect(prepared)[WAIT_S].to_pylist()
+    time.sleep(0.05)
+    second = detect(prepared)[WAIT_S].to_pylist()
+
+    assert first == [0, 0, 0]
+    assert second[0] >= 0.05
+    assert second[1:] == [0, 0]
+    assert detect(prepared.slice(0, 0)).num_rows == 0
+
+
 # -- the part --------------------------------------------------------------------------------------------------
 
 
@@ -498,3 +514,43 @@ def test_what_prepare_adds_is_what_it_says(tmp_path):
 
     assert prepared.schema.names[4:] == PREPARED.names
     assert prepared.schema.types[4:] == PREPARED.types
+
+
+# -- lanes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "threads", "lanes"),
+    [
+        pytest.param((), 1, 1, id="one-thread"),
+        pytest.param((), 2, 2, id="a-batch-of-8-for-two"),
+        pytest.param((), 3, 1, id="not-even"),
+        pytest.param((), 16, 1, id="more-threads-than-canvases"),
+        pytest.param(("detect.batch_size=1",), 2, 1, id="no-batch"),
+        pytest.param(("detect.provider=openvino",), 2, 1, id="another-provider"),
+    ],
+)
+def test_threads_run_parts_of_a_batch_where_they_come_out_even(tmp_path, words, threads, lanes):
+    config = tiny_config(tmp_path, *words)
+
+    assert jobs.lanes(config, model_of(config), threads) == lanes
+
+
+def test_faces_do_not_depend_on_lanes(tmp_path, retinaface):
+    random = np.random.default_rng(3)
+    paths = [
+        saved(tmp_path / f"{number}.png", random.integers(0, 256, (160, 160, 3), dtype=np.uint8))
+        for number in range(7)
+    ]
+    words = (f"model={retinaface}", "canvas.sizes=[[160, 160]]", "detect.score_threshold=0.0")
+    config = tiny_config(tmp_path, *words, "detect.batch_size=4")
+    found = []
+    for threads in (1, 2, 4):
+        job = jobs.job_of(config, model_of(config), threads=threads)
+        assert job.lanes == threads
+        detected = Detect(job, str(retinaface))(Prepare(job)(plan_rows(paths)))
+        found.append(detected[CANDIDATES].to_pylist())
+
+    assert all(len(faces) > 500 for faces in found[0])
+    assert found[1] == found[0]
+    assert found[2] == found[0]

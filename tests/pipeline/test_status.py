@@ -1,5 +1,7 @@
 """Tests of mogface_batch.pipeline.status: how far an output folder is, also while a job works on it."""
 
+import json
+
 import pytest
 from builders import model_of, photos, tiny_config
 
@@ -38,6 +40,20 @@ def test_the_status_while_a_job_goes_on_and_after(tmp_path, monkeypatch):
     assert (after["last run"], after["its images"]) == (record["run_id"], 7)
     assert after["detect.score_threshold"] == 0.5
     assert after["output.style"] == "boxes"
+
+
+def test_the_advice_of_the_last_run_is_told_where_there_is_one(tmp_path):
+    photos(tmp_path / "images", 1)
+    config = tiny_config(tmp_path)
+    record = jobs.annotate(config, model_of(config))
+    before = status_of(str(tmp_path / "out"))
+    for changed in ({"advice": "Turn this knob."}, {}):
+        told = {name: value for name, value in record.items() if name != "advice"} | changed
+        (tmp_path / "out/run.json").write_text(json.dumps(told))
+
+        assert status_of(str(tmp_path / "out")).get("its advice") == changed.get("advice")
+
+    assert "its advice" not in before
 
 
 def test_a_run_that_failed_at_once_has_a_status(tmp_path):

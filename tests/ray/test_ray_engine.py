@@ -46,6 +46,24 @@ def test_workers_leave_a_cpu_to_the_other_stages(nodes, cpus, workers, share):
     assert ray_cluster.cpus_for_each(workers) == share
 
 
+@pytest.mark.parametrize(
+    ("cpus", "workers", "share"),
+    [
+        pytest.param([], 1, 0, id="no-node"),
+        pytest.param([0], 1, 0, id="head-without-cpus"),
+        pytest.param([1], 1, 1, id="one-cpu"),
+        pytest.param([8], 3, 2, id="shared-out"),
+        pytest.param([4], 9, 0, id="more-workers-than-cpus"),
+        pytest.param([4, 8], 1, 8, id="no-more-than-a-node-has"),
+        pytest.param([4, 8], 2, 4, id="the-same-for-all"),
+    ],
+)
+def test_workers_share_all_cores(nodes, cpus, workers, share):
+    nodes(*({"CPU": float(count)} for count in cpus))
+
+    assert ray_cluster.cores_for_each(workers) == share
+
+
 def test_an_actor_reserves_what_it_is_told_where_nodes_are_still_to_come(nodes):
     nodes({})
 

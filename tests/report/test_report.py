@@ -47,6 +47,20 @@ def test_the_page_of_a_real_job_says_everything(real_output, capsys):
     assert ">infer<" in page
 
 
+def test_the_page_names_the_knob_that_the_last_run_of_any_rows_found(tmp_path):
+    photos(tmp_path / "images", 2)
+    config = tiny_config(tmp_path)
+    annotate(config, model_of(config))
+    (path,) = (tmp_path / "out/runs").glob("*.json")
+    record = json.loads(path.read_text())
+    assert record["advice"] is None
+    assert "Turn <" not in page_of(tmp_path / "out")[1]
+
+    path.write_text(json.dumps(record | {"advice": "Turn <this> knob."}))
+
+    assert "Turn &lt;this&gt; knob." in page_of(tmp_path / "out")[1]
+
+
 def test_the_same_folder_gives_the_same_page_and_it_refers_to_nothing(real_output):
     _, page = page_of(real_output)
 

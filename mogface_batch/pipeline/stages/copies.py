@@ -11,12 +11,15 @@ from mogface_batch.pipeline.stages.job import (
     KNOWN,
     PREPARED,
     SAME,
+    SLOTS,
+    WAIT_S,
 )
 
 _RESULT = [
     column.name
     for column in (*PREPARED, *DETECTED)
-    if column.name not in {"attempts", "sha256", "etag", "size_bytes", CANVAS, FETCH_S, DECODE_S, INFER_S}
+    if column.name
+    not in {"attempts", "sha256", "etag", "size_bytes", CANVAS, FETCH_S, DECODE_S, WAIT_S, INFER_S, SLOTS}
 ]
 """What depends on an image's bytes alone."""
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from mogface_batch.images.decode import decode_rgb, use_one_thread
 from mogface_batch.images.draw import draw_faces
 from mogface_batch.images.encode import encode
 from mogface_batch.images.header import read_header
-from mogface_batch.table import pictures
 from mogface_batch.pipeline.plan import Unit, is_forgotten
 from mogface_batch.pipeline.publish import Receipt, publish_part
 from mogface_batch.pipeline.put_back import put_back
@@ -32,11 +31,14 @@ from mogface_batch.pipeline.stages.job import (
     INFER_S,
     KNOWN,
     PREPARED,
+    SLOTS,
+    WAIT_S,
     Job,
 )
 from mogface_batch.pipeline.tombstones import drop_forgotten, read_tombstones
 from mogface_batch.pipeline.watchdog import watching
 from mogface_batch.schema import INTERNAL, PICTURE, PLAN_COLUMNS, Status, output_schema
+from mogface_batch.table import pictures
 from mogface_batch.table.faces_column import from_column, to_column
 
 
@@ -60,8 +62,9 @@ class Finish:
         detected = with_copies(detected)
         seconds = {
             name.removeprefix(INTERNAL): float(np.nansum(detected[name]))
-            for name in (FETCH_S, DECODE_S, INFER_S)
+            for name in (FETCH_S, DECODE_S, WAIT_S, INFER_S)
         }
+        seen, slots = _in_batches(detected)
         gone = [is_forgotten(one) or tombstones.has_id(one) for one in detected["image_id"].to_pylist()]
         faces = [
             None if is_gone else self._chosen(row, found)
@@ -83,7 +86,7 @@ class Finish:
             for part in _parts_of(unit):
                 drop_forgotten(store, part)
         seconds["write_s"] = time.perf_counter() - start
-        return receipt
+        return replace(receipt, seen=seen, slots=slots)
 
     def _published(
         self, store: storage.Store, unit: Unit, rows: pa.Table, seconds: dict[str, float]
@@ -111,6 +114,12 @@ class Finish:
         canvas_hw, image_hw = (row["canvas_height"], row["canvas_width"]), (row["height"], row["width"])
         letterbox = Letterbox(row["scale"], content_hw=canvas_hw, canvas_hw=canvas_hw)
         return clip_to_image(letterbox.to_source(kept), image_hw, min_side_px=job.min_face_px)
+
+
+def _in_batches(detected: pa.Table) -> tuple[int, int]:
+    """Return how many images the session has seen, and how many canvases it ran for them."""
+    slots = np.nan_to_num(detected[SLOTS].to_numpy())
+    return int(np.count_nonzero(slots)), round(float(slots.sum()))
 
 
 def _pictures(

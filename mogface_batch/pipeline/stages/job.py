@@ -1,10 +1,15 @@
 """What the stages need to know, and the columns that pass between them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mogface_batch.config import DrawStyle, LimitOptions
+from mogface_batch.geometry import Faces
 from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.schema import FACE, INTERNAL, RESULT_COLUMNS, Status
 from mogface_batch.storage import ANYTHING, Sources
@@ -16,8 +21,12 @@ CANVAS = f"{INTERNAL}canvas"
 """canvas_height x canvas_width x 3 bytes, RGB."""
 CANDIDATES = f"{INTERNAL}candidates"
 """Faces in canvas pixels before NMS, null where the image failed."""
-FETCH_S, DECODE_S, INFER_S = (f"{INTERNAL}{stage}_s" for stage in ("fetch", "decode", "infer"))
-"""Where the time of an image went; they end in the receipt."""
+FETCH_S, DECODE_S, WAIT_S, INFER_S = (
+    f"{INTERNAL}{stage}_s" for stage in ("fetch", "decode", "wait", "infer")
+)
+"""Where the time of an image went; they end in the receipt. `WAIT_S`: the session stood still before it, for whatever."""
+SLOTS = f"{INTERNAL}slots"
+"""Canvases that the session ran for an image: more than one where it shared a batch with less than that takes."""
 
 PREPARED = pa.schema(
     [
@@ -34,7 +43,14 @@ PREPARED = pa.schema(
 )
 """What `Prepare` adds to the plan's columns."""
 
-DETECTED = pa.schema([pa.field(CANDIDATES, pa.list_(FACE)), pa.field(INFER_S, pa.float32())])
+DETECTED = pa.schema(
+    [
+        pa.field(CANDIDATES, pa.list_(FACE)),
+        pa.field(WAIT_S, pa.float32()),
+        pa.field(INFER_S, pa.float32()),
+        pa.field(SLOTS, pa.float32()),
+    ]
+)
 """What `Detect` puts in the place of the canvas."""
 
 
@@ -59,6 +75,17 @@ BEFORE = pa.schema(
 """What rows that are worked on again bring along: where and what they were. `COMPARED`: the image may have changed."""
 
 
+class Detector(Protocol):
+    """What finds faces on canvases: `FaceDetector`, or in a benchmark one that only waits."""
+
+    def detect_canvases(self, canvases: NDArray[np.uint8], *, score_at_least: float) -> list[Faces]:
+        """Return the candidates of each canvas, as `FaceDetector.detect_canvases` does."""
+
+
+OpenDetector = Callable[..., Detector]
+"""Takes what `FaceDetector.open` takes; can be pickled."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What the stages need to know."""
@@ -77,10 +104,16 @@ class Job:
     min_face_px: float
     style: DrawStyle | None
     """How pictures are drawn; None: there are none."""
+    decodes_scaled: bool = False
+    """Whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves what its canvas takes."""
     sources: Sources = ANYTHING
     """Which addresses may be read."""
     lineage: dict[str, str] = field(default_factory=dict)
     """For the metadata of each part."""
+    lanes: int = 1
+    """Parts of a batch that the session runs at once, each with so many fewer canvases and threads."""
+    open_detector: OpenDetector | None = None
+    """Called in the process that runs the session; None: `FaceDetector.open`."""
 
     @property
     def environment(self) -> str:
