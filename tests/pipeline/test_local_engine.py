@@ -190,6 +190,7 @@ def killer(engine_workers, role, kills):
 def test_a_worker_killed_from_outside_costs_no_row_and_adds_none(tmp_path, monkeypatch, role):
     photos(tmp_path / "images", 24)
     monkeypatch.setattr(local_engine, "cpu_worker", worker_tricks.slow_decoder)
+    monkeypatch.setattr(local_engine, "detect_worker", worker_tricks.slow_session)
     engines = []
     begin = local_engine.LocalEngine.begin
     monkeypatch.setattr(
