@@ -231,7 +231,7 @@ class LocalEngine:
             return False
         self._to_detect.popleft()
         self._ledger.begin(chunk.flow.unit.part, chunk.portion)
-        worker.give(Task("detect", tables=(table,), doubted_by=doubted_by), chunk)
+        worker.give(Task("detect", tables=(table,), unit=chunk.flow.unit, doubted_by=doubted_by), chunk)
         return True
 
     def _give_cpu(self, worker: Worker) -> bool:

@@ -80,8 +80,9 @@ def detect_worker(job: Job, model_path: str) -> Handler:
     watchdog.arm(job.limits.hang_s)
 
     def handle(task: Task, folder: str) -> str:
-        path = task.tables[0]
-        detected = save_table(detect(load_table(path), warm_up=task.doubted_by is not None), folder)
+        path, unit = task.tables[0], task.unit.part if task.unit else None
+        found = detect(load_table(path), unit=unit, warm_up=task.doubted_by is not None)
+        detected = save_table(found, folder)
         leave_spare(path)
         return detected
 

@@ -18,7 +18,15 @@ from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.stages import finish as finishing
 from mogface_batch.pipeline.stages.detect import Detect
 from mogface_batch.pipeline.stages.finish import Finish
-from mogface_batch.pipeline.stages.job import CANDIDATES, CANVAS, ENCODED, PREPARED, WAIT_S, quarantined
+from mogface_batch.pipeline.stages.job import (
+    CANDIDATES,
+    CANVAS,
+    ENCODED,
+    PREPARED,
+    SLOTS,
+    WAIT_S,
+    quarantined,
+)
 from mogface_batch.pipeline.stages.prepare import Prepare
 from mogface_batch.pipeline.tables import load_table, save_table
 from mogface_batch.schema import ADDRESS, PICTURE, RESULT_COLUMNS, Status
@@ -554,3 +562,23 @@ def test_faces_do_not_depend_on_lanes(tmp_path, retinaface):
     assert all(len(faces) > 500 for faces in found[0])
     assert found[1] == found[0]
     assert found[2] == found[0]
+
+
+def test_bytes_that_a_unit_has_had_before_are_not_inferred_again(tmp_path, monkeypatch):
+    stages = Stages(tmp_path)
+    paths = photos(tmp_path / "images", 3)
+    copy = tmp_path / "images/copy.png"
+    copy.write_bytes(paths[2].read_bytes())
+    detect = Detect(stages.job, str(stages.model.path))
+    first, second = (stages.prepare(plan_rows(some)) for some in (paths[1:], [copy, paths[0]]))
+    seen, run_session = [], Detect._run
+    monkeypatch.setattr(
+        Detect, "_run", lambda self, some: (seen.append(len(some)), run_session(self, some))[1]
+    )
+
+    found = [detect(rows, unit=unit) for unit, rows in (("a", first), ("a", second), ("b", second))]
+
+    assert seen == [2, 1, 2]
+    assert found[1][CANDIDATES].equals(found[2][CANDIDATES])
+    assert found[1][CANDIDATES][0] == found[0][CANDIDATES][1]
+    assert found[1][SLOTS].to_pylist()[0] == 0

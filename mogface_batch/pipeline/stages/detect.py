@@ -15,6 +15,9 @@ from mogface_batch.pipeline.watchdog import knows, watching
 from mogface_batch.schema import Status
 from mogface_batch.table.faces_column import to_column
 
+HeightWidth = tuple[int, int]
+_WORK = "detect"
+
 
 class Detect:
     """Runs the session on what `Prepare` gave; replaces the canvases by candidates in canvas pixels."""
@@ -31,14 +34,18 @@ class Detect:
         self._score_at_least = job.score_at_least
         self._batch_size = job.batch_size // job.lanes
         self._lanes = ThreadPoolExecutor(job.lanes) if job.lanes > 1 else None
+        self._unit: str | None = None
+        self._known: dict[tuple[str, HeightWidth], Faces] = {}
+        """What was found in that unit, by the bytes of the image and its canvas."""
         self._ended: float | None = None
         """When the last call did; nobody waits for the first."""
 
-    def __call__(self, prepared: pa.Table, *, warm_up: bool = False) -> pa.Table:
+    def __call__(self, prepared: pa.Table, *, unit: str | None = None, warm_up: bool = False) -> pa.Table:
         """Return the rows with `DETECTED` in the place of their canvases.
 
         Args:
             prepared: What `Prepare` gave.
+            unit: Whose rows they are: bytes that were seen in it before are not inferred again; None: of none.
             warm_up: Whether a blank canvas goes first where none of a size was run yet: then a hang on what follows
                 is told from the time that a session takes to warm up.
         """
@@ -46,13 +53,14 @@ class Detect:
         prepared = prepared.combine_chunks()
         found: list[Faces | None] = [None] * prepared.num_rows
         infer_s, slots = np.zeros((2, prepared.num_rows), np.float32)
-        for canvas_hw, rows in _by_canvas(prepared).items():
+        digests = prepared["sha256"].to_pylist()
+        for canvas_hw, rows in self._unknown(_by_canvas(prepared), digests, found, unit).items():
             start = time.perf_counter()
             if warm_up and not knows((_WORK, canvas_hw)):
                 self._run(np.zeros((1, *canvas_hw, 3), np.uint8))
             canvases = from_column(prepared[CANVAS], rows, canvas_hw)
             for row, faces in zip(rows, self._run(canvases), strict=True):
-                found[row] = faces
+                found[row] = self._known[digests[row], canvas_hw] = faces
             infer_s[rows] = (time.perf_counter() - start) / len(rows)
             slots[rows] = self._runs(len(rows)) * self._batch_size / len(rows)
         wait_s = np.zeros(prepared.num_rows, np.float32)
@@ -63,6 +71,25 @@ class Detect:
             detected = detected.append_column(column, values)
         self._ended = time.perf_counter()
         return detected
+
+    def _unknown(
+        self,
+        by_canvas: dict[HeightWidth, list[int]],
+        digests: list[str],
+        found: list[Faces | None],
+        unit: str | None,
+    ) -> dict[HeightWidth, list[int]]:
+        """Return the rows that the session must see, and put into ``found`` what is known of the others."""
+        if unit is None or unit != self._unit:
+            self._known.clear()
+        self._unit = unit
+        unknown: dict[HeightWidth, list[int]] = {}
+        for canvas_hw, rows in by_canvas.items():
+            for row in rows:
+                found[row] = self._known.get((digests[row], canvas_hw))
+                if found[row] is None:
+                    unknown.setdefault(canvas_hw, []).append(row)
+        return unknown
 
     def _runs(self, canvases: int) -> int:
         return -(-canvases // self._batch_size)
@@ -79,11 +106,8 @@ class Detect:
         return self._detector.detect_canvases(canvases, score_at_least=self._score_at_least)
 
 
-_WORK = "detect"
-
-
-def _by_canvas(prepared: pa.Table) -> dict[tuple[int, int], list[int]]:
-    groups: dict[tuple[int, int], list[int]] = {}
+def _by_canvas(prepared: pa.Table) -> dict[HeightWidth, list[int]]:
+    groups: dict[HeightWidth, list[int]] = {}
     columns = (prepared[name].to_pylist() for name in ("status", "canvas_height", "canvas_width"))
     for row, (status, height, width) in enumerate(zip(*columns, strict=True)):
         if status == Status.OK:
