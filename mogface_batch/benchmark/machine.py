@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from mogface_batch import __version__
+from mogface_batch.cores import cores
 
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "torch", "modelscope", "numpy")
 _WORTH_NAMING = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp")
@@ -21,7 +22,7 @@ def machine() -> dict[str, str | int | float]:
     load = {"load_before": round(os.getloadavg()[0], 1)} if hasattr(os, "getloadavg") else {}
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": cores(),
         "gpu": "; ".join(_smi("--query-gpu=name,memory.total,driver_version")) or "none",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "versions": ", ".join([f"mogface-batch {__version__}", *_versions()]),

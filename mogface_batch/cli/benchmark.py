@@ -1,13 +1,13 @@
 """``benchmark``: measured tables."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mogface_batch.cli import benchmark_gpu
 from mogface_batch.cli.images import add_canvas, addresses, canvas_hw, check_limit, letterboxed
 from mogface_batch.cli.options import Subparsers, add_json, add_verb
+from mogface_batch.cores import cores
 from mogface_batch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def _cpu(arguments: argparse.Namespace) -> "Table":
         arguments.files,
         canvases,
         weights=arguments.weights,
-        threads=arguments.threads or _cores(),
+        threads=arguments.threads or cores(),
         repeats=arguments.repeats,
     )
 
@@ -291,7 +291,7 @@ def _precision(arguments: argparse.Namespace) -> "Table":
         letterboxed(arguments.images, card, hw, arguments.limit),
         weights=arguments.weights,
         provider=arguments.provider,
-        threads=arguments.threads or _cores(),
+        threads=arguments.threads or cores(),
         repeats=arguments.repeats,
     )
 
@@ -321,7 +321,7 @@ def _pipeline(arguments: argparse.Namespace) -> "Table":
         canvas_hw=hw,
         pad_rgb=read_card(path).card.pad_rgb,
         batch_size=arguments.batch,
-        threads=arguments.threads or (1 if provider.is_gpu else _cores()),
+        threads=arguments.threads or (1 if provider.is_gpu else cores()),
     )
     return measure(
         list(addresses(arguments.images, arguments.limit)),
@@ -387,7 +387,7 @@ def _buckets(arguments: argparse.Namespace) -> "Table":
         manifest=arguments.images,
         within_hw=canvas_hw(arguments.canvas),
         provider=provider.value,
-        threads=arguments.threads or (1 if provider.is_gpu else _cores()),
+        threads=arguments.threads or (1 if provider.is_gpu else cores()),
         batch_size=arguments.batch,
         limit=arguments.limit,
     )
@@ -412,7 +412,3 @@ def _scale(arguments: argparse.Namespace) -> "Table":
             return scale_job.measure_nodes(repeats=arguments.repeats)
         case other:
             raise ConfigError(f"benchmark scale has no part {other!r}: it has planning, job and nodes.")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from mogface_batch import storage
 from mogface_batch.config import JobConfig
+from mogface_batch.cores import cores
 from mogface_batch.pipeline import environment, fingerprint
 from mogface_batch.pipeline.batches import rows_per_unit
 from mogface_batch.pipeline.bucket_choice import settled
-from mogface_batch.pipeline.engine import chosen_engine, cores
+from mogface_batch.pipeline.engine import chosen_engine
 from mogface_batch.pipeline.etags import Etags
 from mogface_batch.pipeline.job import Model, job_of
 from mogface_batch.pipeline.manifest import open_manifest

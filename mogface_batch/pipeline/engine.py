@@ -59,8 +59,3 @@ def chosen_engine(engine: Engine) -> Engine:
     if engine is not Engine.AUTO:
         return engine
     return Engine.RAY if os.environ.get("RAY_ADDRESS") else Engine.LOCAL
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,13 +13,14 @@ from typing import Any
 from mogface_batch import storage
 from mogface_batch.config import Engine, JobConfig
 from mogface_batch.contract import Provider
+from mogface_batch.cores import cores
 from mogface_batch.detector.model_file import ModelFile
 from mogface_batch.errors import ConfigError, JobFault, OutputError
 from mogface_batch.pipeline import environment, fingerprint, local_engine, records, signals
 from mogface_batch.pipeline.advice import advice
 from mogface_batch.pipeline.batches import batch_size, rows_per_unit, runs_singly
 from mogface_batch.pipeline.bucket_choice import settled
-from mogface_batch.pipeline.engine import NO_RAY, Event, JobEngine, chosen_engine, cores
+from mogface_batch.pipeline.engine import NO_RAY, Event, JobEngine, chosen_engine
 from mogface_batch.pipeline.etags import Etags
 from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.pipeline.forget import enforce

@@ -20,10 +20,11 @@ import numpy as np
 
 from mogface_batch import storage
 from mogface_batch.config import Engine, LimitOptions
+from mogface_batch.cores import cores
 from mogface_batch.errors import ConfigError, InputError
 from mogface_batch.geometry import Faces
 from mogface_batch.pipeline import fingerprint, records, signals
-from mogface_batch.pipeline.engine import NO_RAY, Advance, chosen_engine, cores
+from mogface_batch.pipeline.engine import NO_RAY, Advance, chosen_engine
 from mogface_batch.pipeline.pool import worked_off
 from mogface_batch.pipeline.progress import Progress
 from mogface_batch.pipeline.render_image import Drawn, Look, Render, Subject, picture_name
