@@ -24,11 +24,11 @@ def picture_name(address: str) -> tuple[str, bool]:
     rest = address[len(scheme) + 3 :] if "://" in address and scheme != "file" else address.lstrip("/")
     wanted = [segment for segment in rest.split("/") if segment]
     segments = [*map(_safe_folder, wanted[:-1]), *map(_safe, wanted[-1:])] or ["_"]
-    changed = segments != wanted or _safe(scheme) != scheme
-    scheme = _safe(scheme)
-    path = "/".join([scheme, *segments])
+    first = _safe_folder(scheme)
+    changed = segments != wanted or first != scheme
+    path = "/".join([first, *segments])
     if len(path.encode()) > MAX_PATH_BYTES:
-        path, changed = _cut("/".join([scheme, segments[0]]) + "/" + segments[-1], MAX_PATH_BYTES), True
+        path, changed = _cut("/".join([first, segments[0]]) + "/" + segments[-1], MAX_PATH_BYTES), True
     if not path.lower().endswith(KEPT_SUFFIXES):
         path += ".jpg"
     return path, changed

@@ -318,7 +318,7 @@ def test_bad_input_is_a_sentence_and_an_exit_code(case, tmp_path, capfd, monkeyp
 
 def test_a_bug_is_a_traceback_and_exit_code_1(tmp_path):
     code = (
-        "import mogface_batch.cli as cli\n"
+        "import mogface_batch.cli as cli, mogface_batch.cli.doctor\n"
         "def bug(_): raise ZeroDivisionError('planted')\n"
         "cli.doctor.run = bug\n"
         "raise SystemExit(cli.main(['doctor']))"
@@ -340,7 +340,7 @@ def test_an_interrupted_verb_is_exit_code_130_without_a_traceback(monkeypatch, c
 
 def test_a_reader_that_has_gone_is_no_error(tmp_path):
     code = (
-        "import os, sys, mogface_batch.cli as cli\n"
+        "import os, sys, mogface_batch.cli as cli, mogface_batch.cli.doctor\n"
         "def run(_):\n    print('x')\n    return 0\n"
         "cli.doctor.run = run\n"
         "ours, theirs = os.pipe(); os.dup2(theirs, 1); os.close(theirs); os.close(ours)\n"

@@ -110,6 +110,7 @@ texts = st.lists(pieces, max_size=8).map("".join)
 
 
 @given(texts)
+@example("A.JPG://")
 @example("a" * 5000 + "://b/c")
 @example("s3://b/" + "/".join(["x" * 199] * 40))
 def test_whatever_the_address_the_name_stays_in_the_folder_and_is_short(address):
