@@ -22,7 +22,7 @@ def is_running(pid) -> bool:
 
 
 def children(of: int) -> list[int]:
-    """Return the running children of a process, without multiprocessing's own bookkeeper."""
+    """Return the running children of a process, without those that multiprocessing keeps until its end."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         facts = _facts(place.name)
@@ -32,7 +32,7 @@ def children(of: int) -> list[int]:
             command = (place / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if b"resource_tracker" not in command:
+        if b"resource_tracker" not in command and b"multiprocessing.forkserver" not in command:
             found.append(int(place.name))
     return found
 
