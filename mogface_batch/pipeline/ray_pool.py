@@ -43,6 +43,8 @@ def worked_off(
         check_folder(output)
         try:
             yield from worked_off_at(_Tasks(work, workers, hang_s), chunks)
+        except ray.exceptions.RayTaskError:  # a bug of the work's
+            raise
         except ray.exceptions.RayError as error:
             raise DeviceError(lost(error)) from None
 

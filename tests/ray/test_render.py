@@ -101,3 +101,17 @@ def test_a_cluster_that_cannot_be_had_is_a_sentence(laptop, tmp_path, address, c
     )
 
     assert_ended_with(done, code, sentence)
+
+
+def test_a_bug_of_the_work_is_a_bug_and_no_lost_cluster(cluster, tmp_path):
+    script = (
+        "from mogface_batch.pipeline.ray_pool import worked_off\n"
+        "def refusing(number):\n    raise ValueError(f'no {number}')\n"
+        f"list(worked_off(refusing, [(1,)], output={str(tmp_path)!r}, workers=1))\n"
+    )
+
+    done = cluster.shell.run(sys.executable, "-c", script)
+
+    assert done.returncode == 1
+    assert "ValueError: no 1" in done.stderr
+    assert "Ray lost" not in done.stderr
