@@ -1,4 +1,4 @@
-"""Output folders made by hand: what readers of the table are tested with, also at a million rows."""
+"""Output folders made by hand: what readers of the table are tested with."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mogface_batch.geometry import Faces
-from mogface_batch.schema import RESULT_COLUMNS, output_schema
+from mogface_batch.schema import output_schema
 from mogface_batch.table import to_column
 
 METADATA = {"mogface_batch.schema_version": "1", "mogface_batch.fingerprint": "f" * 64}
@@ -72,43 +72,3 @@ def write_out(out: Path, *parts: Sequence[dict], extra: Sequence[pa.Field] = (),
     rows_in_all = sum(map(len, parts))
     (out / "run.json").write_text(json.dumps({"run_id": "r", "table": {"rows": rows_in_all}}))
     return out
-
-
-def write_large(out: Path, rows: int, *, seed=0, rows_per_part=50_000, shift_px=0.0) -> Path:
-    """Write a table of many rows with 0 to 6 faces each; another ``shift_px`` moves some of the faces."""
-    (out / "detections").mkdir(parents=True, exist_ok=True)
-    for start in range(0, rows, rows_per_part):
-        count = min(rows_per_part, rows - start)
-        table = _large_part(np.random.default_rng([seed, start]), start, count, shift_px)
-        pq.write_table(
-            table.replace_schema_metadata(METADATA), out / "detections" / f"part-{start:09}.parquet"
-        )
-    (out / "run.json").write_text(json.dumps({"run_id": "r", "table": {"rows": rows}}))
-    return out
-
-
-def _large_part(random, start: int, count: int, shift_px: float) -> pa.Table:
-    counts = random.integers(0, 7, count)
-    total = int(counts.sum())
-    corner = random.uniform(0, 800, (total, 2))
-    sides = random.uniform(8, 150, (total, 2))
-    corner[random.random(total) < 0.1] += shift_px
-    boxes = np.concatenate([corner, corner + sides], axis=1).astype(np.float32)
-    faces = Faces(boxes, random.uniform(0.3, 1, total).astype(np.float32))
-    values = to_column([faces]).values
-    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
-    fixed = {"status": "ok", "attempts": 1, "size_bytes": 1000, "format": "jpeg", "width": 1000, "height": 1000,
-             "exif_orientation": 1, "canvas_width": 1000, "canvas_height": 1000, "scale": 1.0}  # fmt: skip
-    columns = {
-        "image_id": pa.array([f"{number:032x}" for number in range(start, start + count)]),
-        "uri": pa.array(
-            [f"s3://bucket/photos/{number % 1000:03}/{number}.jpg" for number in range(start, start + count)]
-        ),
-        "faces": pa.ListArray.from_arrays(offsets, values, type=RESULT_COLUMNS.field("faces").type),
-        "face_count": pa.array(counts, pa.int32()),
-    }
-    for field in RESULT_COLUMNS:
-        if field.name not in columns:
-            value = fixed.get(field.name)
-            columns[field.name] = pa.array([value] * count, field.type)
-    return pa.table({field.name: columns[field.name] for field in RESULT_COLUMNS}, schema=RESULT_COLUMNS)

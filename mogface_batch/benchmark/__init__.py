@@ -2,6 +2,6 @@
 
     canvases -> `precision.py` (each variant in a process of its own: `worker.py`, `process.py`) -> `Table` -> Markdown and JSON
 
-A benchmark is one file here with a `measure` that returns a `Table`, and one entry in `cli/benchmark.py`. Knows
+A benchmark is one file here with a `measure` that returns a `Table`, and one in `cli/benchmark/`. Knows
 nothing of manifests: it is given pixels.
 """

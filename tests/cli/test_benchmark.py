@@ -65,7 +65,7 @@ def test_planning_is_measured_by_rows(tmp_path, capsys):
     assert main(["benchmark", "scale", "--rows", "0"]) == 2
     assert "--rows 0" in capsys.readouterr().err
     assert main(["benchmark", "scale", "elsewhere"]) == 2
-    assert "has no part 'elsewhere': it has planning, job and nodes" in capsys.readouterr().err
+    assert "has no part 'elsewhere': it has planning, job, nodes and results" in capsys.readouterr().err
 
 
 def test_what_a_few_canvases_save_is_measured(tmp_path, capsys):

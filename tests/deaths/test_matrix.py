@@ -88,7 +88,7 @@ def test_drivers_under_ray(tmp_path, matrix, laptop):
 
 @pytest.mark.ray
 @pytest.mark.parametrize(
-    ("word", "what"), [("MapBatches(_Prepare)", "decode task"), ("MapWorker", "detect actor")]
+    ("word", "what"), [("MapBatches(PrepareUnits)", "decode task"), ("MapWorker", "detect actor")]
 )
 def test_workers_under_ray(tmp_path, matrix, home, word, what):
     with running_cluster(home, "--num-cpus=2") as cluster:

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 from builders import photos, table_of, tiny_config
 from death_scenes import Outcome, half_written
+from ray_clusters import end_session
 from servers import make_bucket
 
 from mogface_batch import storage
@@ -30,8 +31,8 @@ TRANSIENT = {
 class StoreScene:
     """A job whose manifest, images and output are in a bucket."""
 
-    def __init__(self, folder, faults):
-        self.folder, self.faults = folder, faults
+    def __init__(self, folder, faults, *words, shell=None):
+        self.folder, self.faults, self.words, self.shell = folder, faults, words, shell
         self.bucket = make_bucket()
         store = storage.open_store(self.bucket)
         for path in photos(folder / "images", IMAGES):
@@ -44,13 +45,18 @@ class StoreScene:
         words = (
             *(f"manifest.uri={self.bucket}/images", f"output.uri={self.bucket}/out", "rows_per_part=8"),
             *("limits.store_wait_s=5", "limits.fetch_timeout_s=5", "limits.fetch_attempts=8"),
+            *self.words,
         )
         command = [sys.executable, "-m", "mogface_batch", "annotate", str(self.folder / "job.yaml"), *words]
+        if self.shell is not None:
+            return self.shell.start(*command)
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def ended(self, process):
         """Return the exit code and what was said."""
         out, err = process.communicate(timeout=PATIENT_S)
+        if self.shell is not None:
+            end_session(process.pid)
         assert "Traceback" not in err, err
         return process.returncode, out + err
 
@@ -96,8 +102,9 @@ def test_a_store_that(what, tmp_path, matrix, faults):
     assert outcome.by_status == {"ok": IMAGES}
 
 
-def test_a_store_that_is_gone_and_comes_back(tmp_path, matrix, faults):
-    scene = StoreScene(tmp_path, faults)
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
+def test_a_store_that_is_gone_and_comes_back(tmp_path, matrix, faults, laptop, engine):
+    scene = StoreScene(tmp_path, faults, f"engine={engine}", shell=None if engine == "local" else laptop)
     process = scene.start()
     scene.wait_for_parts(process, 3)
 
@@ -110,7 +117,7 @@ def test_a_store_that_is_gone_and_comes_back(tmp_path, matrix, faults):
     assert code == 0, said
 
     outcome = scene.judged()
-    matrix("local", "a store that is gone, then the same command when it is back", outcome)
+    matrix(engine, "a store that is gone, then the same command when it is back", outcome)
     assert outcome.is_whole
     assert outcome.by_status == {"ok": IMAGES}
 

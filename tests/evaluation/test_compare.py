@@ -1,12 +1,11 @@
 """What changed from one table to another: each change in a table of its own, then both joined at size."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from tables import image, some_faces, write_large, write_out
+from tables import image, some_faces, write_out
 
+from mogface_batch.benchmark.scale_results import run, write_table
 from mogface_batch.errors import ConfigError, InputError
 from mogface_batch.evaluation.compare import compare_tables
 from mogface_batch.evaluation.gate import as_markdown, gate_failures, parse_gate
@@ -170,20 +169,10 @@ def test_a_folder_that_is_none_is_a_sentence(tmp_path):
         compare_tables(str(write_out(tmp_path / "a", [image("1")])), str(tmp_path / "b"))
 
 
-_PEAK = """
-import resource, sys
-from mogface_batch.evaluation.compare import compare_tables
-report = compare_tables(*sys.argv[1:])
-assert report["images"]["compared"] and report["faces"]["moved"]
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-"""
-
-
 def test_ten_times_the_rows_need_no_more_memory(tmp_path):
-    def peak_bytes(rows):
-        a = write_large(tmp_path / f"a{rows}", rows, rows_per_part=6_000)
-        b = write_large(tmp_path / f"b{rows}", rows, rows_per_part=6_000, shift_px=10)
-        argv = [sys.executable, "-c", _PEAK, str(a), str(b)]
-        return int(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+    def peak_mb(rows):
+        a = write_table(tmp_path / f"a{rows}", rows, rows_per_part=6_000)
+        b = write_table(tmp_path / f"b{rows}", rows, rows_per_part=6_000, shift_px=10)
+        return run(["compare", str(a), str(b)])[1]
 
-    assert peak_bytes(60_000) - peak_bytes(6_000) < 60 << 20
+    assert peak_mb(60_000) - peak_mb(6_000) < 60

@@ -4,8 +4,6 @@ import contextlib
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -13,8 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tables import image, some_faces, write_large, write_out
+from tables import image, some_faces, write_out
 
+from mogface_batch.benchmark.scale_results import run, write_table
 from mogface_batch.errors import ConfigError, InputError, OutputError
 from mogface_batch.formats.convert import FORMATS, convert
 from mogface_batch.formats.label_studio import LABEL_CONFIG
@@ -373,22 +372,12 @@ def test_a_target_that_cannot_be_written_is_a_sentence(out, tmp_path):
         convert(str(out), "coco", str(tmp_path / "file/x.json"), Selection())
 
 
-_PEAK = """
-import resource, sys
-from mogface_batch.formats.convert import convert
-from mogface_batch.formats.rows import Selection
-convert(sys.argv[1], "csv", sys.argv[2], Selection())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-"""
-
-
 def test_ten_times_the_rows_need_no_more_memory(tmp_path):
-    def peak_bytes(rows):
-        out = write_large(tmp_path / str(rows), rows, rows_per_part=6_000)
-        argv = [sys.executable, "-c", _PEAK, str(out), str(tmp_path / "made.csv")]
-        return int(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+    def peak_mb(rows):
+        out = write_table(tmp_path / str(rows), rows, rows_per_part=6_000)
+        return run(["convert", str(out), "--to", "csv", "--out", str(tmp_path / "made.csv")])[1]
 
-    assert peak_bytes(60_000) - peak_bytes(6_000) < 40 << 20
+    assert peak_mb(60_000) - peak_mb(6_000) < 40
 
 
 def test_the_command_lists_all_formats():

@@ -11,7 +11,7 @@ from pathlib import Path
 import ray
 
 from mogface_batch.cli import main
-from mogface_batch.pipeline import ray_engine
+from mogface_batch.pipeline import ray_engine, ray_stages
 
 NOTES = Path(sys.argv[1])
 
@@ -22,7 +22,7 @@ def note(notes, stage):
 
 
 # Defined in __main__, classes travel to the workers by value.
-class NotedPrepare(ray_engine._Prepare):
+class NotedPrepare(ray_stages.PrepareUnits):
     notes = NOTES
 
     def __call__(self, units):
@@ -30,7 +30,7 @@ class NotedPrepare(ray_engine._Prepare):
         return super().__call__(units)
 
 
-class NotedDetect(ray_engine._Detect):
+class NotedDetect(ray_stages.DetectUnits):
     notes = NOTES
 
     def __init__(self, stages, model):
@@ -42,7 +42,7 @@ class NotedDetect(ray_engine._Detect):
         return super().__call__(prepared)
 
 
-class NotedFinish(ray_engine._Finish):
+class NotedFinish(ray_stages.FinishUnits):
     notes = NOTES
 
     def __call__(self, detected):
@@ -51,5 +51,9 @@ class NotedFinish(ray_engine._Finish):
 
 
 if __name__ == "__main__":
-    ray_engine._Prepare, ray_engine._Detect, ray_engine._Finish = NotedPrepare, NotedDetect, NotedFinish
+    ray_engine.PrepareUnits, ray_engine.DetectUnits, ray_engine.FinishUnits = (
+        NotedPrepare,
+        NotedDetect,
+        NotedFinish,
+    )
     sys.exit(main(["annotate", *sys.argv[2:]]))

@@ -9,33 +9,33 @@ import poison
 import ray
 
 from mogface_batch.cli import main
-from mogface_batch.pipeline import ray_engine
+from mogface_batch.pipeline import ray_engine, ray_stages
 
 # The nodes need not see the tests.
 ray.cloudpickle.register_pickle_by_value(poison)
 
 
 # Defined in __main__, classes travel to the workers by value.
-class PoisonedPrepare(ray_engine._Prepare):
+class PoisonedPrepare(ray_stages.PrepareUnits):
     def __call__(self, units):
         poison.install()
         return super().__call__(units)
 
 
-class PoisonedDetect(ray_engine._Detect):
+class PoisonedDetect(ray_stages.DetectUnits):
     def __init__(self, stages, model):
         poison.install()
         super().__init__(stages, model)
 
 
-class PoisonedFinish(ray_engine._Finish):
+class PoisonedFinish(ray_stages.FinishUnits):
     def __call__(self, detected):
         poison.install()
         return super().__call__(detected)
 
 
 if __name__ == "__main__":
-    ray_engine._Prepare, ray_engine._Detect, ray_engine._Finish = (
+    ray_engine.PrepareUnits, ray_engine.DetectUnits, ray_engine.FinishUnits = (
         PoisonedPrepare,
         PoisonedDetect,
         PoisonedFinish,

@@ -2,12 +2,10 @@
 
 import os
 
-import pyarrow as pa
 import pytest
 
-from mogface_batch.errors import ConfigError, DeviceError, OutputError
+from mogface_batch.errors import ConfigError, DeviceError
 from mogface_batch.pipeline import ray_cluster, ray_engine
-from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.ray_cluster import DetectPool
 
 
@@ -112,35 +110,6 @@ def test_an_output_in_the_copy_that_ray_makes_of_a_working_directory_is_refused(
     folder = "/tmp/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_1/out"
     with pytest.raises(ConfigError, match="which Ray deletes"):
         ray_cluster.check_folder(folder)
-
-
-def test_a_unit_passes_as_one_row_and_comes_out_as_it_was():
-    rows = pa.table(
-        {"n": [1, 2, 3], "raw": pa.array([b"a", None, b"c"], pa.large_binary()), "s": [[1], [], None]}
-    )
-    rows = pa.concat_tables([rows, rows.slice(1)])
-
-    units = [Unit("plan-000000.parquet", number, 3, f"part-{number}") for number in range(2)]
-    block = ray_engine._Parcel(units[0], rows).to_block()
-
-    assert block.num_rows == 1
-    # Ray joins, slices and concatenates blocks as it likes.
-    joined = pa.concat_tables([block, ray_engine._Parcel(units[1], rows.slice(0, 0)).to_block()])
-    first, second = (ray_engine._Parcel.of(joined.slice(row, 1)) for row in range(2))
-    assert [first.unit, second.unit] == units
-    assert first.rows.equals(rows)
-    assert second.rows.equals(rows.slice(0, 0))
-
-
-def test_a_fault_goes_by_the_stages_behind_it():
-    fault = OutputError("The disk is full.")
-
-    def failing(_):
-        raise fault
-
-    block = ray_engine._faults_passed_on(failing, pa.table({"any": [1]}))
-
-    assert ray_engine._faults_passed_on(failing, block) is block
 
 
 def test_the_environment_is_left_as_it_was(monkeypatch):

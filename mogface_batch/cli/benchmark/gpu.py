@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mogface_batch.cli.benchmark.options import check_at_least
 from mogface_batch.cli.images import canvas_hw
 from mogface_batch.cli.options import Subparsers, add_verb
 from mogface_batch.errors import ConfigError
@@ -80,9 +81,8 @@ def measured(arguments: argparse.Namespace) -> "Table":
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.provider not in {"cuda", "cpu"}:
         raise ConfigError(f"--provider {arguments.provider} is neither cuda nor cpu.")
-    for name in ("batch", "rounds"):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name} {getattr(arguments, name)} is less than 1.")
+    check_at_least(1, "--batch", arguments.batch)
+    check_at_least(1, "--rounds", arguments.rounds)
     for name in ("minutes", "turn_seconds"):
         if not getattr(arguments, name) > 0:
             raise ConfigError(f"--{name.replace('_', '-')} {getattr(arguments, name):g} is not more than 0.")

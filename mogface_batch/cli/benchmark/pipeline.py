@@ -1,0 +1,91 @@
+"""``benchmark pipeline``: the whole job against a hand-written loop."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from mogface_batch.cli.benchmark.options import (
+    add_images,
+    add_model,
+    add_provider,
+    add_repeats,
+    add_threads,
+    check_at_least,
+)
+from mogface_batch.cli.images import addresses, canvas_hw, check_limit
+from mogface_batch.cli.options import Subparsers, add_verb
+from mogface_batch.cores import cores
+from mogface_batch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mogface_batch.benchmark.table import Table
+
+_TEXT = """\
+The whole job, from files to a table, against a hand-written loop: engine=local, engine=ray, and textbook jobs of Ray
+Data and Daft where these are installed; on the same images, repeated as different files (in a temporary folder, see
+TMPDIR) until the loop takes --seconds. Images a second without start-up, the jobs taking turns.
+
+  mogface-batch benchmark pipeline --images photos --out tables
+  mogface-batch benchmark pipeline --images photos --limit 24 --model mogface.onnx --canvas 320x320 --seconds 0
+"""
+
+
+def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    """Add the verb, and return its parser."""
+    parser = add_verb(names, "pipeline", "the whole job against a hand-written loop", _TEXT)
+    add_images(parser)
+    parser.add_argument("--limit", metavar="N", type=int, help="only the first N images; default: all")
+    add_model(parser)
+    parser.add_argument("--canvas", metavar="HxW", default="640x640", help="default 640x640")
+    parser.add_argument(
+        "--jobs",
+        metavar="JOB",
+        nargs="+",
+        help="of loop, local, ray, ray-data, daft; default: all that are installed",
+    )
+    parser.add_argument(
+        "--seconds",
+        metavar="S",
+        type=float,
+        default=60.0,
+        help="repeat the images until the loop takes so long; 0: do not repeat them; default 60",
+    )
+    add_repeats(parser, default=3)
+    parser.add_argument(
+        "--batch", metavar="B", type=int, default=8, help="canvases a session call; default 8"
+    )
+    add_threads(parser, whose="of the session")
+    add_provider(parser, "cpu (default), cuda, ...")
+    return parser
+
+
+def measured(arguments: argparse.Namespace) -> "Table":
+    """Measure all jobs on the same images."""
+    from mogface_batch import models
+    from mogface_batch.benchmark.pipeline import Setting, available, checked, measure
+    from mogface_batch.detector.model_file import read_card
+    from mogface_batch.detector.providers import parsed_provider
+
+    hw = canvas_hw(arguments.canvas)
+    check_at_least(1, "--repeats", arguments.repeats)
+    check_at_least(1, "--batch", arguments.batch)
+    check_at_least(1, "--threads", arguments.threads)
+    if arguments.seconds < 0:
+        raise ConfigError(f"--seconds {arguments.seconds:g} is less than 0.")
+    check_limit(arguments.limit)
+    provider = parsed_provider(arguments.provider)
+    path = models.resolve(arguments.model).path
+    setting = Setting(
+        model=path,
+        provider=provider.value,
+        canvas_hw=hw,
+        pad_rgb=read_card(path).card.pad_rgb,
+        batch_size=arguments.batch,
+        threads=arguments.threads or (1 if provider.is_gpu else cores()),
+    )
+    return measure(
+        list(addresses(arguments.images, arguments.limit)),
+        setting,
+        jobs=checked(arguments.jobs) if arguments.jobs else available(),
+        seconds=arguments.seconds,
+        repeats=arguments.repeats,
+    )
