@@ -49,8 +49,9 @@ def command(argv: list[str] | None = None) -> NoReturn:
     """Run the command and end the process with its exit code."""
     code = main(argv)
     if "obstore" in sys.modules:
-        # Jobs that had met faults of a store were seen to abort (SIGABRT) while the interpreter was taken down, after
-        # all was done and said; the cause is not known. A scheduler must get the code that stands in run.json.
+        # A thread of obstore's that reaches for Python while the interpreter is taken down aborts the process (SIGABRT)
+        # after all was done and said: PyO3/pyo3-async-runtimes issue 40, lancedb/lancedb pull request 4175. It was seen
+        # after faults of a store. A scheduler must get the code that stands in run.json.
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
