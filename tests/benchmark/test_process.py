@@ -1,5 +1,6 @@
 import functools
 import os
+import sys
 import time
 
 import pytest
@@ -47,4 +48,4 @@ def test_what_takes_too_long_is_ended():
 
 def test_one_that_dies_while_opening_says_so():
     with pytest.raises(DeviceError, match=r"process of it has died \(exit code 3\)"):
-        SideProcess("it", os._exit, (3,))
+        SideProcess("it", sys.exit, (3,))

@@ -54,7 +54,8 @@ def test_a_single_cpu_is_enough(small_cluster, job, tmp_path):
     done = small_cluster.shell.annotate(job, "engine=ray", f"output.uri={tmp_path}/out", "rows_per_part=3")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
+    # On a slow machine it says how far it is.
+    assert [line for line in done.stderr.splitlines() if " of 12 images, " not in line] == []
     assert table_of(tmp_path / "out")["face_count"].to_pylist() == [number % 4 for number in range(12)]
 
 
