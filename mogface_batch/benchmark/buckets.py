@@ -4,6 +4,7 @@ Each form has a session in a process of its own. They take turns unit by unit, a
 round: what else the machine does meets all of them. Then the whole jobs take turns.
 """
 
+import functools
 import itertools
 import json
 import subprocess
@@ -33,10 +34,12 @@ from mogface_batch.geometry import Faces, Letterbox, choose_faces
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.pipeline.batches import batch_size, rows_per_unit
 from mogface_batch.pipeline.bucket_choice import settled
+from mogface_batch.pipeline.job import Model, lanes
 from mogface_batch.pipeline.manifest import open_manifest
+from mogface_batch.pipeline.stages.lanes import Lanes
 
 METHOD = (
-    "session: images already decoded and shrunk, which is the same in all forms; each form in a process of its own; they "
+    "session: as the job opens it; images already decoded and shrunk, which is the same in all forms; each form in a process of its own; they "
     "take turns unit by unit, after one run of each canvas that does not count; whole job: mogface-batch annotate with "
     "engine=local and no pictures, start included, in turns as well; a ratio is the median of the ratios of two runs of "
     "the same round, with their quartiles; padded share: canvases that only filled a batch; CPU s: of "
@@ -195,17 +198,23 @@ def _turns(forms: Sequence[_Form], images: int) -> Iterator[tuple[int, range]]:
 
 def _side(form: _Form, setting: Setting) -> SideProcess:
     hw = form.canvases[0] if len(form.canvases) == 1 else None
-    arguments = (setting.model, setting.provider, setting.threads, batch_size(form.config), hw)
+    model = Model(setting.model, read_card(setting.model), str(setting.model))
+    at_once = lanes(form.config, model, setting.threads)
+    size = max(batch_size(form.config), at_once)
+    arguments = (setting.model, setting.provider, setting.threads, size, at_once, hw)
     return SideProcess(f"the session for {form.name}", _opened, arguments)
 
 
-def _opened(model: Path, provider: str, threads: int, batch: int, hw: HeightWidth | None) -> Answer:
-    detector = FaceDetector.open(model, provider=provider, threads=threads, batch_size=batch, canvas_hw=hw)
-    score_at_least = detector.card.score_threshold
+def _opened(
+    model: Path, provider: str, threads: int, batch: int, at_once: int, hw: HeightWidth | None
+) -> Answer:
+    opened = functools.partial(FaceDetector.open, model, provider=provider, canvas_hw=hw)
+    session = Lanes(opened, threads=threads, batch_size=batch, lanes=at_once)
+    score_at_least = read_card(model).card.score_threshold
 
     def answer(canvases: Pixels) -> tuple[float, float, list[Faces]]:
         started, cpu_before = time.perf_counter(), time.process_time()
-        found = detector.detect_canvases(canvases, score_at_least=score_at_least)
+        found = session.detect(canvases, score_at_least=score_at_least)
         return time.perf_counter() - started, time.process_time() - cpu_before, found
 
     return answer

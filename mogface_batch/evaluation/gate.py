@@ -100,8 +100,7 @@ def _table(title: str, bands: Mapping[str, Mapping[str, int]]) -> list[str]:
     kinds = list(next(iter(bands.values())))
     head = [f"| {title} | {' | '.join(kinds)} |", f"|---|{'--:|' * len(kinds)}"]
     return head + [
-        f"| {name} | {' | '.join(str(counts[kind]) for kind in kinds)} |"
-        for name, counts in bands.items()
+        f"| {name} | {' | '.join(str(counts[kind]) for kind in kinds)} |" for name, counts in bands.items()
     ]
 
 

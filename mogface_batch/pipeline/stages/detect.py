@@ -1,7 +1,7 @@
 """Run the session on canvases."""
 
+import functools
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from mogface_batch.detector import FaceDetector
 from mogface_batch.geometry import Faces
 from mogface_batch.pipeline.stages.canvases import from_column
-from mogface_batch.pipeline.stages.job import CANVAS, DETECTED, Job, OpenDetector
+from mogface_batch.pipeline.stages.job import CANVAS, DETECTED, Job
+from mogface_batch.pipeline.stages.lanes import Lanes
 from mogface_batch.pipeline.watchdog import knows, watching
 from mogface_batch.schema import Status
 from mogface_batch.table.faces_column import to_column
@@ -23,17 +24,14 @@ class Detect:
     """Runs the session on what `Prepare` gave; replaces the canvases by candidates in canvas pixels."""
 
     def __init__(self, job: Job, model_path: str) -> None:
-        opened: OpenDetector = job.open_detector or FaceDetector.open
-        self._detector = opened(
+        opened = functools.partial(
+            job.open_detector or FaceDetector.open,
             model_path,
             provider=job.provider,
-            threads=job.threads // job.lanes,
-            batch_size=job.batch_size // job.lanes,
             canvas_hw=job.fitting.one_size,
         )
+        self._session = Lanes(opened, threads=job.threads, batch_size=job.batch_size, lanes=job.lanes)
         self._score_at_least = job.score_at_least
-        self._batch_size = job.batch_size // job.lanes
-        self._lanes = ThreadPoolExecutor(job.lanes) if job.lanes > 1 else None
         self._unit: str | None = None
         self._known: dict[tuple[str, HeightWidth], Faces] = {}
         """What was found in that unit, by the bytes of the image and its canvas."""
@@ -62,7 +60,7 @@ class Detect:
             for row, faces in zip(rows, self._run(canvases), strict=True):
                 found[row] = self._known[digests[row], canvas_hw] = faces
             infer_s[rows] = (time.perf_counter() - start) / len(rows)
-            slots[rows] = self._runs(len(rows)) * self._batch_size / len(rows)
+            slots[rows] = self._session.slots(len(rows)) / len(rows)
         wait_s = np.zeros(prepared.num_rows, np.float32)
         wait_s[:1] = waited_s
         detected = prepared.drop_columns([CANVAS])
@@ -91,19 +89,9 @@ class Detect:
                     unknown.setdefault(canvas_hw, []).append(row)
         return unknown
 
-    def _runs(self, canvases: int) -> int:
-        return -(-canvases // self._batch_size)
-
     def _run(self, canvases: NDArray[np.uint8]) -> list[Faces]:
-        with watching((_WORK, canvases.shape[1:3]), self._runs(len(canvases)), warms_up=True):
-            if self._lanes is None:
-                return self._batch(canvases)
-            size = self._batch_size
-            parts = [canvases[start : start + size] for start in range(0, len(canvases), size)]
-            return [faces for found in self._lanes.map(self._batch, parts) for faces in found]
-
-    def _batch(self, canvases: NDArray[np.uint8]) -> list[Faces]:
-        return self._detector.detect_canvases(canvases, score_at_least=self._score_at_least)
+        with watching((_WORK, canvases.shape[1:3]), self._session.runs(len(canvases)), warms_up=True):
+            return self._session.detect(canvases, score_at_least=self._score_at_least)
 
 
 def _by_canvas(prepared: pa.Table) -> dict[HeightWidth, list[int]]:
