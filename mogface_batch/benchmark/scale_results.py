@@ -52,7 +52,7 @@ def measure_results(sizes: Sequence[int], *, folder: Path | None = None) -> Tabl
     """Return what each verb that reads a table costs, by rows.
 
     Args:
-        sizes: Rows; one in six of an image's faces is moved in the table that `compare` compares with.
+        sizes: Rows.
         folder: Where the tables are made, and removed again; the system's own for temporary files by default.
 
     Raises:

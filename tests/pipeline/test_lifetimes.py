@@ -286,7 +286,7 @@ def test_at_whichever_step(tmp_path, monkeypatch, evening, operation, what):
             break
         check_at_last(world)
         shutil.rmtree(folder)
-    assert number > 15, "it has more steps than that"
+    assert number >= 20, "it has more steps than that"
 
 
 def happen(world, disturbance, operation, disturbing):
