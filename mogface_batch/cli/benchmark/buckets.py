@@ -10,10 +10,10 @@ from mogface_batch.cli.benchmark.options import (
     add_repeats,
     add_threads,
     check_at_least,
+    session_threads,
 )
 from mogface_batch.cli.images import canvas_hw, check_limit
 from mogface_batch.cli.options import Subparsers, add_verb
-from mogface_batch.cores import cores
 from mogface_batch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def measured(arguments: argparse.Namespace) -> "Table":
         manifest=arguments.images,
         within_hw=canvas_hw(arguments.canvas),
         provider=provider.value,
-        threads=arguments.threads or (1 if provider.is_gpu else cores()),
+        threads=session_threads(arguments.threads, provider),
         batch_size=arguments.batch,
         limit=arguments.limit,
     )

@@ -2,9 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mogface_batch.cli.images import canvas_hw
+from mogface_batch.cores import cores
 from mogface_batch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mogface_batch.contract import Provider
 
 _MODELSCOPE_SHRINKS_OVER_PX = 1500
 
@@ -46,6 +51,11 @@ def add_threads(parser: argparse.ArgumentParser, *, whose: str) -> None:
 def add_provider(parser: argparse.ArgumentParser, help_text: str) -> None:
     """Give a benchmark the option --provider."""
     parser.add_argument("--provider", metavar="P", default="cpu", help=help_text)
+
+
+def session_threads(given: int | None, provider: "Provider") -> int:
+    """Return the threads of a session: what was given, or all cores; one where a GPU does the work."""
+    return given or (1 if provider.is_gpu else cores())
 
 
 def check_at_least(least: int, option: str, *values: int | None) -> None:

@@ -10,10 +10,10 @@ from mogface_batch.cli.benchmark.options import (
     add_repeats,
     add_threads,
     check_at_least,
+    session_threads,
 )
 from mogface_batch.cli.images import addresses, canvas_hw, check_limit
 from mogface_batch.cli.options import Subparsers, add_verb
-from mogface_batch.cores import cores
 from mogface_batch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def measured(arguments: argparse.Namespace) -> "Table":
         canvas_hw=hw,
         pad_rgb=read_card(path).card.pad_rgb,
         batch_size=arguments.batch,
-        threads=arguments.threads or (1 if provider.is_gpu else cores()),
+        threads=session_threads(arguments.threads, provider),
     )
     return measure(
         list(addresses(arguments.images, arguments.limit)),
