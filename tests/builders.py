@@ -68,12 +68,14 @@ def tiny_detector(path: Path, *, landmarks: bool = True, stride: int = 1, **card
     scores = g.add("Clip", g.add("Reshape", means, g.integers([0, -1])), g.floats(0), g.floats(1))
     anchors = head.grid_anchors(g, head.canvas_hw(g), stride=CELL_PX, sides_px=[CELL_PX])
     zeros = g.add("Mul", g.add("Reshape", scores, g.integers([0, 0, 1])), g.floats(0))
+    best = head.best_candidates(g, scores, top_k=TOP_K)
+    anchors, zeros = head.anchors_of_best(g, best, anchors), head.of_best(g, best, zeros, columns=1)
     boxes = head.decoded_boxes(g, anchors, g.add("Tile", zeros, g.integers([1, 1, 4])), variances=(1, 1))
     points = None
     if landmarks:
         offsets = g.add("Add", zeros, g.floats(np.array(LANDMARKS_FROM_CENTRE_PX).ravel() / CELL_PX))
         points = head.decoded_points(g, anchors, offsets, variance=1)
-    head.candidates(g, boxes=boxes, scores=scores, landmarks=points, top_k=TOP_K)
+    head.candidates(g, boxes=boxes, landmarks=points)
     path.write_bytes(head.contract_file(g, tiny_card(stride=stride, **card)))
     return path
 

@@ -52,14 +52,9 @@ def deep_detector(*, seed: int = 1, loud: float = 1.0, opset: int = 18, **card) 
     logits = g.add("Mul", _columns(g, rows, 0, 1), g.floats(3.0))
     offsets = g.add("Mul", _columns(g, rows, 1, 5), g.floats(0.05))
     scores = g.add("Reshape", g.add("Sigmoid", logits), g.integers([0, -1]))
-    anchors = _anchors(g)
-    head.candidates(
-        g,
-        boxes=head.decoded_boxes(g, anchors, offsets, variances=(1, 1)),
-        scores=scores,
-        landmarks=None,
-        top_k=TOP_K,
-    )
+    best = head.best_candidates(g, scores, top_k=TOP_K)
+    anchors, offsets = head.anchors_of_best(g, best, _anchors(g)), head.of_best(g, best, offsets, columns=4)
+    head.candidates(g, boxes=head.decoded_boxes(g, anchors, offsets, variances=(1, 1)), landmarks=None)
     return head.contract_file(g, tiny_card(detector="deep", **card))
 
 

@@ -2,7 +2,8 @@
 
     g = Graph()
     g.include(network, inputs={"input": normalised(g, ...)})     the network itself, its names prefixed
-    candidates(g, boxes=..., scores=..., landmarks=...)          what leaves the graph
+    best = best_candidates(g, scores, top_k=...)                 which leave the graph: only these are decoded
+    candidates(g, boxes=..., landmarks=...)                      what else leaves it
     contract_file(g, card)                                       the bytes
 
 Every piece keeps to operators that mean the same from opset 11 on, so a network keeps its own opset: axes are
@@ -91,9 +92,10 @@ class Graph:
 
 def channels_first(graph: Graph, *, bgr: bool) -> Value:
     """Return the contract's uint8 [N, H, W, 3] RGB as float32 [N, 3, H, W] of 0..255, blue first if ``bgr``."""
-    channels = graph.add("Cast", "images", to=onnx.TensorProto.FLOAT)
-    channels = graph.add("Transpose", channels, perm=[0, 3, 1, 2])
-    return graph.add("Gather", channels, graph.integers([2, 1, 0]), axis=1) if bgr else channels
+    # While a pixel is a byte: a quarter of the memory to move.
+    channels = graph.add("Transpose", "images", perm=[0, 3, 1, 2])
+    channels = graph.add("Gather", channels, graph.integers([2, 1, 0]), axis=1) if bgr else channels
+    return graph.add("Cast", channels, to=onnx.TensorProto.FLOAT)
 
 
 def normalised(graph: Graph, *, bgr: bool, mean: Sequence[float], scale: Sequence[float] | float) -> Value:
@@ -154,7 +156,7 @@ def _cell_centres(graph: Graph, side: Value, stride: int) -> Value:
 
 
 def decoded_boxes(graph: Graph, anchors: Value, offsets: Value, *, variances: tuple[float, float]) -> Value:
-    """Return [N, A, 4] corners from offsets [N, A, 4] to anchors [A, 4], in the anchors' unit.
+    """Return [N, A, 4] corners from offsets [N, A, 4] to anchors [A, 4] or [N, A, 4], in the anchors' unit.
 
     Source: SSD (Liu et al. 2016), as in RetinaFace: centre = anchor + offset * v0 * size; size = size * exp(offset * v1).
     """
@@ -167,26 +169,27 @@ def decoded_boxes(graph: Graph, anchors: Value, offsets: Value, *, variances: tu
 
 
 def decoded_points(graph: Graph, anchors: Value, offsets: Value, *, variance: float) -> Value:
-    """Return [N, A, 10] landmarks from offsets [N, A, 10] to anchors [A, 4]: anchor + offset * v * size."""
-    five = graph.integers([1, 5])
-    centres = graph.add("Tile", _columns(graph, anchors, 0, 2), five)
-    steps = graph.add("Mul", _columns(graph, anchors, 2, 4), graph.floats(variance))
-    return graph.add("Add", centres, graph.add("Mul", offsets, graph.add("Tile", steps, five)))
+    """Return [N, A, 10] landmarks from offsets [N, A, 10] to anchors as above: anchor + offset * v * size."""
+    centres, sizes = _columns(graph, anchors, 0, 2), _columns(graph, anchors, 2, 4)
+    steps = graph.add("Mul", sizes, graph.floats(variance))
+    centres, steps = (graph.add("Concat", *[both] * 5, axis=-1) for both in (centres, steps))
+    return graph.add("Add", centres, graph.add("Mul", offsets, steps))
 
 
 def _columns(graph: Graph, values: Value, start: int, stop: int) -> Value:
     return graph.add("Slice", values, graph.integers([start]), graph.integers([stop]), graph.integers([-1]))
 
 
-def candidates(graph: Graph, *, boxes: Value, scores: Value, landmarks: Value | None, top_k: int) -> None:
-    """Name the graph's outputs: the ``min(top_k, A)`` best anchors of each canvas, best first.
+def best_candidates(graph: Graph, scores: Value, *, top_k: int) -> Value:
+    """Name the output ``scores``, the ``min(top_k, A)`` best of each canvas, best first; return whose they are.
 
     Args:
         graph: Appended to.
-        boxes: [N, A, 4] corners in canvas pixels, half-open.
         scores: [N, A] 0..1.
-        landmarks: [N, A, 10] or None.
         top_k: How many at most.
+
+    Returns:
+        Int64 [N, K, 1], which `of_best` takes.
     """
     anchors = graph.add("Gather", graph.add("Shape", scores), graph.integers([1]), axis=0)
     most = graph.integers([top_k])
@@ -195,16 +198,31 @@ def candidates(graph: Graph, *, boxes: Value, scores: Value, landmarks: Value | 
     graph.nodes.append(
         helper.make_node("TopK", [scores, count], ["scores", best], name=best, axis=1, largest=1, sorted=1)
     )
-    rows = graph.add("Reshape", best, graph.integers([0, 0, 1]))
-    _gathered(graph, boxes, rows, columns=4, output="boxes")
+    return graph.add("Reshape", best, graph.integers([0, 0, 1]))
+
+
+def of_best(graph: Graph, best: Value, values: Value, *, columns: int) -> Value:
+    """Return [N, K, columns] of [N, A, columns], those of the best anchors."""
+    every = graph.add("Tile", best, graph.integers([1, 1, columns]))
+    return graph.add("GatherElements", values, every, axis=1)
+
+
+def anchors_of_best(graph: Graph, best: Value, anchors: Value) -> Value:
+    """Return [N, K, 4] of anchors [A, 4], the best ones."""
+    return graph.add("Gather", anchors, graph.add("Reshape", best, graph.integers([0, -1])), axis=0)
+
+
+def candidates(graph: Graph, *, boxes: Value, landmarks: Value | None) -> None:
+    """Name the other outputs of the graph; ``scores`` has its name from `best_candidates`.
+
+    Args:
+        graph: Appended to.
+        boxes: [N, K, 4] corners in canvas pixels, half-open.
+        landmarks: [N, K, 10] or None.
+    """
+    graph.add("Reshape", boxes, graph.integers([0, 0, 4]), output="boxes")
     if landmarks is not None:
-        flat = _gathered(graph, landmarks, rows, columns=10, output=None)
-        graph.add("Reshape", flat, graph.integers([0, 0, 5, 2]), output="landmarks")
-
-
-def _gathered(graph: Graph, values: Value, rows: Value, *, columns: int, output: Value | None) -> Value:
-    every = graph.add("Tile", rows, graph.integers([1, 1, columns]))
-    return graph.add("GatherElements", values, every, axis=1, output=output)
+        graph.add("Reshape", landmarks, graph.integers([0, 0, 5, 2]), output="landmarks")
 
 
 def contract_file(graph: Graph, card: "ModelCard") -> bytes:

@@ -32,14 +32,16 @@ def compile_retinaface(weights: bytes) -> bytes:
     )
     hw = head.canvas_hw(graph)
     levels = [head.grid_anchors(graph, hw, stride=stride, sides_px=sides) for stride, sides in LEVELS.items()]
-    anchors = graph.add("Concat", *levels, axis=0)
+    # Column 1 is the face, column 0 the background.
+    scores = graph.add("Gather", network["conf"], graph.integers(1), axis=2)
+    best = head.best_candidates(graph, scores, top_k=TOP_K)
+    anchors = head.anchors_of_best(graph, best, graph.add("Concat", *levels, axis=0))
+    offsets = head.of_best(graph, best, network["loc"], columns=4)
+    points = head.of_best(graph, best, network["landmarks"], columns=10)
     head.candidates(
         graph,
-        boxes=head.decoded_boxes(graph, anchors, network["loc"], variances=VARIANCES),
-        # Column 1 is the face, column 0 the background.
-        scores=graph.add("Gather", network["conf"], graph.integers(1), axis=2),
-        landmarks=head.decoded_points(graph, anchors, network["landmarks"], variance=VARIANCES[0]),
-        top_k=TOP_K,
+        boxes=head.decoded_boxes(graph, anchors, offsets, variances=VARIANCES),
+        landmarks=head.decoded_points(graph, anchors, points, variance=VARIANCES[0]),
     )
     return head.contract_file(graph, _card(weights))
 

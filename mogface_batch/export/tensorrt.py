@@ -6,7 +6,7 @@ TensorRT chooses no precision of its own here: the file says which, operator by 
 from typing import Any
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from mogface_batch.errors import ModelError
 
@@ -96,6 +96,7 @@ def suit_tensorrt(model: Any, *, top_k: int) -> int:  # noqa: ANN401 - onnx is u
         )
     if max(entry.version for entry in model.opset_import) > MAX_OPSET:
         raise ModelError(f"TensorRT 10 is given opset {MAX_OPSET} at most, and this file is in a later one.")
+    _cast_pixels_first(model.graph)
     if top_k <= MAX_TOP_K:
         return top_k
     nodes = []
@@ -112,3 +113,15 @@ def suit_tensorrt(model: Any, *, top_k: int) -> int:  # noqa: ANN401 - onnx is u
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return MAX_TOP_K
+
+
+def _cast_pixels_first(graph: Any) -> None:  # noqa: ANN401 - onnx is untyped
+    """Let a cast come before what our graphs do with bytes; the later cast has nothing to do then.
+
+    Source: TensorRT's page on types: uint8 is a type of a network's input alone, which must be cast at once.
+    """
+    for node in graph.node:
+        if node.op_type != "Shape":
+            node.input[:] = ["tensorrt/images" if name == "images" else name for name in node.input]
+    cast = helper.make_node("Cast", ["images"], ["tensorrt/images"], "tensorrt/images", to=TensorProto.FLOAT)
+    graph.node.insert(0, cast)

@@ -54,14 +54,11 @@ def compile_ultralight(weights: bytes, *, source: str = "unnamed") -> bytes:
         network.encoded,
         inputs={network.input_name: head.shifted(graph, pixels, mean=(MEAN,) * 3, scale=SCALE)},
     )
-    head.candidates(
-        graph,
-        boxes=graph.add("Mul", made["boxes"], canvas_corners(graph)),
-        # Column 1 is the face, column 0 the background.
-        scores=graph.add("Gather", made["scores"], graph.integers(1), axis=2),
-        landmarks=None,
-        top_k=TOP_K,
-    )
+    # Column 1 is the face, column 0 the background.
+    scores = graph.add("Gather", made["scores"], graph.integers(1), axis=2)
+    best = head.best_candidates(graph, scores, top_k=TOP_K)
+    boxes = head.of_best(graph, best, made["boxes"], columns=4)
+    head.candidates(graph, boxes=graph.add("Mul", boxes, canvas_corners(graph)), landmarks=None)
     return finished(graph, _card(network, network.input_hw, weights, source), expected=EXPECTED)
 
 

@@ -62,11 +62,12 @@ def compile_yunet(weights: bytes, *, source: str = "unnamed") -> bytes:
         height, width = (graph.integers(side) for side in network.input_hw)
         hw = height, width
     made = graph.include(network.encoded, inputs={network.input_name: pixels})
-    boxes, landmarks = _decoded(graph, made, hw)
+    best = head.best_candidates(graph, _scores(graph, made), top_k=TOP_K)
+    boxes, landmarks = _decoded(graph, best, made, hw)
     if factors is not None:
         boxes = graph.add("Mul", boxes, graph.add("Tile", factors, graph.integers([2])))
         landmarks = graph.add("Mul", landmarks, graph.add("Tile", factors, graph.integers([5])))
-    head.candidates(graph, boxes=boxes, scores=_scores(graph, made), landmarks=landmarks, top_k=TOP_K)
+    head.candidates(graph, boxes=boxes, landmarks=landmarks)
     return finished(graph, _card(network, weights, source), expected=EXPECTED)
 
 
@@ -78,8 +79,10 @@ def _check_multiples(input_hw: tuple[int, int]) -> None:
         )
 
 
-def _decoded(graph: Graph, made: dict[str, Value], hw: tuple[Value, Value]) -> tuple[Value, Value]:
-    """Return boxes [N, A, 4] and landmarks [N, A, 10] in pixels of the network's input.
+def _decoded(
+    graph: Graph, best: Value, made: dict[str, Value], hw: tuple[Value, Value]
+) -> tuple[Value, Value]:
+    """Return boxes [N, K, 4] and landmarks [N, K, 10] in pixels of the network's input.
 
     The landmarks' order is the contract's already: OpenCV calls the first one the right eye, which is the person's
     right and the image's left.
@@ -88,9 +91,11 @@ def _decoded(graph: Graph, made: dict[str, Value], hw: tuple[Value, Value]) -> t
     stride * exp(offset); landmark = cell's corner + offset * stride.
     """
     anchors = graph.add("Concat", *(_corner_anchors(graph, hw, stride) for stride in STRIDES), axis=0)
-    offsets = _all_levels(graph, made, "bbox")
+    anchors = head.anchors_of_best(graph, best, anchors)
+    offsets = head.of_best(graph, best, _all_levels(graph, made, "bbox"), columns=4)
+    points = head.of_best(graph, best, _all_levels(graph, made, "kps"), columns=10)
     boxes = head.decoded_boxes(graph, anchors, offsets, variances=(1.0, 1.0))
-    return boxes, head.decoded_points(graph, anchors, _all_levels(graph, made, "kps"), variance=1.0)
+    return boxes, head.decoded_points(graph, anchors, points, variance=1.0)
 
 
 def _corner_anchors(graph: Graph, hw: tuple[Value, Value], stride: int) -> Value:

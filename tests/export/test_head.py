@@ -75,12 +75,12 @@ def with_candidates(scores, *, top_k):
     # The batch is the canvases': a constant would have its own.
     one = graph.add("Slice", canvas_corners(graph), *map(graph.integers, ([0], [1])))
     none = graph.add("Mul", one, graph.floats(0))
+    best = head.best_candidates(graph, graph.add("Add", graph.floats([scores]), none), top_k=top_k)
+    boxes, points = (graph.add("Add", graph.floats(np.tile(number, columns)), none) for columns in (4, 10))
     head.candidates(
         graph,
-        boxes=graph.add("Add", graph.floats(np.tile(number, 4)), none),
-        scores=graph.add("Add", graph.floats([scores]), none),
-        landmarks=graph.add("Add", graph.floats(np.tile(number, 10)), none),
-        top_k=top_k,
+        boxes=head.of_best(graph, best, boxes, columns=4),
+        landmarks=head.of_best(graph, best, points, columns=10),
     )
     return finished(graph, tiny_card(), expected="detector")
 
@@ -99,15 +99,33 @@ def test_the_best_candidates_leave_best_first_and_of_equals_the_first(top_k, ord
     np.testing.assert_array_equal(landmarks[0, :, 4, 1], order)
 
 
+def test_offsets_meet_the_anchors_of_the_best_alone():
+    random = np.random.default_rng(0)
+    scores, offsets = (random.random(shape).astype(np.float32) for shape in ((2, 6), (2, 6, 4)))
+    graph = head.Graph()
+    anchors = head.grid_anchors(graph, head.canvas_hw(graph), stride=8, sides_px=[8])
+
+    def decoded(these, offsets):
+        return head.decoded_boxes(graph, these, offsets, variances=(0.1, 0.2))
+
+    every = decoded(anchors, graph.floats(offsets))
+    best = head.best_candidates(graph, graph.floats(scores), top_k=4)
+    chosen = decoded(
+        head.anchors_of_best(graph, best, anchors),
+        head.of_best(graph, best, graph.floats(offsets), columns=4),
+    )
+
+    of_all, of_best = run(graph, every, chosen, images=noise(2, (16, 24)))
+
+    order = np.argsort(-scores, axis=1)[:, :4, None]
+    np.testing.assert_array_equal(of_best, np.take_along_axis(of_all, order, axis=1))
+
+
 def test_a_network_that_does_not_fit_what_was_built_around_it_is_refused():
     graph = head.Graph()
-    head.candidates(
-        graph,
-        boxes=graph.floats(np.zeros((1, 2, 3))),
-        scores=graph.floats([[1, 0]]),
-        landmarks=graph.add("Add", graph.floats([[1]]), "nobody/made_this"),
-        top_k=1,
-    )
+    best = head.best_candidates(graph, graph.floats([[1, 0]]), top_k=1)
+    boxes = head.of_best(graph, best, graph.floats(np.zeros((1, 2, 3))), columns=4)
+    head.candidates(graph, boxes=boxes, landmarks=graph.add("Add", graph.floats([[1]]), "nobody/made_this"))
 
     with pytest.raises(ModelError, match="The weights are no detector") as refused:
         finished(graph, tiny_card(), expected="detector")

@@ -1,6 +1,7 @@
 import hashlib
 
 import numpy as np
+import onnx
 import pytest
 from deep_detector import deep_detector
 from networks import noise
@@ -61,6 +62,13 @@ def test_what_can_run_here_runs(tmp_path, precision, target):
     (found,) = FaceDetector.open(path).detect_canvases(noise(1, (64, 96)))
 
     assert len(found) == 96
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_tensorrt_is_given_no_bytes_but_the_input_itself(precision):
+    nodes = onnx.load_from_string(made(precision, "tensorrt").encoded).graph.node
+
+    assert {node.op_type for node in nodes if "images" in node.input} == {"Cast", "Shape"}
 
 
 def test_the_overflow_check_stands_in_the_card_and_in_the_remarks():

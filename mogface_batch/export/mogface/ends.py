@@ -25,13 +25,13 @@ def with_ends(network: bytes, levels: Levels) -> head.Graph:
         head.grid_anchors(graph, hw, stride=stride, sides_px=[side])
         for stride, side in levels.anchors.items()
     ]
-    head.candidates(
+    best = head.best_candidates(graph, outputs["scores"], top_k=TOP_K)
+    boxes = _boxes(
         graph,
-        boxes=_boxes(graph, graph.add("Concat", *anchors, axis=0), outputs["offsets"]),
-        scores=outputs["scores"],
-        landmarks=None,
-        top_k=TOP_K,
+        head.anchors_of_best(graph, best, graph.add("Concat", *anchors, axis=0)),
+        head.of_best(graph, best, outputs["offsets"], columns=4),
     )
+    head.candidates(graph, boxes=boxes, landmarks=None)
     return graph
 
 
