@@ -36,7 +36,7 @@ from mogface_batch.pipeline.batches import batch_size, rows_per_unit
 from mogface_batch.pipeline.bucket_choice import settled
 from mogface_batch.pipeline.job import Model, lanes
 from mogface_batch.pipeline.manifest import open_manifest
-from mogface_batch.pipeline.stages.lanes import Lanes
+from mogface_batch.pipeline.stages.lanes import Lanes, largest_first
 
 METHOD = (
     "session: as the job opens it; images already decoded and shrunk, which is the same in all forms; each form in a process of its own; they "
@@ -178,7 +178,7 @@ def _sessions(
         sides = [stack.enter_context(_side(form, setting)) for form in forms]
         for form, side in zip(forms, sides, strict=True):
             for hw in form.canvases:
-                side.ask(np.zeros((1, *hw, 3), np.uint8))
+                side.ask([np.zeros((1, *hw, 3), np.uint8)])
         for _ in range(repeats):
             rounds.append([_Counts() for _ in forms])
             for place, unit in _turns(forms, len(contents)):
@@ -212,10 +212,16 @@ def _opened(
     session = Lanes(opened, threads=threads, batch_size=batch, lanes=at_once)
     score_at_least = read_card(model).card.score_threshold
 
-    def answer(canvases: Pixels) -> tuple[float, float, list[Faces]]:
+    def answer(unit: Sequence[Pixels]) -> tuple[float, float, list[Faces]]:
+        size = session.run_size
+        parts = [
+            canvases[start : start + size] for canvases in unit for start in range(0, len(canvases), size)
+        ]
+        batches = [functools.partial(parts.__getitem__, place) for place in range(len(parts))]
         started, cpu_before = time.perf_counter(), time.process_time()
-        found = session.detect(canvases, score_at_least=score_at_least)
-        return time.perf_counter() - started, time.process_time() - cpu_before, found
+        found = session.detect(batches, score_at_least=score_at_least)
+        took = time.perf_counter() - started, time.process_time() - cpu_before
+        return *took, list(itertools.chain.from_iterable(found))
 
     return answer
 
@@ -232,15 +238,19 @@ def _run_unit(
     groups: dict[HeightWidth, list[int]] = {}
     for number in unit:
         groups.setdefault(_canvas_of(contents[number], form.canvases), []).append(number)
-    for hw, numbers in groups.items():
-        canvases = np.stack([_placed(contents[number], hw, form.card) for number in numbers])
-        seconds, cpu_seconds, found = side.ask(canvases)
+    by_size = largest_first(groups)
+    canvases = [
+        np.stack([_placed(contents[number], hw, form.card) for number in numbers]) for hw, numbers in by_size
+    ]
+    seconds, cpu_seconds, found = side.ask(canvases)
+    counts.seconds += seconds
+    counts.cpu_seconds += cpu_seconds
+    for hw, numbers in by_size:
         slots = -(-len(numbers) // batch) * batch
-        counts.seconds += seconds
-        counts.cpu_seconds += cpu_seconds
         counts.slots += slots
         counts.px += slots * hw[0] * hw[1]
-        faces |= dict(zip(numbers, found, strict=True))
+    in_order = (number for _, numbers in by_size for number in numbers)
+    faces |= dict(zip(in_order, found, strict=True))
 
 
 def _canvas_of(content: Pixels, canvases: Sequence[HeightWidth]) -> HeightWidth:

@@ -39,6 +39,8 @@ from mogface_batch.schema import EXIT_OK, EXIT_TOO_MANY_FAILED, SCHEMA_VERSION
 EXIT_BUG = 1
 FEW_ROWS = 4
 """That pass between the processes of the local engine at least, in whole batches."""
+FEW_ROWS_OF_SEVERAL_SIZES = 16
+"""One lane is done before the other: the more rows, the less it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,13 +304,17 @@ def _local(config: JobConfig, model: Model) -> Iterator[JobEngine]:
         1 if config.detect.provider.is_gpu else max(1, cores() // workers)
     )
     job = job_of(config, model, threads=threads)
-    # Images of one canvas size fill a batch by themselves; of several, only many together do.
-    waits_for_more = len(job.fitting.sizes) > 1 and job.batch_size > 1
-    few = -(-FEW_ROWS // job.batch_size) * job.batch_size
-    chunk_rows = rows_per_unit(config, job.fitting.sizes) if waits_for_more else few
     staff = local_engine.Staff(str(model.path), config.decode.workers or cores(), workers)
-    with local_engine.local_engine(job, staff, chunk_rows=chunk_rows) as engine:
+    with local_engine.local_engine(job, staff, chunk_rows=_chunk_rows(config, job)) as engine:
         yield engine
+
+
+def _chunk_rows(config: JobConfig, job: Job) -> int:
+    has_several_sizes = len(job.fitting.sizes) > 1
+    if has_several_sizes and job.batch_size > job.lanes:  # only many together fill batches of each
+        return rows_per_unit(config, job.fitting.sizes)
+    few = FEW_ROWS_OF_SEVERAL_SIZES if has_several_sizes else FEW_ROWS
+    return -(-few // job.batch_size) * job.batch_size
 
 
 def _load_ray_engine() -> None:

@@ -34,11 +34,6 @@ def arm(floor_s: float) -> None:
     _Watch.floor_s = floor_s
 
 
-def knows(work: Hashable) -> bool:
-    """Whether such work has been done in this process."""
-    return bool(_Watch.rates.get(work))
-
-
 @contextlib.contextmanager
 def watching(work: Hashable, amount: float = 1.0, *, warms_up: bool = False) -> Iterator[None]:
     """End the process unless the block ends in time; not to be nested.
@@ -46,7 +41,7 @@ def watching(work: Hashable, amount: float = 1.0, *, warms_up: bool = False) -> 
     Args:
         work: Of one kind, whose time is proportional to its amount.
         amount: In any unit.
-        warms_up: Whether the first of its kind may take `WARM_UP_TIMES` as long.
+        warms_up: Whether a part of it is the first of its kind: then it may take `WARM_UP_TIMES` the floor.
     """
     if _Watch.floor_s is None:
         yield
@@ -63,9 +58,8 @@ def watching(work: Hashable, amount: float = 1.0, *, warms_up: bool = False) -> 
 
 def limit_s(floor_s: float, rates: deque[float], amount: float, *, warms_up: bool) -> float:
     """Return how long so much work may take, by the median of what was seen."""
-    if not rates:
-        return floor_s * (WARM_UP_TIMES if warms_up else 1)
-    return max(floor_s, TIMES_THE_MEDIAN * statistics.median(rates) * amount)
+    usual_s = TIMES_THE_MEDIAN * statistics.median(rates) * amount if rates else 0.0
+    return max(usual_s, floor_s * (WARM_UP_TIMES if warms_up else 1))
 
 
 def _start(after_s: float) -> None:

@@ -1,5 +1,7 @@
 """Tests of mogface_batch.pipeline.stages: tables in, tables out, a bad image is a row."""
 
+import functools
+import threading
 import time
 from io import BytesIO
 
@@ -27,6 +29,7 @@ from mogface_batch.pipeline.stages.job import (
     WAIT_S,
     quarantined,
 )
+from mogface_batch.pipeline.stages.lanes import Lanes
 from mogface_batch.pipeline.stages.prepare import Prepare
 from mogface_batch.pipeline.tables import load_table, save_table
 from mogface_batch.schema import ADDRESS, PICTURE, RESULT_COLUMNS, Status
@@ -544,13 +547,23 @@ def test_threads_run_parts_of_a_batch_where_they_come_out_even(tmp_path, words, 
     assert jobs.lanes(config, model_of(config), threads) == lanes
 
 
-def test_faces_do_not_depend_on_lanes(tmp_path, retinaface):
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("canvas.sizes=[[160, 160]]",), id="one-size"),
+        pytest.param(
+            ("canvas.policy=buckets", "canvas.sizes=[[160, 160], [96, 160], [160, 96]]"), id="three-sizes"
+        ),
+    ],
+)
+def test_faces_do_not_depend_on_lanes(tmp_path, retinaface, words):
     random = np.random.default_rng(3)
+    sizes_hw = [(160, 160), (96, 160), (150, 90), (90, 150), (160, 160), (160, 80), (90, 90)]
     paths = [
-        saved(tmp_path / f"{number}.png", random.integers(0, 256, (160, 160, 3), dtype=np.uint8))
-        for number in range(7)
+        saved(tmp_path / f"{number}.png", random.integers(0, 256, (*hw, 3), dtype=np.uint8))
+        for number, hw in enumerate(sizes_hw)
     ]
-    words = (f"model={retinaface}", "canvas.sizes=[[160, 160]]", "detect.score_threshold=0.0")
+    words = (f"model={retinaface}", *words, "detect.score_threshold=0.0")
     config = tiny_config(tmp_path, *words, "detect.batch_size=4")
     found = []
     for threads in (1, 2, 4):
@@ -564,6 +577,21 @@ def test_faces_do_not_depend_on_lanes(tmp_path, retinaface):
     assert found[2] == found[0]
 
 
+def test_canvases_of_two_sizes_run_at_once():
+    together = threading.Barrier(2, timeout=10)
+
+    class Detector:
+        def detect_canvases(self, canvases, **_):
+            together.wait()
+            return [canvases.shape[1:3]] * len(canvases)
+
+    lanes = Lanes(lambda **_: Detector(), threads=2, batch_size=2, lanes=2)
+
+    runs = [functools.partial(np.zeros, (1, *hw, 3), np.uint8) for hw in ((64, 64), (32, 64))]
+
+    assert lanes.detect(runs, score_at_least=0.5) == [[(64, 64)], [(32, 64)]]
+
+
 def test_bytes_that_a_unit_has_had_before_are_not_inferred_again(tmp_path, monkeypatch):
     stages = Stages(tmp_path)
     paths = photos(tmp_path / "images", 3)
@@ -573,7 +601,9 @@ def test_bytes_that_a_unit_has_had_before_are_not_inferred_again(tmp_path, monke
     first, second = (stages.prepare(plan_rows(some)) for some in (paths[1:], [copy, paths[0]]))
     seen, run_session = [], Detect._run
     monkeypatch.setattr(
-        Detect, "_run", lambda self, some: (seen.append(len(some)), run_session(self, some))[1]
+        Detect,
+        "_run",
+        lambda self, runs: (seen.append(sum(len(run.rows) for run in runs)), run_session(self, runs))[1],
     )
 
     found = [detect(rows, unit=unit) for unit, rows in (("a", first), ("a", second), ("b", second))]

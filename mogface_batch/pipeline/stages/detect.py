@@ -2,22 +2,36 @@
 
 import functools
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from mogface_batch.detector import FaceDetector
 from mogface_batch.geometry import Faces
 from mogface_batch.pipeline.stages.canvases import from_column
 from mogface_batch.pipeline.stages.job import CANVAS, DETECTED, Job
-from mogface_batch.pipeline.stages.lanes import Lanes
-from mogface_batch.pipeline.watchdog import knows, watching
+from mogface_batch.pipeline.stages.lanes import Batch, HeightWidth, Lanes, largest_first
+from mogface_batch.pipeline.watchdog import watching
 from mogface_batch.schema import Status
 from mogface_batch.table.faces_column import to_column
 
-HeightWidth = tuple[int, int]
 _WORK = "detect"
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run of the session, on canvases of one size."""
+
+    canvas_hw: HeightWidth
+    rows: Sequence[int]
+    batch: Batch
+
+    @property
+    def px(self) -> int:
+        """Pixels of its canvases."""
+        return len(self.rows) * self.canvas_hw[0] * self.canvas_hw[1]
 
 
 class Detect:
@@ -35,6 +49,8 @@ class Detect:
         self._unit: str | None = None
         self._known: dict[tuple[str, HeightWidth], Faces] = {}
         """What was found in that unit, by the bytes of the image and its canvas."""
+        self._seen: set[HeightWidth] = set()
+        """The session is warm for these."""
         self._ended: float | None = None
         """When the last call did; nobody waits for the first."""
 
@@ -52,15 +68,18 @@ class Detect:
         found: list[Faces | None] = [None] * prepared.num_rows
         infer_s, slots = np.zeros((2, prepared.num_rows), np.float32)
         digests = prepared["sha256"].to_pylist()
-        for canvas_hw, rows in self._unknown(_by_canvas(prepared), digests, found, unit).items():
-            start = time.perf_counter()
-            if warm_up and not knows((_WORK, canvas_hw)):
-                self._run(np.zeros((1, *canvas_hw, 3), np.uint8))
-            canvases = from_column(prepared[CANVAS], rows, canvas_hw)
-            for row, faces in zip(rows, self._run(canvases), strict=True):
-                found[row] = self._known[digests[row], canvas_hw] = faces
-            infer_s[rows] = (time.perf_counter() - start) / len(rows)
-            slots[rows] = self._session.slots(len(rows)) / len(rows)
+        unknown = self._unknown(_by_canvas(prepared), digests, found, unit)
+        start = time.perf_counter()
+        if warm_up:
+            for canvas_hw in set(unknown) - self._seen:
+                self._warm_up(canvas_hw)
+        runs = self._runs(prepared[CANVAS], unknown)
+        for run, some in zip(runs, self._run(runs), strict=True):
+            for row, faces in zip(run.rows, some, strict=True):
+                found[row] = self._known[digests[row], run.canvas_hw] = faces
+            slots[list(run.rows)] = self._session.run_size / len(run.rows)
+            infer_s[list(run.rows)] = run.px / len(run.rows)
+        infer_s *= (time.perf_counter() - start) / max(infer_s.sum(), 1)
         wait_s = np.zeros(prepared.num_rows, np.float32)
         wait_s[:1] = waited_s
         detected = prepared.drop_columns([CANVAS])
@@ -89,9 +108,25 @@ class Detect:
                     unknown.setdefault(canvas_hw, []).append(row)
         return unknown
 
-    def _run(self, canvases: NDArray[np.uint8]) -> list[Faces]:
-        with watching((_WORK, canvases.shape[1:3]), self._session.runs(len(canvases)), warms_up=True):
-            return self._session.detect(canvases, score_at_least=self._score_at_least)
+    def _runs(self, column: pa.ChunkedArray, by_canvas: dict[HeightWidth, list[int]]) -> list[_Run]:
+        """Return the runs of the session, the largest canvases first."""
+        size = self._session.run_size
+        return [
+            _Run(canvas_hw, some, functools.partial(from_column, column, some, canvas_hw))
+            for canvas_hw, rows in largest_first(by_canvas)
+            for some in (rows[start : start + size] for start in range(0, len(rows), size))
+        ]
+
+    def _warm_up(self, canvas_hw: HeightWidth) -> None:
+        blank = np.zeros((1, *canvas_hw, 3), np.uint8)
+        self._run([_Run(canvas_hw, (0,), lambda: blank)])
+
+    def _run(self, runs: Sequence[_Run]) -> list[list[Faces]]:
+        sizes = {run.canvas_hw for run in runs}
+        with watching(_WORK, max(sum(run.px for run in runs), 1), warms_up=not sizes <= self._seen):
+            found = self._session.detect([run.batch for run in runs], score_at_least=self._score_at_least)
+        self._seen |= sizes
+        return found
 
 
 def _by_canvas(prepared: pa.Table) -> dict[HeightWidth, list[int]]:

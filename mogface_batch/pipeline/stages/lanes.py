@@ -1,5 +1,6 @@
 """A session as the job runs it: on a CPU its threads each take canvases of their own, where that pays."""
 
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -7,6 +8,15 @@ from numpy.typing import NDArray
 
 from mogface_batch.geometry import Faces
 from mogface_batch.pipeline.stages.job import OpenDetector
+
+Batch = Callable[[], NDArray[np.uint8]]
+"""Gives the canvases of a run, (N, H, W, 3) uint8 RGB."""
+HeightWidth = tuple[int, int]
+
+
+def largest_first(by_canvas: Mapping[HeightWidth, list[int]]) -> list[tuple[HeightWidth, list[int]]]:
+    """Return the rows of each canvas size in the order in which they best run, so that the last runs are short."""
+    return sorted(by_canvas.items(), key=lambda item: -item[0][0] * item[0][1])
 
 
 class Lanes:
@@ -27,25 +37,24 @@ class Lanes:
         self._threads = ThreadPoolExecutor(lanes) if lanes > 1 else None
         self._detector = opened(threads=threads // lanes, batch_size=self._size)
 
-    def runs(self, canvases: int) -> int:
-        """Return how often the session runs for so many canvases."""
-        return -(-canvases // self._size)
+    @property
+    def run_size(self) -> int:
+        """Canvases of a run."""
+        return self._size
 
-    def slots(self, canvases: int) -> int:
-        """Return how many canvases the session then sees, those included that only fill a batch."""
-        return self.runs(canvases) * self._size
+    def detect(self, runs: Sequence[Batch], *, score_at_least: float) -> list[list[Faces]]:
+        """Return the candidates of each canvas of each run; see `FaceDetector.detect_canvases`.
 
-    def detect(self, canvases: NDArray[np.uint8], *, score_at_least: float) -> list[Faces]:
-        """Return the candidates of each canvas; see `FaceDetector.detect_canvases`.
+        Args:
+            runs: Of at most `run_size` canvases of one size each, asked for when their turn has come, since they may
+                be copies. Those of several sizes best come together: only at the end does a lane wait for another.
+            score_at_least: As there.
 
         Raises:
             DeviceError: The run failed on the device.
         """
 
-        def found(some: NDArray[np.uint8]) -> list[Faces]:
-            return self._detector.detect_canvases(some, score_at_least=score_at_least)
+        def found(run: Batch) -> list[Faces]:
+            return self._detector.detect_canvases(run(), score_at_least=score_at_least)
 
-        if self._threads is None:
-            return found(canvases)
-        parts = [canvases[start : start + self._size] for start in range(0, len(canvases), self._size)]
-        return [faces for some in self._threads.map(found, parts) for faces in some]
+        return list(map(found, runs) if self._threads is None else self._threads.map(found, runs))
