@@ -25,13 +25,13 @@ class _Run:
     """A run of the session, on canvases of one size."""
 
     canvas_hw: HeightWidth
-    rows: Sequence[int]
+    rows: list[int]
     batch: Batch
 
     @property
     def px(self) -> int:
-        """Pixels of its canvases."""
-        return len(self.rows) * self.canvas_hw[0] * self.canvas_hw[1]
+        """Pixels of a canvas: the session's time follows them, however full the batch is."""
+        return self.canvas_hw[0] * self.canvas_hw[1]
 
 
 class Detect:
@@ -77,8 +77,8 @@ class Detect:
         for run, some in zip(runs, self._run(runs), strict=True):
             for row, faces in zip(run.rows, some, strict=True):
                 found[row] = self._known[digests[row], run.canvas_hw] = faces
-            slots[list(run.rows)] = self._session.run_size / len(run.rows)
-            infer_s[list(run.rows)] = run.px / len(run.rows)
+            slots[run.rows] = self._session.run_size / len(run.rows)
+            infer_s[run.rows] = run.px / len(run.rows)
         infer_s *= (time.perf_counter() - start) / max(infer_s.sum(), 1)
         wait_s = np.zeros(prepared.num_rows, np.float32)
         wait_s[:1] = waited_s
@@ -119,11 +119,13 @@ class Detect:
 
     def _warm_up(self, canvas_hw: HeightWidth) -> None:
         blank = np.zeros((1, *canvas_hw, 3), np.uint8)
-        self._run([_Run(canvas_hw, (0,), lambda: blank)])
+        self._run([_Run(canvas_hw, [0], lambda: blank)])
 
     def _run(self, runs: Sequence[_Run]) -> list[list[Faces]]:
+        if not runs:
+            return []
         sizes = {run.canvas_hw for run in runs}
-        with watching(_WORK, max(sum(run.px for run in runs), 1), warms_up=not sizes <= self._seen):
+        with watching(_WORK, sum(run.px for run in runs), warms_up=not sizes <= self._seen):
             found = self._session.detect([run.batch for run in runs], score_at_least=self._score_at_least)
         self._seen |= sizes
         return found
