@@ -118,7 +118,7 @@ def suit_tensorrt(model: Any, *, top_k: int) -> int:  # noqa: ANN401 - onnx is u
 def _cast_pixels_first(graph: Any) -> None:  # noqa: ANN401 - onnx is untyped
     """Let a cast come before what our graphs do with bytes; the later cast has nothing to do then.
 
-    Source: TensorRT's page on types: uint8 is a type of a network's input alone, which must be cast at once.
+    Source: NVIDIA/TensorRT#3985: no layer but a cast takes uint8, not even one that only moves it.
     """
     for node in graph.node:
         if node.op_type != "Shape":
