@@ -1,4 +1,4 @@
-"""How many canvases a session call takes, and how many rows share a unit."""
+"""How many canvases a session call takes, how many rows share a unit, and how many pass between processes at a time."""
 
 import math
 from collections.abc import Sequence
@@ -15,6 +15,9 @@ PADDED_SHARE = 0.04
 TYPICAL_NATIVE_PX = 1_000_000
 MOST_ROWS_PER_UNIT = 512
 FEW_ROWS_PER_UNIT = 8
+FEW_ROWS_PER_CHUNK = 4
+FEW_ROWS_PER_CHUNK_OF_SEVERAL_SIZES = 16
+"""At its end one lane waits for another, longer where sizes differ: less often with more rows."""
 HeightWidth = tuple[int, int]
 
 
@@ -52,3 +55,19 @@ def rows_per_unit(config: JobConfig, canvases: Sequence[HeightWidth]) -> int:
     rows = max(UNIT_CANVAS_BYTES // canvas_bytes, min(filling, LARGE_UNIT_CANVAS_BYTES // canvas_bytes))
     rows = min(max(rows, FEW_ROWS_PER_UNIT), MOST_ROWS_PER_UNIT)
     return max(rows - rows % batch, batch)
+
+
+def chunk_rows(config: JobConfig, canvases: Sequence[HeightWidth], *, batch: int, lanes: int) -> int:
+    """Return how many rows of a unit pass between the processes of the local engine at a time, in whole batches.
+
+    Args:
+        config: Says how many rows share a unit.
+        canvases: What an image is put on; none for policy native.
+        batch: Canvases of a session call, all lanes together.
+        lanes: Parts of a batch that run at once.
+    """
+    has_several_sizes = len(canvases) > 1
+    if has_several_sizes and batch > lanes:  # only many together fill batches of each
+        return rows_per_unit(config, canvases)
+    few = FEW_ROWS_PER_CHUNK_OF_SEVERAL_SIZES if has_several_sizes else FEW_ROWS_PER_CHUNK
+    return -(-few // batch) * batch

@@ -18,7 +18,7 @@ from mogface_batch.detector.model_file import ModelFile
 from mogface_batch.errors import ConfigError, JobFault, OutputError
 from mogface_batch.pipeline import environment, fingerprint, local_engine, records, signals
 from mogface_batch.pipeline.advice import advice
-from mogface_batch.pipeline.batches import batch_size, rows_per_unit, runs_singly
+from mogface_batch.pipeline.batches import batch_size, chunk_rows, rows_per_unit, runs_singly
 from mogface_batch.pipeline.bucket_choice import settled
 from mogface_batch.pipeline.engine import NO_RAY, Event, JobEngine, chosen_engine
 from mogface_batch.pipeline.etags import Etags
@@ -37,10 +37,6 @@ from mogface_batch.pipeline.work import Known, Work, find_work
 from mogface_batch.schema import EXIT_OK, EXIT_TOO_MANY_FAILED, SCHEMA_VERSION
 
 EXIT_BUG = 1
-FEW_ROWS = 4
-"""That pass between the processes of the local engine at least, in whole batches."""
-FEW_ROWS_OF_SEVERAL_SIZES = 16
-"""One lane is done before the other: the more rows, the less it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,16 +301,9 @@ def _local(config: JobConfig, model: Model) -> Iterator[JobEngine]:
     )
     job = job_of(config, model, threads=threads)
     staff = local_engine.Staff(str(model.path), config.decode.workers or cores(), workers)
-    with local_engine.local_engine(job, staff, chunk_rows=_chunk_rows(config, job)) as engine:
+    rows = chunk_rows(config, job.fitting.sizes, batch=job.batch_size, lanes=job.lanes)
+    with local_engine.local_engine(job, staff, chunk_rows=rows) as engine:
         yield engine
-
-
-def _chunk_rows(config: JobConfig, job: Job) -> int:
-    has_several_sizes = len(job.fitting.sizes) > 1
-    if has_several_sizes and job.batch_size > job.lanes:  # only many together fill batches of each
-        return rows_per_unit(config, job.fitting.sizes)
-    few = FEW_ROWS_OF_SEVERAL_SIZES if has_several_sizes else FEW_ROWS
-    return -(-few // job.batch_size) * job.batch_size
 
 
 def _load_ray_engine() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from builders import model_of, tiny_config
 
-from mogface_batch.pipeline.batches import PADDED_SHARE, batch_size, rows_per_unit
+from mogface_batch.pipeline.batches import PADDED_SHARE, batch_size, chunk_rows, rows_per_unit
 from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.pipeline.job import job_of
 
@@ -51,6 +51,24 @@ def test_a_unit_is_whole_batches_that_flow_as_one_block(tmp_path, words, rows):
 )
 def test_the_default_batch_follows_the_canvas_policy(tmp_path, words, size):
     assert batch_size(tiny_config(tmp_path, *words)) == size
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch", "lanes", "rows"),
+    [
+        pytest.param(1, 8, 2, 8, id="one-size"),
+        pytest.param(1, 3, 1, 6, id="whole-batches"),
+        pytest.param(0, 1, 1, 4, id="native"),
+        pytest.param(3, 2, 2, 16, id="several-sizes-one-by-one"),
+        pytest.param(3, 8, 1, 216, id="several-sizes-that-must-fill-batches"),
+        pytest.param(3, 8, 2, 216, id="the-same-on-two-lanes"),
+    ],
+)
+def test_rows_pass_together_that_fill_batches(tmp_path, sizes, batch, lanes, rows):
+    words = ("canvas.policy=buckets", "detect.batch_size=8", "rows_per_part=216")
+    canvases = [(64, 64), (32, 64), (64, 32)][:sizes]
+
+    assert chunk_rows(tiny_config(tmp_path, *words), canvases, batch=batch, lanes=lanes) == rows
 
 
 @pytest.mark.parametrize(
