@@ -161,16 +161,20 @@ def working_in(session):
     return found
 
 
-def kill_drivers(scene, times, *, seed, at_most_s):
-    """Kill the command so many times: half of them at any moment from its start on, half after some progress."""
+def kill_drivers(scene, times, *, seed):
+    """Kill the command so many times: half of them after some progress, half at any moment until about the first."""
     moments = random.Random(seed)
+    first_part_s = 0.0
     for number in range(times):
+        began = time.monotonic()
         process = scene.start()
         if number % 2:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=moments.uniform(0, at_most_s))
+                process.wait(timeout=moments.uniform(0, 1.2 * first_part_s))
         else:
-            scene.wait_for_parts(process, moments.randint(1, 4))
+            scene.wait_for_parts(process, 1)
+            first_part_s = first_part_s or time.monotonic() - began
+            scene.wait_for_parts(process, moments.randint(0, 3))
             time.sleep(moments.uniform(0, 0.1))
         scene.kill(process)
 

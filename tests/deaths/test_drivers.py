@@ -8,15 +8,15 @@ pytestmark = pytest.mark.skipif(not HAS_PROC, reason="finds its processes in /pr
 
 
 def test_twenty_kills_of_the_local_engine_lose_nothing_and_double_nothing(tmp_path, matrix):
-    scene = Scene(tmp_path, 240, "rows_per_part=4", "detect.batch_size=4", "decode.workers=2")
+    scene = Scene(tmp_path, 800, "rows_per_part=4", "detect.batch_size=4", "decode.workers=2")
 
-    kill_drivers(scene, 20, seed=1, at_most_s=3)
+    kill_drivers(scene, 20, seed=1)
     scene.finish()
 
     outcome = scene.judged()
     matrix("local", "SIGKILL of the driver, 20 times at random moments", outcome)
     assert outcome.is_whole
-    assert outcome.by_status == {"ok": 240}
+    assert outcome.by_status == {"ok": 800}
     assert outcome.deaths >= 15, "too few kills hit a driver that was alive: the test shows little"
     assert list((scene.out / "deaths").iterdir()) == []
 
@@ -25,7 +25,7 @@ def test_twenty_kills_of_the_local_engine_lose_nothing_and_double_nothing(tmp_pa
 def test_three_kills_under_ray_lose_nothing_and_double_nothing(tmp_path, laptop, matrix):
     scene = Scene(tmp_path, 30, "rows_per_part=1", "engine=ray", shell=laptop)
 
-    kill_drivers(scene, 3, seed=2, at_most_s=12)
+    kill_drivers(scene, 3, seed=2)
     scene.finish()
 
     outcome = scene.judged()

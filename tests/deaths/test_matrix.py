@@ -77,7 +77,7 @@ def test_signals_that_ask_for_an_end(tmp_path, matrix):
 def test_drivers_under_ray(tmp_path, matrix, laptop):
     scene = Scene(tmp_path, 60, "rows_per_part=1", "engine=ray", shell=laptop)
 
-    kill_drivers(scene, 5, seed=5, at_most_s=15)
+    kill_drivers(scene, 5, seed=5)
     scene.finish()
 
     outcome = scene.judged()
