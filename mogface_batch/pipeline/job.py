@@ -24,6 +24,7 @@ from mogface_batch.pipeline.engine import NO_RAY, Event, JobEngine, chosen_engin
 from mogface_batch.pipeline.etags import Etags
 from mogface_batch.pipeline.fitting import Fitting
 from mogface_batch.pipeline.forget import enforce
+from mogface_batch.pipeline.ledger import forget_published
 from mogface_batch.pipeline.manifest import open_manifest
 from mogface_batch.pipeline.plan import Unit
 from mogface_batch.pipeline.planner import Planner
@@ -197,6 +198,7 @@ class _Run:
     def _work_off(self, engine: JobEngine, work: Work, planner: Planner) -> None:
         self.again = sum(unit.row_count for unit in work.again)
         if not work.units:
+            forget_published(self.store)  # a run that died may have left them
             return
         missing = {unit.part for unit in work.missing}
         rows = 0

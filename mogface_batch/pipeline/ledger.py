@@ -284,12 +284,7 @@ class Ledger:
                 self._save(part)
             else:
                 self._store.remove(record_name(part))
-        others = self._left - {record_name(part) for part in self._entries}
-        live = live_parts(self._store) if others else set()
-        for name in others:
-            stem = name.removeprefix(f"{FOLDER}/").removesuffix(".json").removesuffix(_DRAWING)
-            if f"{stem}.parquet" in live:
-                self._store.remove(name)
+        _forget_published(self._store, self._left - {record_name(part) for part in self._entries})
 
     def _count_death(self, where: str) -> None:
         self._deaths_in_a_row[where] += 1
@@ -303,6 +298,23 @@ class Ledger:
         entry = self._entries[part]
         entry.record.run = self.run
         self._store.replace(record_name(part), entry.record.to_json())
+
+
+def forget_published(store: Store) -> None:
+    """Remove the records of units that are published: where there is no work left, no ledger would.
+
+    Raises:
+        OutputError: The store refuses it.
+    """
+    _forget_published(store, {f"{FOLDER}/{name}" for name in store.names(FOLDER)})
+
+
+def _forget_published(store: Store, records: set[str]) -> None:
+    live = live_parts(store) if records else set()
+    for name in records:
+        stem = name.removeprefix(f"{FOLDER}/").removesuffix(".json").removesuffix(_DRAWING)
+        if f"{stem}.parquet" in live:
+            store.remove(name)
 
 
 class Drawings:

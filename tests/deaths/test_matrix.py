@@ -75,7 +75,7 @@ def test_signals_that_ask_for_an_end(tmp_path, matrix):
 
 @pytest.mark.ray
 def test_drivers_under_ray(tmp_path, matrix, laptop):
-    scene = Scene(tmp_path, 60, "rows_per_part=1", "engine=ray", shell=laptop)
+    scene = Scene(tmp_path, 200, "rows_per_part=1", "engine=ray", shell=laptop)
 
     kill_drivers(scene, 5, seed=5)
     scene.finish()
@@ -83,7 +83,7 @@ def test_drivers_under_ray(tmp_path, matrix, laptop):
     outcome = scene.judged()
     matrix("ray", "SIGKILL of the driver, 5 times at random moments", outcome)
     assert outcome.is_whole
-    assert outcome.by_status == {"ok": 60}
+    assert outcome.by_status == {"ok": 200}
 
 
 @pytest.mark.ray

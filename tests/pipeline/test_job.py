@@ -308,6 +308,19 @@ def test_a_run_without_work_starts_no_ray(tmp_path, monkeypatch):
     assert (record["exit_code"], record["this_run"]["rows"], record["table"]["rows"]) == (0, 0, 2)
 
 
+def test_a_run_without_work_takes_away_what_a_death_after_the_last_part_has_left(tmp_path):
+    photos(tmp_path / "images", 2)
+    annotated(tmp_path, NO_PICTURES)
+    (part,) = parts(tmp_path)
+    deaths = tmp_path / "out/deaths"
+    for name in (part.stem, f"{part.stem}.drawing", "part-of-another-run"):
+        (deaths / f"{name}.json").write_text("{}")
+
+    annotated(tmp_path, NO_PICTURES)
+
+    assert [path.name for path in deaths.iterdir()] == ["part-of-another-run.json"]
+
+
 def test_a_part_that_another_run_published_first_is_counted_and_kept(tmp_path, monkeypatch):
     photos(tmp_path / "images", 4)
     annotated(tmp_path, NO_PICTURES, "rows_per_part=2")
