@@ -33,7 +33,7 @@ death-matrix: $(VENV)/.test
 # Lines and branches of what must lose nothing, with the faults; processes that are killed on purpose count nothing.
 coverage: $(VENV)/.test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest tests/pipeline tests/storage tests/images tests/table tests/ray tests/deaths tests/test_*.py
+	$(BIN)/coverage run -m pytest --ignore tests/export --ignore tests/benchmark --ignore tests/report --ignore tests/formats --ignore tests/evaluation
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

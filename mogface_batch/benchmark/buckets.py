@@ -24,19 +24,19 @@ from mogface_batch import storage
 from mogface_batch.benchmark.machine import machine
 from mogface_batch.benchmark.process import Answer, SideProcess
 from mogface_batch.benchmark.table import Cell, Table
+from mogface_batch.canvases.batching import batch_size, rows_per_unit
 from mogface_batch.config import JobConfig, ManifestOptions, Policy, validated
 from mogface_batch.contract import ModelCard
 from mogface_batch.detector import FaceDetector, read_card
-from mogface_batch.detector.sources import read_image
+from mogface_batch.detector.read_image import read_image
 from mogface_batch.errors import DeviceError, InputError, RowFault
 from mogface_batch.evaluation.parity import GATES, Parity
 from mogface_batch.geometry import Faces, Letterbox, choose_faces
 from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.pipeline.batches import batch_size, rows_per_unit
-from mogface_batch.pipeline.bucket_choice import settled
-from mogface_batch.pipeline.job import Model, lanes
-from mogface_batch.pipeline.manifest import open_manifest
-from mogface_batch.pipeline.stages.lanes import Lanes, largest_first
+from mogface_batch.jobs.annotate import Model, lanes
+from mogface_batch.jobs.resolve_canvases import resolve_canvases
+from mogface_batch.planning.manifests import open_manifest
+from mogface_batch.stages.lanes import Lanes, largest_first
 
 METHOD = (
     "session: as the job opens it; images already decoded and shrunk, which is the same in all forms; each form in a process of its own; they "
@@ -143,7 +143,7 @@ def _form(setting: Setting, card: ModelCard, count: int, folder: Path) -> _Form:
         "detect": {"provider": setting.provider, "batch_size": setting.batch_size},
     }
     config = validated(document, where="benchmark buckets")
-    return _Form(settled(config, card, storage.open_store(config.output.uri)), card)
+    return _Form(resolve_canvases(config, card, storage.open_store(config.output.uri)), card)
 
 
 def _contents(setting: Setting, card: ModelCard) -> list[Pixels]:

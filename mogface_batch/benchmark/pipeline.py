@@ -16,16 +16,11 @@ import numpy as np
 from mogface_batch import storage
 from mogface_batch.benchmark.machine import machine
 from mogface_batch.benchmark.pipeline_peers import Work
-from mogface_batch.benchmark.pipeline_subject import (
-    LOOP,
-    NEEDS,
-    Outcome,
-    outcome_of,
-)
+from mogface_batch.benchmark.pipeline_subject import LOOP, NEEDS, Outcome, outcome_of
 from mogface_batch.benchmark.table import Cell, Table
+from mogface_batch.canvases.batching import MOST_ROWS_PER_UNIT, UNIT_CANVAS_BYTES
 from mogface_batch.config import LimitOptions
 from mogface_batch.errors import ConfigError, InputError, RowFault
-from mogface_batch.pipeline.batches import MOST_ROWS_PER_UNIT, UNIT_CANVAS_BYTES
 
 LEAST_PARTS = 16
 """With fewer, an engine that hands on whole parts would hardly be busy everywhere at once."""

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mogface_batch.columns import faces_to_column
 from mogface_batch.detector import FaceDetector
 from mogface_batch.errors import InputError
 from mogface_batch.geometry import Faces, Letterbox, choose_faces, clip_to_image
-from mogface_batch.table.faces_column import to_column
 
 BATCHES_AHEAD = 3
 """That the loop decodes while the session runs."""
@@ -114,7 +114,7 @@ def rows(files: Sequence[str], faces: Sequence[Faces]) -> pa.Table:
     return pa.table(
         {
             "file": pa.array(files, pa.string()),
-            "faces": to_column(faces),
+            "faces": faces_to_column(faces),
             "face_count": pa.array(list(map(len, faces)), pa.int32()),
         }
     )
@@ -170,9 +170,9 @@ def ray_data(work: Work) -> None:
     import ray  # noqa: PLC0415 - takes seconds, and is an extra
     import ray.data  # noqa: PLC0415
 
-    from mogface_batch.pipeline import ray_cluster  # noqa: PLC0415
+    from mogface_batch.engines.ray import cluster  # noqa: PLC0415
 
-    with ray_cluster.connected():
+    with cluster.connect():
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False

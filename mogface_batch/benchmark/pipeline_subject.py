@@ -109,7 +109,7 @@ def _engine(job: str, work: Work, rows_per_part: int) -> pa.Table:
     from mogface_batch import models  # noqa: PLC0415 - the peers need none of it
     from mogface_batch.config import validated  # noqa: PLC0415
     from mogface_batch.detector import read_card  # noqa: PLC0415
-    from mogface_batch.pipeline.job import Model, annotate  # noqa: PLC0415
+    from mogface_batch.jobs.annotate import Model, annotate  # noqa: PLC0415
 
     manifest = Path(work.out, "manifest.txt")
     manifest.write_text("".join(f"{file}\n" for file in work.files), encoding="utf-8")

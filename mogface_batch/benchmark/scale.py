@@ -24,15 +24,15 @@ from mogface_batch import storage
 from mogface_batch.benchmark.machine import machine, peak_memory_mb
 from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.config import Identity, JobConfig, ManifestOptions, Retry, validated
-from mogface_batch.pipeline.etags import Etags
-from mogface_batch.pipeline.manifest import Manifest, open_manifest
-from mogface_batch.pipeline.plan import Unit
-from mogface_batch.pipeline.planner import Planner
-from mogface_batch.pipeline.publish import part_bytes
-from mogface_batch.pipeline.survey import Survey
-from mogface_batch.pipeline.work import Known, find_work
+from mogface_batch.output.layout import PARTS_FOLDER
+from mogface_batch.output.plan import Unit
+from mogface_batch.output.publish import part_bytes
+from mogface_batch.output.survey import Survey
+from mogface_batch.planning.listed_etags import Etags
+from mogface_batch.planning.manifests import Manifest, open_manifest
+from mogface_batch.planning.planner import Planner
+from mogface_batch.planning.work import TableState, find_work
 from mogface_batch.schema import Status, output_schema
-from mogface_batch.table import PARTS_FOLDER
 
 ROWS_PER_UNIT = 80
 """As many as a canvas of 640x640 allows."""
@@ -155,7 +155,7 @@ def _resume(place: Path) -> dict[str, Cell]:
     ):
         planner.extend(_manifest(place))
         marks.append(time.monotonic())
-        known = Known(store, _FINGERPRINT, planner, survey, etags)
+        known = TableState(store, _FINGERPRINT, planner, survey, etags)
         work = find_work(config, known, rows_per_unit=ROWS_PER_UNIT)
         marks.append(time.monotonic())
         survey.look_again()

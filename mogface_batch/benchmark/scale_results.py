@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 
 from mogface_batch.benchmark.machine import machine
 from mogface_batch.benchmark.table import Cell, Table
+from mogface_batch.columns import faces_to_column
 from mogface_batch.errors import DeviceError
 from mogface_batch.formats.convert import FORMATS
 from mogface_batch.geometry import Faces
+from mogface_batch.output.layout import METADATA_PREFIX, PARTS_FOLDER
 from mogface_batch.schema import RESULT_COLUMNS, SCHEMA_VERSION
-from mogface_batch.table import PARTS_FOLDER, to_column
 
 ROWS_PER_PART = 50_000
 MOST_FACES = 6
@@ -32,8 +33,8 @@ TRUTH_IMAGES = 1_000
 SHIFT_PX = 10.0
 SIDE_PX = 1_000
 _METADATA = {
-    "mogface_batch.schema_version": str(SCHEMA_VERSION),
-    "mogface_batch.fingerprint": "f" * 64,
+    f"{METADATA_PREFIX}schema_version": str(SCHEMA_VERSION),
+    f"{METADATA_PREFIX}fingerprint": "f" * 64,
 }
 _PROGRAM = """
 import contextlib, json, os, sys
@@ -179,6 +180,6 @@ def _faces(random: np.random.Generator, counts: np.ndarray, shift_px: float) -> 
     sides = random.uniform(8, 150, (total, 2))
     corners[random.random(total) < 0.1] += shift_px
     boxes_xyxy = np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
-    faces = to_column([Faces(boxes_xyxy, random.uniform(0.3, 1, total).astype(np.float32))]).values
+    faces = faces_to_column([Faces(boxes_xyxy, random.uniform(0.3, 1, total).astype(np.float32))]).values
     offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
     return pa.ListArray.from_arrays(offsets, faces, type=RESULT_COLUMNS.field("faces").type)

@@ -31,7 +31,7 @@ from mogface_batch.benchmark.machine import machine
 from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.errors import DeviceError
 from mogface_batch.images.encode import encode
-from mogface_batch.table import PARTS_FOLDER
+from mogface_batch.output.layout import PARTS_FOLDER
 
 WAYS = ("help", "local", "again", "ray", "bare-ray")
 METHOD = (

@@ -22,12 +22,12 @@ from mogface_batch.benchmark.machine import memory_mb, peak_memory_mb
 from mogface_batch.config import validated
 from mogface_batch.contract import INPUTS, OUTPUTS, ModelCard
 from mogface_batch.detector.model_file import ModelFile
+from mogface_batch.engines.engine import Event
 from mogface_batch.errors import DeviceError
 from mogface_batch.geometry import Faces
 from mogface_batch.images.encode import encode
-from mogface_batch.pipeline.engine import Event
-from mogface_batch.pipeline.job import Model, annotate
-from mogface_batch.pipeline.publish import Receipt
+from mogface_batch.jobs.annotate import Model, annotate
+from mogface_batch.output.publish import Receipt
 
 FILES = 2_000
 """Different images; a manifest of more rows names them by other names, through links to their folder."""

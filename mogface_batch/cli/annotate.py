@@ -34,22 +34,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the job and print what came of it."""
     from mogface_batch import config, models
     from mogface_batch.detector.model_file import read_declared
-    from mogface_batch.pipeline import job
-    from mogface_batch.pipeline.engine import chosen_engine
-    from mogface_batch.table.without_pandas import keep_pandas_out
+    from mogface_batch.engines.engine import chosen_engine
+    from mogface_batch.jobs import annotate
+    from mogface_batch.processes.without_pandas import keep_pandas_out
 
     chosen = config.load(arguments.config, arguments.words)
     if chosen_engine(chosen.engine) is config.Engine.LOCAL:  # Ray Data needs it
         keep_pandas_out()
     resolved = models.resolve(chosen.model)
-    model = job.Model(resolved.path, read_declared(resolved.path, resolved.sha256), resolved.source)
+    model = annotate.Model(resolved.path, read_declared(resolved.path, resolved.sha256), resolved.source)
     if arguments.dry_run:
-        from mogface_batch.pipeline.dry_run import dry_run
+        from mogface_batch.jobs.dry_run import dry_run
 
         report = dry_run(chosen, model)
         (print_json if arguments.json else print_pairs)(report)
         return 0
-    record = job.annotate(chosen, model)
+    record = annotate.annotate(chosen, model)
     if arguments.json:
         print_json(record)
     else:

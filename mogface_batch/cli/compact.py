@@ -39,7 +39,7 @@ def _positive(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Merge, and print what became of the parts."""
-    from mogface_batch.pipeline.compact import compact
+    from mogface_batch.jobs.compact import compact
 
     done = asdict(compact(arguments.out, rows_per_part=arguments.rows_per_part))
     (print_json if arguments.json else print_pairs)(done)

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _parts(target: str, *, as_json: bool) -> int:
-    from mogface_batch.pipeline.status import live_part_addresses
+    from mogface_batch.jobs.status import live_part_addresses
 
     addresses = live_part_addresses(target)
     if as_json:
@@ -96,6 +96,6 @@ def _model(target: str) -> dict[str, Any]:
 
 
 def _output(target: str) -> dict[str, Any]:
-    from mogface_batch.pipeline.status import status_of
+    from mogface_batch.jobs.status import status_of
 
     return status_of(target)

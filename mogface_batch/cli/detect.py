@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _with_pictures(images: list[str], out: Path) -> Iterator[tuple[str, Path]]:
     """Yield each image with the path of its picture: never that of another picture, nor of an image itself."""
     from mogface_batch import storage
-    from mogface_batch.table.pictures import collision_key, picture_name
+    from mogface_batch.output.picture_names import collision_key, picture_name
 
     addresses = [storage.absolute(image) for image in images]
     taken = {collision_key(os.path.realpath(address)) for address in addresses}
@@ -94,7 +94,7 @@ def _with_pictures(images: list[str], out: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _line(detector: "FaceDetector", uri: str, picture: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    from mogface_batch.detector.sources import read_image
+    from mogface_batch.detector.read_image import read_image
 
     try:
         rgb, header = read_image(uri)

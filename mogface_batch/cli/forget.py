@@ -29,7 +29,7 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Remove them, and print what was removed and what was not found."""
-    from mogface_batch.pipeline.forget import forget, read_uris
+    from mogface_batch.jobs.forget import forget, read_uris
 
     done = asdict(forget(arguments.out, read_uris(arguments.uris)))
     if arguments.json:

@@ -70,7 +70,7 @@ def addresses(manifest: str, limit: int | None) -> Iterator[str]:
         InputError: It cannot be read, or names no image.
     """
     from mogface_batch.config import ManifestOptions
-    from mogface_batch.pipeline.manifest import open_manifest
+    from mogface_batch.planning.manifests import open_manifest
 
     rows = open_manifest(ManifestOptions(uri=manifest)).rows()
     none = True
@@ -90,10 +90,10 @@ def letterboxed(
         ConfigError: The canvas does not suit the model.
         InputError: The manifest, or one of its images, cannot be read.
     """
+    from mogface_batch.canvases.fitting import Fitting
     from mogface_batch.config import CanvasOptions, LimitOptions, Policy
-    from mogface_batch.detector.sources import read_image
+    from mogface_batch.detector.read_image import read_image
     from mogface_batch.images.canvas import place_on_canvas
-    from mogface_batch.pipeline.fitting import Fitting
 
     check_limit(limit)
     options = CanvasOptions(policy=Policy.LETTERBOX, sizes=(hw,))

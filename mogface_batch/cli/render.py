@@ -83,8 +83,8 @@ def _count(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Make the pictures and print what came of it."""
     from mogface_batch.config import Engine
-    from mogface_batch.pipeline.render import Options, render
-    from mogface_batch.pipeline.render_image import Look, MetadataPolicy, Style
+    from mogface_batch.jobs.render.draw_image import Look, MetadataPolicy, Style
+    from mogface_batch.jobs.render.render import Options, render
 
     if arguments.style == "boxes" and arguments.margin is not None:
         raise ConfigError(

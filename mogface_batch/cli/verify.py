@@ -100,11 +100,11 @@ def _other(arguments: argparse.Namespace) -> "tuple[Side, str]":
 
 
 def _shown(arguments: argparse.Namespace, card: "ModelCard") -> "Iterator[Shown]":
+    from mogface_batch.canvases.fitting import Fitting
     from mogface_batch.config import CanvasOptions, LimitOptions, Policy
-    from mogface_batch.detector.sources import read_image
+    from mogface_batch.detector.read_image import read_image
     from mogface_batch.export.verify import Shown
     from mogface_batch.images.canvas import place_on_canvas
-    from mogface_batch.pipeline.fitting import Fitting
 
     options = CanvasOptions(policy=Policy.NATIVE, shrink_over_px=1500, shrink_to_px=1000)
     fitting = Fitting.of(options, card, max_canvas_px=LimitOptions().canvas_px)

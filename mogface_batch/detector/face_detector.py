@@ -11,8 +11,8 @@ from mogface_batch.contract import ModelCard, Provider
 from mogface_batch.detector.model_file import ModelFile, check_provider, file_sha256, model_file
 from mogface_batch.detector.pictures import DetectedFaces
 from mogface_batch.detector.providers import parsed_provider
+from mogface_batch.detector.read_image import read_image
 from mogface_batch.detector.session import open_session
-from mogface_batch.detector.sources import read_image
 from mogface_batch.errors import DeviceError, ModelError
 from mogface_batch.geometry import Faces, Letterbox, choose_faces, clip_to_image
 from mogface_batch.images.canvas import place_on_canvas

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mogface_batch.config import DrawStyle
-from mogface_batch.detector.sources import read_image
+from mogface_batch.detector.read_image import read_image
 from mogface_batch.errors import RowFault
 from mogface_batch.geometry import Faces, Letterbox, Rows, scaled_hw
 from mogface_batch.images.canvas import place_on_canvas

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mogface_batch.columns import faces_from_column
 from mogface_batch.errors import InputError
 from mogface_batch.evaluation.annotations import Annotations
 from mogface_batch.evaluation.predictions import is_table, load_predictions
 from mogface_batch.geometry import Faces
 from mogface_batch.schema import Status
-from mogface_batch.table import from_column, open_table
+from mogface_batch.table import open_table
 
 _NOTHING = Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32))
 
@@ -50,7 +51,7 @@ def found_faces(path: str | Path, annotations: Annotations) -> Iterator[tuple[st
 def _table_rows(path: str) -> Iterator[tuple[str, Faces]]:
     for batch in open_table(path).batches(["uri", "status", "faces"]):
         columns = (batch.column("uri").to_pylist(), batch.column("status").to_pylist())
-        for uri, status, faces in zip(*columns, from_column(batch.column("faces")), strict=True):
+        for uri, status, faces in zip(*columns, faces_from_column(batch.column("faces")), strict=True):
             yield uri, faces if status == Status.OK and faces is not None else _NOTHING
 
 

@@ -15,9 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mogface_batch.errors import InputError
+from mogface_batch.output.layout import PARTS_FOLDER
 from mogface_batch.schema import Status
 from mogface_batch.storage import is_remote
-from mogface_batch.table import PARTS_FOLDER, open_table
+from mogface_batch.table import open_table
 
 Predictions = Mapping[str, NDArray[np.float64]]
 """``event/name`` to (N, 5) x y w h score, in file order."""

@@ -9,17 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mogface_batch.errors import ConfigError, OutputError
-from mogface_batch.formats import (
-    coco,
-    cvat,
-    fiftyone,
-    flat_csv,
-    img2dataset,
-    label_studio,
-    voc,
-    wider,
-    yolo,
-)
+from mogface_batch.formats import coco, cvat, fiftyone, flat_csv, img2dataset, label_studio, voc, wider, yolo
 from mogface_batch.formats.rows import AnnotatedImage, Counts, Frame, Selection, annotated_images
 from mogface_batch.storage import absolute, is_remote
 from mogface_batch.table import open_table

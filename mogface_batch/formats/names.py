@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
+from mogface_batch.output.picture_names import collision_key, marked, picture_name
 from mogface_batch.storage import is_url, scheme_of, without_query
-from mogface_batch.table.pictures import collision_key, marked, picture_name
 
 _LARGEST_ID = (1 << 53) - 1
 """What JavaScript, and so most label tools, can count to."""

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mogface_batch.columns import faces_from_column
 from mogface_batch.formats.frames import raw_boxes, raw_hw, raw_points
 from mogface_batch.formats.names import name_below, shared_folder
 from mogface_batch.geometry import Faces
 from mogface_batch.schema import LANDMARK_POINTS, Status
-from mogface_batch.table import OutputTable, from_column
+from mogface_batch.table import OutputTable
 
 _COLUMNS = ["image_id", "uri", "status", "width", "height", "exif_orientation", "faces"]
 _PX_DIGITS, _SCORE_DIGITS = 3, 6
@@ -86,7 +87,7 @@ def annotated_images(table: OutputTable, selection: Selection, counts: Counts) -
     shared = shared_folder(_read_uris(table)) or []
     for batch in table.batches(_COLUMNS):
         columns = (batch.column(name).to_pylist() for name in _COLUMNS[:-1])
-        for *facts, faces in zip(*columns, from_column(batch.column("faces")), strict=True):
+        for *facts, faces in zip(*columns, faces_from_column(batch.column("faces")), strict=True):
             image_id, uri, status, width, height, orientation = facts
             if status != Status.OK or faces is None:
                 counts.failed_images += 1

@@ -10,17 +10,16 @@ It knows nothing of how images are fetched or decoded beside asking for it. Read
 
 from dataclasses import dataclass
 
+from mogface_batch.output.layout import REPORT_FILE
 from mogface_batch.report.page import page
 from mogface_batch.report.run_facts import run_facts
 from mogface_batch.report.statistics import COLUMNS, Statistics, statistics_of
 from mogface_batch.report.thumbnails import Pictures, thumbnails
 from mogface_batch.storage import Store
 from mogface_batch.table import open_table
-from mogface_batch.table.sources import Sources
+from mogface_batch.table.image_addresses import ImageAddresses
 
-__all__ = ["FILE", "Written", "write_report"]
-
-FILE = "report.html"
+__all__ = ["REPORT_FILE", "Written", "write_report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +48,18 @@ def write_report(output: str, *, with_pictures: bool = True) -> Written:
     facts = run_facts(table.store, table.lineage)
     pictures = _pictures(table.store, statistics) if with_pictures else None
     content = page(table.store.address, statistics, facts, pictures).encode()
-    table.store.replace(FILE, content)
+    table.store.replace(REPORT_FILE, content)
     notes = []
     if pictures is not None and pictures.missing:
         notes.append(
             f"{pictures.missing} of {len(statistics.shown)} pictures could not be made: the page says why in their places."
         )
-    return Written(table.store.address_of(FILE), len(content), tuple(notes))
+    return Written(table.store.address_of(REPORT_FILE), len(content), tuple(notes))
 
 
 def _pictures(store: Store, statistics: Statistics) -> Pictures:
     wholes, faces = [*statistics.gallery, *statistics.crowds], statistics.faintest
-    sources = Sources(store, only={shown.image_id for shown in statistics.shown})
+    sources = ImageAddresses(store, only={shown.image_id for shown in statistics.shown})
     placed = [
         list(zip(some, sources.of([one.image_id for one in some], [one.uri for one in some]), strict=True))
         for some in (wholes, faces)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mogface_batch.errors import InputError
-from mogface_batch.pipeline import records
+from mogface_batch.output import records
+from mogface_batch.output.layout import RUN_FILE, RUNS_FOLDER
 from mogface_batch.storage import Store
 
 RUNS_AT_MOST = 200
@@ -48,7 +49,7 @@ def run_facts(store: Store, table_lineage: dict[str, str]) -> RunFacts:
         return _facts(store, last, table_lineage)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
-            f"{store.address}: {records.FILE} or a record under {records.FOLDER} is not what a job writes."
+            f"{store.address}: {RUN_FILE} or a record under {RUNS_FOLDER} is not what a job writes."
         ) from None
 
 
@@ -79,8 +80,8 @@ def _facts(store: Store, last: dict[str, Any], table_lineage: dict[str, str]) ->
 
 def _records(store: Store) -> list[dict[str, Any]]:
     def read() -> Iterator[dict[str, Any]]:
-        for name in [name for name in store.names(records.FOLDER) if name.endswith(".json")][-RUNS_AT_MOST:]:
-            content = store.read(f"{records.FOLDER}/{name}")
+        for name in [name for name in store.names(RUNS_FOLDER) if name.endswith(".json")][-RUNS_AT_MOST:]:
+            content = store.read(f"{RUNS_FOLDER}/{name}")
             if content is not None:
                 yield json.loads(content)
 

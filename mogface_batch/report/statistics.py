@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mogface_batch.columns import faces_from_column
 from mogface_batch.geometry import Faces
 from mogface_batch.schema import Status
-from mogface_batch.table import flat_faces, from_column
+from mogface_batch.table import flat_faces
 
 COLUMNS = [
     "image_id", "uri", "status", "error_code", "error_message", "size_bytes", "sha256", "format", "width", "height",
@@ -199,7 +200,7 @@ def _shown(batch: pa.RecordBatch, *, is_face: bool) -> Iterable[Shown]:
     facts = batch.select(
         ["image_id", "uri", "sha256", "size_bytes", "width", "height", "face_count"]
     ).to_pylist()
-    for row, faces in zip(facts, from_column(batch["faces"]), strict=True):
+    for row, faces in zip(facts, faces_from_column(batch["faces"]), strict=True):
         assert faces is not None  # noqa: S101 - rows without faces are never chosen
         kept = faces[len(faces) - 1 :] if is_face else faces[:FACES_SHOWN_AT_MOST]
         yield Shown(

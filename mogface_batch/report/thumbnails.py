@@ -1,4 +1,4 @@
-"""Small pictures for the page, within a budget of bytes. Made in processes of their own: see `pipeline/pool.py`."""
+"""Small pictures for the page, within a budget of bytes. Made in processes of their own: see `processes/pool.py`."""
 
 import base64
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from mogface_batch.images.crops import crop_faces
 from mogface_batch.images.decode import Pixels, decode_rgb, use_one_thread
 from mogface_batch.images.encode import encode_small
 from mogface_batch.images.header import read_header
-from mogface_batch.pipeline.pool import worked_off
+from mogface_batch.processes.pool import map_in_processes
 from mogface_batch.report.statistics import Shown
-from mogface_batch.table.sources import Source
+from mogface_batch.table.image_addresses import ImageAddress
 
 WORKERS = 2
 WHOLE_PX, FACE_PX = 560, 160
@@ -52,12 +52,12 @@ class Pictures:
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     shown: Shown
-    source: Source
+    source: ImageAddress
     is_face: bool
 
 
 def thumbnails(
-    wholes: Sequence[tuple[Shown, Source]], faces: Sequence[tuple[Shown, Source]]
+    wholes: Sequence[tuple[Shown, ImageAddress]], faces: Sequence[tuple[Shown, ImageAddress]]
 ) -> tuple[list[Thumbnail | str], list[Thumbnail | str]]:
     """Return a thumbnail of each image, and of each one's only face; a sentence where there can be none."""
     wanted = [
@@ -66,7 +66,7 @@ def thumbnails(
     ]
     made: dict[int, Thumbnail | str] = {}
     chunks = [[(number, one)] for number, one in enumerate(wanted)]
-    for chunk, results in worked_off(_numbered, chunks, workers=min(WORKERS, len(chunks) or 1)):
+    for chunk, results in map_in_processes(_numbered, chunks, workers=min(WORKERS, len(chunks) or 1)):
         made[chunk[0][0]] = results[0] or "Decoding this image killed its process."
     ordered = [made[number] for number in range(len(wanted))]
     return ordered[: len(wholes)], ordered[len(wholes) :]

@@ -14,17 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mogface_batch.errors import InputError
+from mogface_batch.output.footers import footers
+from mogface_batch.output.layout import METADATA_PREFIX, PARTS_FOLDER, RUN_FILE, TOMBSTONES_FOLDER
+from mogface_batch.output.parts import live_parts
 from mogface_batch.schema import RESULT_COLUMNS, SCHEMA_VERSION
 from mogface_batch.storage import Store, absolute, open_binary, open_store
-from mogface_batch.table.footers import footers
-from mogface_batch.table.parts import PARTS_FOLDER, live_parts
 
-_PREFIX = b"mogface_batch."
+_PREFIX = METADATA_PREFIX.encode()
 _BATCH_BYTES = 8 << 20
 _BATCH_ROWS_AT_MOST = 16_384
 _BUFFER_BYTES = 1 << 20
-_LAST_RECORD = "run.json"
-_TOMBSTONES = "forgotten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +172,13 @@ def _batch_rows(metadata: pq.FileMetaData) -> int:
 
 def _check_row_count(store: Store, rows: int) -> None:
     """Refuse a folder that has lost rows since the last run; what `forget` removes is not lost."""
-    content = store.read(_LAST_RECORD)
-    if content is None or store.names(_TOMBSTONES):
+    content = store.read(RUN_FILE)
+    if content is None or store.names(TOMBSTONES_FOLDER):
         return
     try:
         before = int(json.loads(content)["table"]["rows"])
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"{store.address_of(_LAST_RECORD)} is damaged: copy the folder again.") from None
+        raise InputError(f"{store.address_of(RUN_FILE)} is damaged: copy the folder again.") from None
     if rows < before:
         raise InputError(
             f"{store.address} holds {rows} rows, its last run left {before}: it was copied half, or parts of it were "

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from mogface_batch.columns import faces_from_column
 from mogface_batch.schema import Status
 from mogface_batch.table.faces import IMAGE_COLUMNS, flat_faces, flat_schema
-from mogface_batch.table.faces_column import from_column
 from mogface_batch.table.gallery import Gallery, Shown
+from mogface_batch.table.image_addresses import ImageAddresses
 from mogface_batch.table.reading import OutputTable, open_table
-from mogface_batch.table.sources import Sources
 
 if TYPE_CHECKING:
     from mogface_batch.geometry import Faces
@@ -92,7 +92,7 @@ class Results:
                 batch.column("image_id").to_pylist(),
                 batch.column("uri").to_pylist(),
                 batch.column("status").to_pylist(),
-                from_column(batch.column("faces")),
+                faces_from_column(batch.column("faces")),
                 strict=True,
             )
             found.extend(
@@ -103,7 +103,7 @@ class Results:
             if len(found) >= n:
                 break
         ids, uris = [one[0] for one in found[:n]], [one[1] for one in found[:n]]
-        with contextlib.closing(Sources(self._table.store, only=ids)) as sources:
+        with contextlib.closing(ImageAddresses(self._table.store, only=ids)) as sources:
             places = [source.address for source in sources.of(ids, uris)]
         return [Shown(uri, place, faces) for (_, uri, faces), place in zip(found, places, strict=False)]
 

@@ -3,14 +3,14 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 import worker_tricks
 
 from mogface_batch.cli import main
-from mogface_batch.pipeline import local_engine
+from mogface_batch.engines.local import supervisor
 
 if __name__ == "__main__":
-    local_engine.cpu_worker = worker_tricks.poisoned_cpu_worker
-    local_engine.detect_worker = worker_tricks.poisoned_detect_worker
+    supervisor.cpu_worker = worker_tricks.poisoned_cpu_worker
+    supervisor.detect_worker = worker_tricks.poisoned_detect_worker
     sys.exit(main(["annotate", *sys.argv[1:]]))

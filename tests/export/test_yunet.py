@@ -23,7 +23,7 @@ from mogface_batch.evaluation.ground_truth import load_ground_truth, read_image_
 from mogface_batch.evaluation.predictions import load_predictions
 from mogface_batch.evaluation.widerface import evaluate
 from mogface_batch.export.yunet import compile_yunet, export_yunet
-from mogface_batch.pipeline import job as jobs
+from mogface_batch.jobs import annotate as jobs
 
 ANY, FIXED = "yunet_n_dynamic", "yunet_s_640_640"
 SHARED_MARK = pytest.mark.shared

@@ -11,7 +11,7 @@ from pathlib import Path
 import ray
 
 from mogface_batch.cli import main
-from mogface_batch.pipeline import ray_engine, ray_stages
+from mogface_batch.engines.ray import driver, ray_stages
 
 NOTES = Path(sys.argv[1])
 
@@ -51,7 +51,7 @@ class NotedFinish(ray_stages.FinishUnits):
 
 
 if __name__ == "__main__":
-    ray_engine.PrepareUnits, ray_engine.DetectUnits, ray_engine.FinishUnits = (
+    driver.PrepareUnits, driver.DetectUnits, driver.FinishUnits = (
         NotedPrepare,
         NotedDetect,
         NotedFinish,

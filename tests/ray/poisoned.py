@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 import poison
 import ray
 
 from mogface_batch.cli import main
-from mogface_batch.pipeline import ray_engine, ray_stages
+from mogface_batch.engines.ray import driver, ray_stages
 
 # The nodes need not see the tests.
 ray.cloudpickle.register_pickle_by_value(poison)
@@ -35,7 +35,7 @@ class PoisonedFinish(ray_stages.FinishUnits):
 
 
 if __name__ == "__main__":
-    ray_engine.PrepareUnits, ray_engine.DetectUnits, ray_engine.FinishUnits = (
+    driver.PrepareUnits, driver.DetectUnits, driver.FinishUnits = (
         PoisonedPrepare,
         PoisonedDetect,
         PoisonedFinish,

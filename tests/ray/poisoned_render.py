@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 import poison
 import ray
 
 from mogface_batch.cli import main
-from mogface_batch.pipeline import ray_pool
+from mogface_batch.engines.ray import ray_pool
 
 # The nodes need not see the tests.
 ray.cloudpickle.register_pickle_by_value(poison)

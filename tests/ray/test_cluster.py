@@ -15,9 +15,9 @@ from PIL import Image
 from ray_clusters import assert_ended_with, record_of
 
 from mogface_batch import storage
-from mogface_batch.pipeline import fingerprint
-from mogface_batch.pipeline.manifest import open_manifest
-from mogface_batch.pipeline.planner import Planner
+from mogface_batch.output import fingerprint
+from mogface_batch.planning.manifests import open_manifest
+from mogface_batch.planning.planner import Planner
 
 OBSERVED = Path(__file__).with_name("observed.py")
 

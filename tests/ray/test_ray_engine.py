@@ -1,12 +1,12 @@
-"""What mogface_batch.pipeline.ray_engine decides by itself, without a cluster."""
+"""What mogface_batch.engines.ray.driver decides by itself, without a cluster."""
 
 import os
 
 import pytest
 
+from mogface_batch.engines.ray import cluster, driver
+from mogface_batch.engines.ray.cluster import DetectPool
 from mogface_batch.errors import ConfigError, DeviceError
-from mogface_batch.pipeline import ray_cluster, ray_engine
-from mogface_batch.pipeline.ray_cluster import DetectPool
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def nodes(monkeypatch):
 def test_workers_leave_a_cpu_to_the_other_stages(nodes, cpus, workers, share):
     nodes(*({"CPU": float(count)} for count in cpus))
 
-    assert ray_cluster.cpus_for_each(workers) == share
+    assert cluster.cpus_for_each(workers) == share
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_workers_leave_a_cpu_to_the_other_stages(nodes, cpus, workers, share):
 def test_workers_share_all_cores(nodes, cpus, workers, share):
     nodes(*({"CPU": float(count)} for count in cpus))
 
-    assert ray_cluster.cores_for_each(workers) == share
+    assert cluster.cores_for_each(workers) == share
 
 
 def test_an_actor_reserves_what_it_is_told_where_nodes_are_still_to_come(nodes):
     nodes({})
 
-    assert ray_engine._reserved_cpus(DetectPool(workers=2, cpus=4, gpus=0)) == 4
+    assert driver._reserved_cpus(DetectPool(workers=2, cpus=4, gpus=0)) == 4
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_an_actor_reserves_what_it_is_told_where_nodes_are_still_to_come(nodes):
 def test_gpus_that_are_there_are_enough(nodes, gpus, pool):
     nodes(*({"GPU": float(count)} for count in gpus))
 
-    ray_cluster.check_gpus(pool)
+    cluster.check_gpus(pool)
 
 
 @pytest.mark.parametrize(
@@ -99,17 +99,17 @@ def test_gpus_that_are_not_there_are_refused_on_this_machine_and_waited_for_on_a
 ):
     nodes(*({"GPU": float(count)} for count in gpus))
     with pytest.raises(DeviceError, match="too few for detect"):
-        ray_cluster.check_gpus(pool)
+        cluster.check_gpus(pool)
 
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    ray_cluster.check_gpus(pool)
+    cluster.check_gpus(pool)
     assert "the job waits for more" in caplog.text
 
 
 def test_an_output_in_the_copy_that_ray_makes_of_a_working_directory_is_refused():
     folder = "/tmp/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_1/out"
     with pytest.raises(ConfigError, match="which Ray deletes"):
-        ray_cluster.check_folder(folder)
+        cluster.check_folder(folder)
 
 
 def test_the_environment_is_left_as_it_was(monkeypatch):
@@ -118,7 +118,7 @@ def test_the_environment_is_left_as_it_was(monkeypatch):
     monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "info")
     before = dict(os.environ)
 
-    with ray_cluster._environment_of_our_own():
+    with cluster._environment_of_our_own():
         assert os.environ["RAY_BACKEND_LOG_LEVEL"] == "info"
         assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
         os.environ["RAY_AUTH_MODE"] = "token"  # as `ray.init` does

@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 
+from mogface_batch.engines.ray.ray_stages import _faults_passed_on, _Parcel
 from mogface_batch.errors import OutputError
-from mogface_batch.pipeline.plan import Unit
-from mogface_batch.pipeline.ray_stages import _faults_passed_on, _Parcel
+from mogface_batch.output.plan import Unit
 
 
 def test_a_unit_passes_as_one_row_and_comes_out_as_it_was():

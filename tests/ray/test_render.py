@@ -11,8 +11,8 @@ from builders import cell_box, photos
 from ray_clusters import assert_ended_with
 from report_folders import out_of, photo_row
 
-from mogface_batch.pipeline.render import Options, render
-from mogface_batch.pipeline.render_image import Look, MetadataPolicy, Style
+from mogface_batch.jobs.render.draw_image import Look, MetadataPolicy, Style
+from mogface_batch.jobs.render.render import Options, render
 
 POISONED = Path(__file__).with_name("poisoned_render.py")
 BLUR = Look(Style.BLUR, 0.1, MetadataPolicy.KEEP)
@@ -105,7 +105,7 @@ def test_a_cluster_that_cannot_be_had_is_a_sentence(laptop, tmp_path, address, c
 
 def test_a_bug_of_the_work_is_a_bug_and_no_lost_cluster(cluster, tmp_path):
     script = (
-        "from mogface_batch.pipeline.ray_pool import worked_off\n"
+        "from mogface_batch.engines.ray.ray_pool import worked_off\n"
         "def refusing(number):\n    raise ValueError(f'no {number}')\n"
         f"list(worked_off(refusing, [(1,)], output={str(tmp_path)!r}, workers=1))\n"
     )

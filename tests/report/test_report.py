@@ -12,7 +12,7 @@ from tables import image, some_faces, write_out
 
 from mogface_batch.cli import main
 from mogface_batch.errors import InputError
-from mogface_batch.pipeline.job import annotate
+from mogface_batch.jobs.annotate import annotate
 from mogface_batch.report import write_report
 
 

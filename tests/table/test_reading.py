@@ -11,8 +11,9 @@ import pytest
 from tables import METADATA, image, part, some_faces, write_out
 
 from mogface_batch.benchmark.scale_results import write_table
+from mogface_batch.columns import faces_from_column, faces_to_column
 from mogface_batch.errors import InputError
-from mogface_batch.table import flat_faces, from_column, open_table, to_column
+from mogface_batch.table import flat_faces, open_table
 
 BOX, OTHER = [0, 0, 10, 20], [30, 30, 50, 60]
 
@@ -74,7 +75,7 @@ def test_faces_become_rows_of_their_own_and_nothing_becomes_none(tmp_path):
 def test_faces_go_into_a_column_and_come_out_again():
     faces = [None, some_faces(), some_faces(BOX, landmarks=True)]
 
-    again = list(from_column(to_column(faces)))
+    again = list(faces_from_column(faces_to_column(faces)))
 
     assert again[0] is None
     assert len(again[1]) == 0

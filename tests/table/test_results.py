@@ -12,7 +12,7 @@ from tables import image, some_faces, write_out
 import mogface_batch
 from mogface_batch.detector.pictures import DetectedFaces
 from mogface_batch.errors import InputError
-from mogface_batch.pipeline.job import annotate
+from mogface_batch.jobs.annotate import annotate
 
 BOX = [10, 10, 60, 60]
 GREEN = (64, 255, 128)

@@ -1,0 +1,1 @@
+"""The stages as a Ray Data job: the only home of Ray. Read `driver.py` first."""

@@ -1,0 +1,104 @@
+"""How far an output folder is, also while a job works on it."""
+
+import json
+from typing import Any
+
+from mogface_batch import storage
+from mogface_batch.errors import InputError
+from mogface_batch.output import environment, fingerprint, records
+from mogface_batch.output.layout import FINGERPRINT_FILE, PARTS_FOLDER, RUN_FILE
+from mogface_batch.output.parts import live_parts
+from mogface_batch.output.plan import units
+from mogface_batch.output.survey import Survey
+
+
+def status_of(output: str) -> dict[str, Any]:
+    """Return names and values for a person.
+
+    Raises:
+        InputError: There is no output folder, or it is damaged.
+    """
+    store = storage.open_store(storage.absolute(output))
+    try:
+        return _described(store, output)
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{store.address} is damaged: {FINGERPRINT_FILE} or {RUN_FILE} is not what a job writes."
+        ) from None
+
+
+def _described(store: storage.Store, output: str) -> dict[str, Any]:
+    claimed = store.read(FINGERPRINT_FILE)
+    record = records.last_record(store)
+    if claimed is None and record is None:
+        raise InputError(
+            f"{output} is neither a model file (.onnx), nor a config (.yaml), nor the output folder of a job."
+        )
+    described: dict[str, Any] = {"output": store.address}
+    if claimed is not None:
+        document = json.loads(claimed)
+        described |= _progress(store, document["fingerprint"])
+        described |= {"fingerprint": document["fingerprint"], **document["settings"], **document["drawing"]}
+    if record is not None:
+        described |= _last_run(record)
+    return described
+
+
+def live_part_addresses(output: str) -> list[str]:
+    """Return the addresses of the parts that together hold each finished row once, sorted.
+
+    Raises:
+        InputError: It is no output folder, or it is damaged.
+    """
+    store = storage.open_store(storage.absolute(output))
+    fingerprint.fingerprint_of(store)
+    return [store.address_of(f"{PARTS_FOLDER}/{part}") for part in sorted(live_parts(store))]
+
+
+def _progress(store: storage.Store, digest: str) -> dict[str, Any]:
+    survey = Survey(store)
+    survey.look_again()
+    planned = forgotten = finished = 0
+    for unit in units(store, digest):
+        planned += unit.row_count
+        forgotten += unit.forgotten
+        is_finished = survey.parts.holder(unit.part) is not None
+        finished += (unit.row_count - unit.forgotten) * is_finished
+    described = {
+        "rows planned": planned,
+        "rows finished": finished,
+        "rows left": planned - forgotten - finished,
+        "rows forgotten": forgotten,
+        "parts": len(survey.parts.live),
+    }
+    return described | _environments(survey)
+
+
+def _environments(survey: Survey) -> dict[str, Any]:
+    (first, parts), *others = survey.environments.most_common() or [("", 0)]
+    if not first:
+        return {}
+    if not others:
+        return {"environment": environment.described(first)}
+    lines = [f"{environment.described(first)} ({parts} parts)"]
+    lines += [
+        f"{'; '.join(environment.differences(first, other))} ({count} parts)" for other, count in others
+    ]
+    return {"environments": "\n".join(lines)}
+
+
+def _last_run(record: dict[str, Any]) -> dict[str, Any]:
+    table = record["table"]
+    return {
+        "last run": record["run_id"],
+        "its exit code": record["exit_code"],
+        "its error": record["error"],
+        "its images": record["this_run"]["rows"],
+        "its images/s": record["images_per_s"],
+        **({"its advice": record["advice"]} if record.get("advice") else {}),
+        "table then": f"{table['rows']} rows, {table['faces']} faces, {table['by_status']}",
+        "engine": record["engine"],
+        "provider": record["provider"],
+        "model": record["model"]["source"],
+        "packages": ", ".join(f"{name} {version}" for name, version in record["packages"].items()),
+    }

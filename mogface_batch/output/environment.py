@@ -1,0 +1,85 @@
+"""In what a result is made: provider, card and library versions. It does not define a detection, but may move it."""
+
+import json
+import logging
+from pathlib import Path
+
+from mogface_batch.config import JobConfig
+from mogface_batch.errors import ConfigError
+from mogface_batch.output import records
+from mogface_batch.output.footers import environments_of
+from mogface_batch.output.survey import Survey
+from mogface_batch.schema import INTERNAL
+
+_LOG = logging.getLogger(__name__)
+_CARDS = Path("/proc/driver/nvidia/gpus")
+
+
+def lineage(config: JobConfig) -> dict[str, str]:
+    """Return what stands in the metadata of each part about this machine."""
+    return {
+        "provider": config.detect.provider.value,
+        "card": _card() if config.detect.provider.is_gpu else "",
+        "packages": json.dumps(records.package_versions(), sort_keys=True),
+    }
+
+
+def of(config: JobConfig) -> str:
+    """Return this machine's environment, as `footers.environments_of` tells it."""
+    return environments_of(
+        {f"{INTERNAL}{name}".encode(): text.encode() for name, text in lineage(config).items()}
+    )[0]
+
+
+def _card() -> str:
+    """Return the names of this machine's NVIDIA cards; under Ray, those of the driver's node."""
+    models = set()
+    for file in sorted(_CARDS.glob("*/information")):
+        for line in file.read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name == "Model":
+                models.add(value.strip())
+    return ", ".join(sorted(models))
+
+
+def check(survey: Survey, now: str, *, strict: bool) -> None:
+    """Warn where the table was made in another environment than this one.
+
+    Raises:
+        ConfigError: ``strict``, and some of it was.
+    """
+    others = [text for text, _ in survey.environments.most_common() if text != now]
+    if not others or (now in survey.environments and not strict):
+        return
+    listed = "; ".join(differences(others[0], now))
+    if strict:
+        raise ConfigError(
+            f"The table was made in another environment than this one: {listed}. Run the job there, or set "
+            "strict_environment=false: then scores may differ in their last digits."
+        )
+    _LOG.warning(
+        "The table was made in another environment than this one: %s. Scores may differ in their last digits; "
+        "strict_environment=true would have refused it.",
+        listed,
+    )
+
+
+def differences(before: str, now: str) -> list[str]:
+    """Return what differs between two environments, in words."""
+    old, new = _flat(before), _flat(now)
+    return [
+        f"{name} {old.get(name, 'absent')}, then {new.get(name, 'absent')}"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    ]
+
+
+def described(text: str) -> str:
+    """Return an environment in one line."""
+    return ", ".join(f"{name} {value}" for name, value in _flat(text).items())
+
+
+def _flat(text: str) -> dict[str, str]:
+    document = json.loads(text)
+    own = {name: str(document[name]) for name in ("provider", "card") if document.get(name)}
+    return own | {name: str(version) for name, version in document["packages"].items()}

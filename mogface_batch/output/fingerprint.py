@@ -1,0 +1,126 @@
+"""What defines a detection, and so which output folder a job may add to."""
+
+import hashlib
+import json
+from typing import Any
+
+from mogface_batch.config import JobConfig, Policy
+from mogface_batch.contract import ModelCard
+from mogface_batch.errors import ConfigError, InputError
+from mogface_batch.output.layout import FINGERPRINT_FILE
+from mogface_batch.schema import SCHEMA_VERSION
+from mogface_batch.storage import Store
+
+DECODE_POLICY = 2
+"""Raise it when the same bytes would be decoded or resized to other pixels."""
+
+
+def decodes_scaled(config: JobConfig) -> bool:
+    """Return whether JPEGs are decoded at a part of their size where the canvas allows it."""
+    return config.decode.scaled and config.canvas.policy is not Policy.NATIVE
+
+
+def settings(config: JobConfig, card: ModelCard, model_sha256: str) -> dict[str, Any]:
+    """Return the chosen settings that define a detection; neither paths nor the environment."""
+    threshold = config.detect.score_threshold
+    sizes = config.canvas.sizes or (card.default_canvas_hw,)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model_sha256": model_sha256,
+        "decode_policy": DECODE_POLICY,
+        "decode.scaled": decodes_scaled(config),
+        "canvas.policy": config.canvas.policy.value,
+        "canvas.sizes": None if config.canvas.policy is Policy.NATIVE else [list(size) for size in sizes],
+        # A key that other policies have not, so that theirs are not changed by it.
+        **({"canvas.buckets": config.canvas.buckets} if config.canvas.buckets else {}),
+        "canvas.shrink_over_px": config.canvas.shrink_over_px,
+        "canvas.shrink_to_px": config.canvas.shrink_to_px,
+        "limits.pixels": config.limits.pixels,
+        "limits.bytes": config.limits.bytes,
+        "limits.canvas_px": config.limits.canvas_px,
+        "detect.score_threshold": card.score_threshold if threshold is None else threshold,
+        "detect.min_face_px": config.detect.min_face_px,
+        "nms_iou": card.nms_iou,
+        "max_faces": card.max_faces,
+    }
+
+
+def drawing(config: JobConfig) -> dict[str, Any]:
+    """Return the settings that define the annotated pictures."""
+    return {"output.annotated": config.output.annotated, "output.style": config.output.style.value}
+
+
+def digest(chosen: dict[str, Any]) -> str:
+    """Return the fingerprint of some settings, 64 hex digits."""
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+def check(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
+    """Check that the output folder is new, or belongs to these settings; writes nothing.
+
+    Raises:
+        ConfigError: It belongs to others; every difference is named.
+        InputError: What it belongs to cannot be read.
+    """
+    before = settings_there(store)
+    if before is None:
+        return
+    now = {**chosen, **drawn}
+    different = [
+        f"{name}: {before.get(name)} there, {now.get(name)} now"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    ]
+    if different:
+        listed = "\n  ".join(different)
+        raise ConfigError(
+            f"{store.address} holds the results of other settings:\n  {listed}\nChoose another output.uri, or these settings."
+        )
+
+
+def settings_there(store: Store) -> dict[str, Any] | None:
+    """Return the settings that an output folder belongs to, those of the pictures included; None where it is new.
+
+    Raises:
+        InputError: They cannot be read.
+    """
+    content = store.read(FINGERPRINT_FILE)
+    if content is None:
+        return None
+    try:
+        there = json.loads(content)
+        return {**there["settings"], **there["drawing"]}
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{store.address_of(FINGERPRINT_FILE)} is damaged: it does not say which settings the folder belongs to."
+        ) from None
+
+
+def fingerprint_of(store: Store) -> str:
+    """Return the fingerprint that an output folder belongs to.
+
+    Raises:
+        InputError: It is no output folder, or it is damaged.
+    """
+    content = store.read(FINGERPRINT_FILE)
+    if content is None:
+        raise InputError(
+            f"{store.address} is no output folder of a job: there is no {FINGERPRINT_FILE} in it."
+        )
+    try:
+        return str(json.loads(content)["fingerprint"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{store.address_of(FINGERPRINT_FILE)} is damaged: it does not say which settings the folder belongs to."
+        ) from None
+
+
+def claim(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
+    """Make the output folder belong to these settings, unless it belongs to some already.
+
+    Raises:
+        ConfigError: As `check`.
+    """
+    document = {"fingerprint": digest(chosen), "settings": chosen, "drawing": drawn}
+    if not store.create(FINGERPRINT_FILE, json.dumps(document, indent=2).encode()):
+        check(store, chosen, drawn)

@@ -1,0 +1,179 @@
+"""The plan's files: every manifest row belongs to exactly one work unit, for ever. Who assigns them is `planner.py`.
+
+OUT/plan/plan-000000.parquet, plan-000001.parquet, ... hold a row group for each unit.
+
+A unit becomes one part, named by the fingerprint and the rows that it holds: what is missing is a matter of names.
+Each file's metadata says what its units' parts are named after, so that nobody reads rows to learn a name.
+
+`forget` blanks rows: they keep their place and nothing else, so that whoever has read the plan before still agrees.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mogface_batch.errors import InputError
+from mogface_batch.output.layout import PLAN_FOLDER, UNITS
+from mogface_batch.schema import INTERNAL, PLAN_COLUMNS
+from mogface_batch.storage import Store, open_binary, open_store
+
+_UNITS = UNITS.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Some rows that become one part together."""
+
+    plan_file: str
+    row_group: int
+    row_count: int
+    part: str
+    """Name of the part below OUT/detections."""
+    forgotten: int = 0
+    """Rows that are blank by now, and give nothing."""
+
+    def read(self, store: Store, columns: list[str] | None = None) -> pa.Table:
+        """Return the unit's rows: `schema.PLAN_COLUMNS`, then the manifest's own columns; or only some columns."""
+        with reading_plan_file(store, self.plan_file):
+            return open_plan_file(store.address, self.plan_file).read_row_group(
+                self.row_group, columns=columns
+            )
+
+
+def read_unit(store: Store, unit: Unit) -> pa.Table:
+    """Return the unit's rows: `schema.PLAN_COLUMNS`, then the manifest's own columns.
+
+    Raises:
+        InputError: They cannot be read.
+    """
+    return unit.read(store)
+
+
+def open_plan_file(address: str, name: str) -> pq.ParquetFile:
+    """Return a plan file, whose bytes are kept for the next who asks; call it inside `reading_plan_file`."""
+    content, metadata = _plan_file(address, name)
+    # Opened anew each time: two threads that share an open file crash Arrow.
+    return pq.ParquetFile(pa.BufferReader(content), metadata=metadata)
+
+
+@functools.lru_cache(maxsize=2)  # a worker's units lie beside each other
+def _plan_file(address: str, name: str) -> tuple[pa.Buffer, pq.FileMetaData]:
+    store = open_store(address)
+    content = store.read(f"{PLAN_FOLDER}/{name}")
+    if content is None:
+        raise InputError(
+            f"{store.address_of(f'{PLAN_FOLDER}/{name}')} has vanished: the output folder is damaged."
+        )
+    with reading_plan_file(store, name):
+        buffer = pa.py_buffer(content)
+        metadata = pq.read_metadata(pa.BufferReader(buffer))
+        if metadata.schema.to_arrow_schema().names[: len(PLAN_COLUMNS)] != PLAN_COLUMNS.names:
+            raise pa.ArrowInvalid("other columns")
+        return buffer, metadata
+
+
+def forget_read_files() -> None:
+    """Read plan files anew from now on: one may have been replaced, or a folder of this name been another one before."""
+    _plan_file.cache_clear()
+
+
+@contextlib.contextmanager
+def reading_plan_file(store: Store, name: str) -> Iterator[None]:
+    """Let what cannot be read in a plan file be an `InputError` that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError):
+        raise InputError(
+            f"{store.address_of(f'{PLAN_FOLDER}/{name}')} is no plan that can be read: the output folder is damaged."
+        ) from None
+
+
+def units(store: Store, fingerprint: str) -> Iterator[Unit]:
+    """Yield all units that are planned, in the order of the manifest; reads no rows.
+
+    Raises:
+        InputError: The plan cannot be read.
+    """
+    for name in plan_names(store):
+        yield from units_of_file(name, facts_of_file(store, name), fingerprint)
+
+
+def facts_of_file(store: Store, name: str) -> list[tuple[str, int, int]]:
+    """Return `unit_facts` of a file, of which only the footer is read."""
+    with reading_plan_file(store, name), open_binary(store.address_of(f"{PLAN_FOLDER}/{name}")) as source:
+        return unit_facts(pq.read_metadata(source).metadata)
+
+
+def units_of_file(name: str, facts: list[tuple[str, int, int]], fingerprint: str) -> Iterator[Unit]:
+    """Yield the units of a file with these `unit_facts`."""
+    for group, (ids_digest, row_count, forgotten) in enumerate(facts):
+        yield Unit(name, group, row_count, _part_of(fingerprint, ids_digest), forgotten)
+
+
+def unit_facts(metadata: dict[bytes, bytes] | None) -> list[tuple[str, int, int]]:
+    """Return what a plan file's metadata says: of each unit the digest of its ids, its rows, and those forgotten.
+
+    Raises:
+        pa.ArrowInvalid: It says nothing of units.
+    """
+    try:
+        return [(str(a), int(b), int(c)) for a, b, c in json.loads((metadata or {})[_UNITS])]
+    except (KeyError, ValueError, TypeError):
+        raise pa.ArrowInvalid("no units") from None
+
+
+def part_name(fingerprint: str, image_ids: list[str]) -> str:
+    """Return the name of the part that holds these rows."""
+    return _part_of(fingerprint, digest_of_ids(image_ids))
+
+
+def digest_of_ids(image_ids: list[str]) -> str:
+    """Return what a unit's part is named after, beside the fingerprint."""
+    return hashlib.sha256("\n".join(image_ids).encode()).hexdigest()[:32]
+
+
+def _part_of(fingerprint: str, ids_digest: str) -> str:
+    named_after = f"{fingerprint}\n{ids_digest}"
+    return f"part-{hashlib.sha256(named_after.encode()).hexdigest()[:24]}.parquet"
+
+
+def plan_names(store: Store) -> list[str]:
+    """Return the names of the plan's files, below `PLAN_FOLDER`, in their order."""
+    return [
+        name for name in store.names(PLAN_FOLDER) if name.startswith("plan-") and name.endswith(".parquet")
+    ]
+
+
+def plan_bytes(planned: list[pa.Table], digests: list[str]) -> bytes:
+    """Return a plan file.
+
+    Args:
+        planned: The rows of each unit, at least one row each.
+        digests: What its part is named after: `digest_of_ids` of the ids that it had when it was planned.
+    """
+    facts = [
+        (digest, rows.num_rows, sum(map(is_forgotten, rows["image_id"].to_pylist())))
+        for digest, rows in zip(digests, planned, strict=True)
+    ]
+    sink = io.BytesIO()
+    schema = planned[0].schema.with_metadata({_UNITS: json.dumps(facts).encode()})
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for rows in planned:
+            writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=rows.num_rows)
+    return sink.getvalue()
+
+
+FORGOTTEN = f"{INTERNAL}forgotten-"
+"""What the id of a blank row begins with."""
+
+
+def is_forgotten(image_id: str) -> bool:
+    """Whether this is the id of a blank row, from which nothing is to be made."""
+    return image_id.startswith(FORGOTTEN)

@@ -1,0 +1,112 @@
+"""What must not come back: OUT/forgotten/<digest>.json, digests of the addresses and ids of forgotten images.
+
+A digest tells nobody a URI, but who has a URI can look whether it was forgotten. An image is known again by its
+address (so it is never planned again) and by its id (so rows that were on their way are known too).
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from mogface_batch.errors import InputError
+from mogface_batch.output.layout import TOMBSTONES_FOLDER
+from mogface_batch.output.publish import change_part
+from mogface_batch.storage import Store, open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstones:
+    """All that was forgotten in an output folder; false where nothing was."""
+
+    names: tuple[str, ...] = ()
+    """Of the files."""
+    digests: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.digests)
+
+    def has_address(self, address: str) -> bool:
+        """Whether the image at this address was forgotten."""
+        return bool(self.digests) and _of_address(address) in self.digests
+
+    def has_id(self, image_id: str) -> bool:
+        """Whether the row of this id was forgotten."""
+        return bool(self.digests) and _of_id(image_id) in self.digests
+
+
+def read_tombstones(store: Store) -> Tombstones:
+    """Return what was forgotten.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    names = tuple(name for name in store.names(TOMBSTONES_FOLDER) if name.endswith(".json"))
+    return _read(store.address, names) if names else Tombstones()
+
+
+@functools.lru_cache(maxsize=2)  # a worker asks for each unit; a file is named by its content
+def _read(address: str, names: tuple[str, ...]) -> Tombstones:
+    store = open_store(address)
+    digests: set[str] = set()
+    for name in names:
+        content = store.read(f"{TOMBSTONES_FOLDER}/{name}")
+        try:
+            digests.update(map(str, json.loads(content or b"")["forgotten"]))
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{store.address_of(f'{TOMBSTONES_FOLDER}/{name}')} cannot be read: the output folder is damaged, and what was "
+                "forgotten in it could come back."
+            ) from None
+    return Tombstones(names, frozenset(digests))
+
+
+def bury(store: Store, *, addresses: Iterable[str], image_ids: Iterable[str]) -> None:
+    """Keep in mind that these images are forgotten.
+
+    Raises:
+        OutputError: The store refuses it.
+    """
+    digests = {*map(_of_address, addresses), *map(_of_id, image_ids)}
+    if digests - read_tombstones(store).digests:
+        content = json.dumps({"forgotten": sorted(digests)}, indent=0).encode()
+        store.create(f"{TOMBSTONES_FOLDER}/{hashlib.sha256(content).hexdigest()[:32]}.json", content)
+
+
+def drop_forgotten(store: Store, part: str) -> int:
+    """Take what was forgotten out of a part, with its pictures; return how many rows that were.
+
+    Raises:
+        OutputError: The store refuses it.
+    """
+    tombstones = read_tombstones(store)
+    dropped: dict[str, str | None] = {}
+
+    def without(rows: pa.Table) -> pa.Table | None:
+        gone = rows.filter(pa.array(map(tombstones.has_id, rows["image_id"].to_pylist()), pa.bool_()))
+        if not gone.num_rows:
+            return None
+        dropped.update(zip(gone["image_id"].to_pylist(), gone["annotated_uri"].to_pylist(), strict=True))
+        return rows.filter(pa.array([one not in dropped for one in rows["image_id"].to_pylist()], pa.bool_()))
+
+    change_part(store, part, without, missing_ok=True)
+    root = store.address_of("")
+    for picture in dropped.values():
+        if picture is not None and picture.startswith(root):
+            store.remove(picture.removeprefix(root))
+    return len(dropped)
+
+
+def _of_address(address: str) -> str:
+    return _digest("address", address)
+
+
+def _of_id(image_id: str) -> str:
+    return _digest("image_id", image_id)
+
+
+def _digest(kind: str, text: str) -> str:
+    return hashlib.sha256(f"{kind}\n{text}".encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,1 @@
+"""Processes for work that may kill its process, and what such a process needs."""

@@ -1,0 +1,87 @@
+"""Where the images of an output table lie, and what their pictures are called: the plan knows."""
+
+import hashlib
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mogface_batch.errors import InputError
+from mogface_batch.output import picture_names
+from mogface_batch.output.layout import PLAN_FOLDER
+from mogface_batch.schema import ADDRESS, PICTURE
+from mogface_batch.storage import Store, is_remote
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAddress:
+    """An image of the table."""
+
+    address: str
+    """Absolute; empty where the manifest named none, or nobody knows what a relative name was relative to."""
+    picture: str
+    """The name of its picture below a folder of pictures."""
+
+
+class ImageAddresses:
+    """The plan of an output folder, by image. Its memory does not grow with the plan: it lies in a temporary file."""
+
+    def __init__(self, store: Store, *, only: Collection[str] | None = None) -> None:
+        """Read the plan.
+
+        Args:
+            store: The output folder.
+            only: Of these images; None: of all.
+
+        Raises:
+            InputError: A plan file cannot be read.
+        """
+        # An empty name is a temporary file of SQLite's own, deleted when closed.
+        self._known = sqlite3.connect("", isolation_level=None)
+        self._known.executescript(
+            """
+            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16384; BEGIN;
+            CREATE TABLE planned (image_id TEXT PRIMARY KEY, address TEXT, picture TEXT) WITHOUT ROWID;
+            """
+        )
+        wanted = None if only is None else pa.array(only, pa.string())
+        for rows in _planned(store):
+            some = rows if wanted is None else rows.filter(pc.is_in(rows["image_id"], wanted))
+            columns = (column.to_pylist() for column in some.columns)
+            self._known.executemany(
+                "INSERT OR IGNORE INTO planned VALUES (?, ?, ?)", zip(*columns, strict=True)
+            )
+
+    def of(self, image_ids: Sequence[str], uris: Sequence[str]) -> Iterator[ImageAddress]:
+        """Yield where each image lies; one that the plan does not know lies where its own URI says, if that is absolute."""
+        for image_id, uri in zip(image_ids, uris, strict=True):
+            found = self._known.execute(
+                "SELECT address, picture FROM planned WHERE image_id = ?", (image_id,)
+            ).fetchone()
+            yield ImageAddress(*found) if found else _unplanned(uri)
+
+    def close(self) -> None:
+        """Give the temporary file back."""
+        self._known.close()
+
+
+def _planned(store: Store) -> Iterator[pa.RecordBatch]:
+    for name in store.names(PLAN_FOLDER):
+        if name.startswith("plan-") and name.endswith(".parquet"):
+            try:
+                file = pq.ParquetFile(pa.BufferReader(store.read(f"{PLAN_FOLDER}/{name}") or b""))
+                yield from file.iter_batches(columns=["image_id", ADDRESS, PICTURE], use_threads=False)
+            except (pa.ArrowException, OSError):
+                raise InputError(
+                    f"{store.address_of(f'{PLAN_FOLDER}/{name}')} is no plan that can be read: the output folder is damaged."
+                ) from None
+
+
+def _unplanned(uri: str) -> ImageAddress:
+    name, is_changed = picture_names.picture_name(uri)
+    address = uri if is_remote(uri) or uri.startswith("/") else ""
+    digest = hashlib.sha256(uri.encode()).hexdigest()
+    return ImageAddress(address, picture_names.marked(name, digest) if is_changed else name)

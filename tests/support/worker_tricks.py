@@ -1,0 +1,122 @@
+"""Builders for the local engine's processes that die, fail or are slow where a test says; for a spawned process to import.
+
+Each wraps the real builder, so that everything else is the true path.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import poison
+
+from mogface_batch.engines.local import workers
+
+
+def _die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _first_time(job, what):
+    """Whether this is the first time that `what` happens in the test, in whichever process."""
+    try:
+        (Path(job.output).parent / what).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def slow_decoder(job):
+    """Take 0.2 s for each task."""
+    handle = workers.cpu_worker(job)
+
+    def slow(task, folder):
+        time.sleep(0.2)
+        return handle(task, folder)
+
+    return slow
+
+
+def slow_session(job, model_path):
+    """Take 0.2 s for each task."""
+    handle = workers.detect_worker(job, model_path)
+
+    def slow(task, folder):
+        time.sleep(0.2)
+        return handle(task, folder)
+
+    return slow
+
+
+def writer_that_dies_once(job):
+    """Die at the first unit, after its tables were read."""
+    handle = workers.cpu_worker(job)
+
+    def dying(task, folder):
+        if task.stage == "finish" and _first_time(job, "died"):
+            for path in task.tables:
+                workers.load_table(path)
+            _die()
+        return handle(task, folder)
+
+    return dying
+
+
+def writer_that_always_dies(job):
+    """Die at each unit."""
+    handle = workers.cpu_worker(job)
+
+    def dying(task, folder):
+        if task.stage == "finish":
+            _die()
+        return handle(task, folder)
+
+    return dying
+
+
+def decoder_with_a_bug(job):
+    """Raise what no stage should."""
+    handle = workers.cpu_worker(job)
+
+    def buggy(task, folder):
+        if task.stage == "prepare":
+            raise EOFError("planted bug")
+        return handle(task, folder)
+
+    return buggy
+
+
+def session_that_dies_at_its_first_start(job, model_path):
+    """Die once while starting, as if the machine had run out of memory for a moment."""
+    if _first_time(job, "died"):
+        _die()
+    return workers.detect_worker(job, model_path)
+
+
+def session_that_never_starts(job, model_path):
+    """Die at each start."""
+    _die()
+
+
+def hanging_session(job, model_path):
+    """Say that it works, then never answer, deaf to the end of its pipe, as a hung driver is."""
+    handle = workers.detect_worker(job, model_path)
+
+    def hanging(task, folder):
+        (Path(job.output).parent / f"hangs-{os.getpid()}").touch()
+        time.sleep(600)
+        return handle(task, folder)
+
+    return hanging
+
+
+def poisoned_cpu_worker(job):
+    """Take the poison of pictures."""
+    poison.install()
+    return workers.cpu_worker(job)
+
+
+def poisoned_detect_worker(job, model_path):
+    """Take the poison of pictures."""
+    poison.install()
+    return workers.detect_worker(job, model_path)
