@@ -8,6 +8,7 @@
       - ContractError   - ... an ONNX file breaks the detector contract
     + DeviceError       - the device or its libraries are not there (5)
     + OutputError       - the output cannot be published, or the store is gone (7)
+    + GateError         - two outputs differ by more than `compare --gate` allows (8)
     + Interrupted       - SIGINT or SIGTERM (130)
   x RowFault            -- one image cannot be processed; it becomes a row, never a crash
     + FetchFault        - its bytes could not be had
@@ -75,6 +76,12 @@ class OutputError(JobFault):
     """The output cannot be published, or the store is gone."""
 
     exit_code: ClassVar[int] = 7
+
+
+class GateError(JobFault):
+    """Two outputs differ by more than the bounds of `compare --gate` allow."""
+
+    exit_code: ClassVar[int] = 8
 
 
 class Interrupted(JobFault):

@@ -36,7 +36,8 @@ _VERBS = (
 _EPILOG = """\
 exit codes:
   0 done   1 a bug   2 usage or config   3 an input cannot be read   4 the model   5 the device
-  6 finished, but more rows failed than max_error_rate allows   7 the output   130 interrupted
+  6 finished, but more rows failed than max_error_rate allows   7 the output
+  8 a gate of compare failed   130 interrupted
 
 start here:
   mogface-batch detect photo.jpg                    faces of one photo, as JSON and as a picture

@@ -3,7 +3,7 @@
 import argparse
 
 from mogface_batch.cli.options import Subparsers, add_json, add_verb, print_json
-from mogface_batch.errors import ConfigError, ModelError
+from mogface_batch.errors import ConfigError, GateError
 
 _TEXT = """\
 Say what changed from output folder A to B (two models, two precisions, two months): faces added, lost, moved and
@@ -13,7 +13,7 @@ rescored, by size and score, the most different images first. Images are matched
   mogface-batch compare out-fp32 out-fp16 --gate lost_share=0.001 added_share=0.001 score_difference=0.01
 
 A face is the same where the boxes overlap by IoU 0.5 or more, moved below 0.9, rescored by more than 0.05.
-Exit code 4 where a --gate does not hold.
+Exit code 8 if a gate fails.
 """
 
 
@@ -40,7 +40,11 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare and print; the exit code is 4 where a gate does not hold."""
+    """Compare and print.
+
+    Raises:
+        GateError: A gate failed. Its message repeats what the printed report says of the gates.
+    """
     from mogface_batch.evaluation.compare import compare_tables
     from mogface_batch.evaluation.gate import as_markdown, gate_failures, parse_gate
 
@@ -55,4 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(report)
     else:
         print(as_markdown(report))
-    return ModelError.exit_code if report["failures"] else 0
+    if report["failures"]:
+        raise GateError("The gate failed. " + " ".join(report["failures"]))
+    return 0

@@ -31,10 +31,12 @@ def test_json_for_programs(folders, capsys):
     assert report["most_different"] == report["failures"] == []
 
 
-def test_a_gate_that_does_not_hold_is_exit_4(folders, capsys):
+def test_a_gate_that_fails_is_exit_8_and_a_sentence(folders, capsys):
     assert main(["compare", *folders, "--gate", "lost_share=0.5", "missing_images=0"]) == 0
-    assert main(["compare", *folders, "--gate", "lost_share=0.1", "--gate", "added_share=0"]) == 4
-    assert "lost_share is 0.333333, more than 0.1." in capsys.readouterr().out
+    assert main(["compare", *folders, "--gate", "lost_share=0.1", "--gate", "added_share=0"]) == 8
+    printed = capsys.readouterr()
+    assert "lost_share is 0.333333, more than 0.1." in printed.out
+    assert printed.err == "mogface-batch: The gate failed. lost_share is 0.333333, more than 0.1.\n"
 
 
 @pytest.mark.parametrize(
