@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import pyarrow as pa
 
+from mogface_batch.errors import FetchFault, RowFault, TooLargeFault
+
 SCHEMA_VERSION = 1
 
 EXIT_OK = 0
@@ -22,6 +24,13 @@ class Status(StrEnum):
     UNDECODABLE = "undecodable"
     TOO_LARGE = "too_large"
     QUARANTINED = "quarantined"
+
+
+def choose_status(fault: RowFault) -> Status:
+    """Return the status of a row whose image has this fault."""
+    if isinstance(fault, FetchFault):
+        return Status.FETCH_FAILED
+    return Status.TOO_LARGE if isinstance(fault, TooLargeFault) else Status.UNDECODABLE
 
 
 LANDMARK_POINTS = 5
