@@ -1,70 +1,125 @@
 """``annotate``: the job."""
 
 import argparse
-from typing import Any
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mogface_batch.cli.options import Subparsers, add_json, add_verb, print_json, print_pairs
+from mogface_batch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mogface_batch.config import JobConfig
 
 _TEXT = """\
 Find the faces in every image of a manifest and write one row for each of its rows.
 
-CONFIG is a YAML file such as configs/laptop.yaml; every key can be set behind it:
-  mogface-batch annotate configs/laptop.yaml manifest.uri=photos output.uri=out detect.score_threshold=0.3
+A manifest is a folder, a glob in quotation marks, or a .txt, .csv, .jsonl or .parquet file that names images:
+  mogface-batch annotate photos --out out
+  mogface-batch annotate 'photos/2026/**/*.jpg' --out out detect.score_threshold=0.3 output.style=blur
 
-The same command on the same output goes on where the last one ended. What comes out:
+A word that ends in .yaml or .yml is a config file; every key can be set after it:
+  mogface-batch annotate configs/laptop.yaml manifest.uri=photos output.uri=out
+  mogface-batch annotate manifest.uri=photos output.uri=out        without a file: the defaults
+
+There is no default output folder: it keeps the results of all its runs. The same command on the same output continues
+where the last run ended. The output:
   OUT/detections/part-*.parquet   the table: one row for each manifest row
-  OUT/annotated/                  a picture for each image, unless output.annotated=false
+  OUT/annotated/                  a picture of each image, unless output.annotated=false
   OUT/run.json                    counts, rates, settings, versions and the exit code of the last run
 """
+_SETTING = re.compile(r"[a-z_]+(\.[a-z_]+)*=")
+_CONFIG_SUFFIXES = (".yaml", ".yml")
 
 
 def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = add_verb(verbs, "annotate", "find the faces in every image of a manifest", _TEXT)
-    parser.add_argument("config", metavar="CONFIG.yaml")
-    parser.add_argument("words", metavar="key=value", nargs="*")
     parser.add_argument(
-        "--dry-run", action="store_true", help="write nothing: say what there is to do and how long it takes"
+        "target",
+        metavar="CONFIG.yaml|MANIFEST|key=value",
+        help="a config file, or the images: a folder, a glob or a manifest file",
+    )
+    parser.add_argument("words", metavar="key=value", nargs="*", help="settings; later ones win")
+    parser.add_argument("--out", metavar="OUT", help="the output folder or URI: the same as output.uri=OUT")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="write nothing: say how much work is left and how long it takes",
     )
     add_json(parser)
     parser.set_defaults(run=run, more="words")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the job and print what came of it."""
-    from mogface_batch import config, models
-    from mogface_batch.detector.model_file import read_declared
+    """Run the job and print its counts."""
+    from mogface_batch.api.run_job import open_model
+    from mogface_batch.config import Engine
     from mogface_batch.engines.engine import chosen_engine
-    from mogface_batch.jobs import annotate
+    from mogface_batch.jobs.annotate import annotate
     from mogface_batch.processes.without_pandas import keep_pandas_out
 
-    chosen = config.load(arguments.config, arguments.words)
-    if chosen_engine(chosen.engine) is config.Engine.LOCAL:  # Ray Data needs it
+    config = _load_config(arguments.target, arguments.words, arguments.out)
+    if chosen_engine(config.engine) is Engine.LOCAL:  # Ray Data needs it
         keep_pandas_out()
-    resolved = models.resolve(chosen.model)
-    model = annotate.Model(resolved.path, read_declared(resolved.path, resolved.sha256), resolved.source)
+    model = open_model(config.model)
     if arguments.dry_run:
         from mogface_batch.jobs.dry_run import dry_run
 
-        report = dry_run(chosen, model)
+        report = dry_run(config, model)
         (print_json if arguments.json else print_pairs)(report)
         return 0
-    record = annotate.annotate(chosen, model)
-    if arguments.json:
-        print_json(record)
-    else:
-        print_pairs(_summary(record))
+    record = annotate(config, model)
+    (print_json if arguments.json else print_pairs)(record if arguments.json else _summarize(record))
     return int(record["exit_code"])
 
 
-def _summary(record: dict[str, Any]) -> dict[str, str]:
-    now, table, manifest = record["this_run"], record["table"], record["manifest"]
+def _load_config(target: str, words: list[str], out: str | None) -> "JobConfig":
+    """Return the config that the command line means.
+
+    Raises:
+        ConfigError: It is wrong, or does not say where the results go.
+    """
+    from mogface_batch import config
+
+    settings = list(words)
+    if out is not None:
+        _refuse_second_output(settings)
+        settings.append(f"output.uri={out}")
+    if _is_config(target):
+        return config.load(target, settings)
+    paths = [word for word in settings if not _SETTING.match(word)]
+    if _SETTING.match(target):
+        return config.load(None, [target, *settings])
+    if paths:
+        raise ConfigError(
+            f"{paths[0]!r} is not a key=value pair, and annotate takes one manifest ({target!r}): name a folder, put a "
+            "glob in quotation marks, or write the names into a .txt file."
+        )
+    if not any(setting.startswith("output.uri=") for setting in settings):
+        raise ConfigError(f"Where do the results go? Type: mogface-batch annotate {target} --out OUT")
+    return config.load(None, [f"manifest.uri={target}", *settings])
+
+
+def _is_config(target: str) -> bool:
+    return target.endswith(_CONFIG_SUFFIXES) and not _SETTING.match(target) and not Path(target).is_dir()
+
+
+def _refuse_second_output(settings: list[str]) -> None:
+    repeated = next((setting for setting in settings if setting.startswith("output.uri=")), None)
+    if repeated is not None:
+        raise ConfigError(f"--out and {repeated} both name the output: remove one of them.")
+
+
+def _summarize(record: dict[str, Any]) -> dict[str, str]:
+    """Return the names and values that a person sees."""
+    counts, table, manifest = record["this_run"], record["table"], record["manifest"]
     rate = f"{record['wall_s']:.1f} s, {record['images_per_s']:.1f} images/s with start-up"
     forgotten = f", {manifest['forgotten']} forgotten" if manifest["forgotten"] else ""
     again, unchanged = record["again"]["rows"], record["again"]["unchanged"]
     pairs = {
-        "this run": f"{now['rows']} images, {now['faces']} faces, {rate}"
-        if now["rows"]
+        "this run": f"{counts['rows']} images, {counts['faces']} faces, {rate}"
+        if counts["rows"]
         else "nothing was left to do",
         **({"again": f"{again} of these rows were in the table, {unchanged} unchanged"} if again else {}),
         "manifest": f"{manifest['rows']} rows ({manifest['new']} new), {manifest['failed']} failed{forgotten}",

@@ -3,27 +3,29 @@
 import argparse
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mogface_batch.cli.options import Subparsers, add_verb
-from mogface_batch.errors import InputError, OutputError, RowFault
+from mogface_batch.errors import ConfigError, InputError, OutputError, RowFault
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mogface_batch.detector import FaceDetector
+    from mogface_batch.api.face_detector import FaceDetector
     from mogface_batch.geometry import Faces
 
 _TEXT = """\
-Find the faces in a few images: a line of JSON each on stdout, and the drawn pictures in a folder.
+Find the faces in a few images: a line of JSON for each on stdout, and the drawn pictures in a folder.
 
   mogface-batch detect photo.jpg
   mogface-batch detect holiday/*.jpg --out drawn --score-threshold 0.3
 
-Exit code 3 where an image could not be read; its line says why. For a folder or a list: mogface-batch annotate.
+Exit code 3 where an image could not be read; its line says why. For a folder or a list of images:
+  mogface-batch annotate FOLDER --out OUT
 """
 
 
@@ -54,29 +56,53 @@ def _share(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return share
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a line for each image; the exit code is 3 where one could not be read."""
-    from mogface_batch import models
-    from mogface_batch.detector import FaceDetector
+    from mogface_batch.api.face_detector import FaceDetector
     from mogface_batch.images.silence import native_code_silenced
 
-    detector = FaceDetector.open(models.resolve(arguments.model).path, provider=arguments.provider)
+    out = Path(arguments.out)
+    _refuse_foreign_folder(out)
+    detector = FaceDetector.open(arguments.model, provider=arguments.provider)
     failed = 0
     with native_code_silenced():
-        for uri, picture in _with_pictures(arguments.images, Path(arguments.out)):
-            line = _line(detector, uri, picture, arguments)
+        for uri, picture in _name_pictures(arguments.images, out):
+            line = _detect_image(detector, uri, picture, arguments)
             failed += line["status"] != "ok"
             print(json.dumps(line), flush=True)
     if failed:
-        raise InputError(f"{failed} of {len(arguments.images)} images could not be read: see their lines.")
+        folder = next((image for image in arguments.images if image and Path(image).is_dir()), None)
+        raise InputError(
+            f"{failed} of {len(arguments.images)} images could not be read: see their lines."
+            + ("" if folder is None else f" For a folder type: {_suggest_annotate(folder)}")
+        )
     return 0
 
 
-def _with_pictures(images: list[str], out: Path) -> Iterator[tuple[str, Path]]:
+def _suggest_annotate(folder: str) -> str:
+    return f"mogface-batch annotate {shlex.quote(folder)} --out OUT"
+
+
+def _refuse_foreign_folder(out: Path) -> None:
+    """Refuse a folder whose pictures another command keeps track of.
+
+    Raises:
+        ConfigError: `annotate` or `render` writes there.
+    """
+    from mogface_batch.output.layout import FINGERPRINT_FILE, RENDER_FILE
+
+    for name, command in ((FINGERPRINT_FILE, "annotate"), (RENDER_FILE, "render")):
+        if (out / name).exists():
+            raise ConfigError(
+                f"{out} is an output folder of `{command}`: choose another --out for the pictures."
+            )
+
+
+def _name_pictures(images: list[str], out: Path) -> Iterator[tuple[str, Path]]:
     """Yield each image with the path of its picture: never that of another picture, nor of an image itself."""
     from mogface_batch import storage
     from mogface_batch.output.picture_names import collision_key, picture_name
@@ -93,27 +119,36 @@ def _with_pictures(images: list[str], out: Path) -> Iterator[tuple[str, Path]]:
         yield image, picture
 
 
-def _line(detector: "FaceDetector", uri: str, picture: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def _detect_image(
+    detector: "FaceDetector", uri: str, picture: Path, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Return the line of an image, and draw its picture."""
     from mogface_batch.detector.read_image import read_image
+    from mogface_batch.schema import Status, choose_status
 
     try:
         rgb, header = read_image(uri)
     except RowFault as fault:
-        return {"uri": uri, "status": "failed", "error_code": fault.code, "error_message": fault.message}
+        return {
+            "uri": uri,
+            "status": choose_status(fault).value,
+            "error_code": fault.code,
+            "error_message": fault.message,
+        }
     faces = detector.detect(rgb, score_threshold=arguments.score_threshold)
     height, width = header.upright_hw
     return {
         "uri": uri,
-        "status": "ok",
+        "status": Status.OK.value,
         "width": width,
         "height": height,
         "face_count": len(faces),
-        "faces": _as_json(faces),
-        **_drawn(rgb, faces, arguments.style, picture),
+        "faces": _list_faces(faces),
+        **_draw_picture(rgb, faces, arguments.style, picture),
     }
 
 
-def _drawn(rgb: "NDArray[np.uint8]", faces: "Faces", style: str, picture: Path) -> dict[str, Any]:
+def _draw_picture(rgb: "NDArray[np.uint8]", faces: "Faces", style: str, picture: Path) -> dict[str, Any]:
     """Draw, and return where the picture is, or why there is none."""
     from mogface_batch.config import DrawStyle
     from mogface_batch.export.files import write_whole
@@ -129,8 +164,9 @@ def _drawn(rgb: "NDArray[np.uint8]", faces: "Faces", style: str, picture: Path) 
     return {"picture": str(picture)}
 
 
-def _as_json(faces: "Faces") -> list[dict[str, Any]]:
-    listed = []
+def _list_faces(faces: "Faces") -> list[dict[str, Any]]:
+    """Return each face as a JSON object, best first."""
+    documents = []
     for row, (box, score) in enumerate(zip(faces.boxes_xyxy, faces.scores, strict=True)):
         face: dict[str, Any] = {
             side: round(float(value), 2) for side, value in zip(("x1", "y1", "x2", "y2"), box, strict=True)
@@ -141,5 +177,5 @@ def _as_json(faces: "Faces") -> list[dict[str, Any]]:
             if faces.landmarks is None
             else [round(float(value), 2) for value in faces.landmarks[row].ravel()]
         )
-        listed.append(face)
-    return listed
+        documents.append(face)
+    return documents
