@@ -3,21 +3,22 @@
 import math
 from collections.abc import Sequence
 
-from mogface_batch.config import JobConfig, Policy
+from mogface_batch.canvases.policies import POLICIES
+from mogface_batch.config import JobConfig
 
-DEFAULT_BATCH = 8
 UNIT_CANVAS_BYTES = 96 * 1024**2
 """A unit's canvases flow as one block through the object store."""
 LARGE_UNIT_CANVAS_BYTES = 256 * 1024**2
-"""Where that leaves too few rows to fill batches of several sizes."""
+"""The limit where `UNIT_CANVAS_BYTES` gives too few rows to fill batches of several sizes."""
 PADDED_SHARE = 0.04
-"""Of the canvases that a session sees, so many at most are to fill batches, if memory allows it."""
-TYPICAL_NATIVE_PX = 1_000_000
-MOST_ROWS_PER_UNIT = 512
-FEW_ROWS_PER_UNIT = 8
-FEW_ROWS_PER_CHUNK = 4
-FEW_ROWS_PER_CHUNK_OF_SEVERAL_SIZES = 16
-"""At its end one lane waits for another, longer where sizes differ: less often with more rows."""
+"""At most this share of the canvases that a session sees should only fill batches, if memory allows it."""
+TYPICAL_CANVAS_PX = 1_000_000
+"""Assumed where the images decide the size of their canvases."""
+MAX_ROWS_PER_UNIT = 512
+MIN_ROWS_PER_UNIT = 8
+MIN_ROWS_PER_CHUNK = 4
+MIN_ROWS_PER_CHUNK_OF_SEVERAL_SIZES = 16
+"""At the end of a chunk one lane waits for another, longer where sizes differ; more rows make that rarer."""
 HeightWidth = tuple[int, int]
 
 
@@ -25,16 +26,13 @@ def batch_size(config: JobConfig) -> int:
     """Return how many canvases a session call takes."""
     if config.detect.batch_size:
         return config.detect.batch_size
-    return 1 if runs_singly(config) or config.canvas.policy is Policy.NATIVE else DEFAULT_BATCH
+    return POLICIES[config.canvas.policy].default_batch_size(is_gpu=config.detect.provider.is_gpu)
 
 
 def runs_singly(config: JobConfig) -> bool:
-    """Whether each canvas is a batch of its own, since nobody wishes otherwise.
-
-    A CPU is no faster with many at a time, and of each size the last batch of a unit would be half empty.
-    """
-    by_default = config.detect.batch_size is None and not config.detect.provider.is_gpu
-    return by_default and config.canvas.policy is Policy.BUCKETS
+    """Return whether each canvas is a batch by itself because the config names no batch size."""
+    policy = POLICIES[config.canvas.policy]
+    return config.detect.batch_size is None and policy.runs_singly(is_gpu=config.detect.provider.is_gpu)
 
 
 def rows_per_unit(config: JobConfig, canvases: Sequence[HeightWidth]) -> int:
@@ -42,18 +40,18 @@ def rows_per_unit(config: JobConfig, canvases: Sequence[HeightWidth]) -> int:
 
     Args:
         config: Its batch, and `rows_per_part`.
-        canvases: What an image is put on; none for policy native.
+        canvases: The canvases to choose from; empty where the images decide.
     """
     if config.rows_per_part:
         return config.rows_per_part
     batch = batch_size(config)
-    if batch > MOST_ROWS_PER_UNIT:
+    if batch > MAX_ROWS_PER_UNIT:
         return batch
-    canvas_bytes = 3 * max((height * width for height, width in canvases), default=TYPICAL_NATIVE_PX)
-    # The last batch of each size is half empty, by and large.
-    filling = math.ceil(len(canvases) * (batch - 1) / 2 / PADDED_SHARE) if len(canvases) > 1 else 0
-    rows = max(UNIT_CANVAS_BYTES // canvas_bytes, min(filling, LARGE_UNIT_CANVAS_BYTES // canvas_bytes))
-    rows = min(max(rows, FEW_ROWS_PER_UNIT), MOST_ROWS_PER_UNIT)
+    canvas_bytes = 3 * max((height * width for height, width in canvases), default=TYPICAL_CANVAS_PX)
+    # On average the last batch of each size is half empty.
+    filling_rows = math.ceil(len(canvases) * (batch - 1) / 2 / PADDED_SHARE) if len(canvases) > 1 else 0
+    rows = max(UNIT_CANVAS_BYTES // canvas_bytes, min(filling_rows, LARGE_UNIT_CANVAS_BYTES // canvas_bytes))
+    rows = min(max(rows, MIN_ROWS_PER_UNIT), MAX_ROWS_PER_UNIT)
     return max(rows - rows % batch, batch)
 
 
@@ -62,12 +60,12 @@ def chunk_rows(config: JobConfig, canvases: Sequence[HeightWidth], *, batch: int
 
     Args:
         config: Says how many rows share a unit.
-        canvases: What an image is put on; none for policy native.
+        canvases: The canvases to choose from; empty where the images decide.
         batch: Canvases of a session call, all lanes together.
         lanes: Parts of a batch that run at once.
     """
     has_several_sizes = len(canvases) > 1
-    if has_several_sizes and batch > lanes:  # only many together fill batches of each
+    if has_several_sizes and batch > lanes:  # only a whole unit has enough rows to fill batches of each size
         return rows_per_unit(config, canvases)
-    few = FEW_ROWS_PER_CHUNK_OF_SEVERAL_SIZES if has_several_sizes else FEW_ROWS_PER_CHUNK
-    return -(-few // batch) * batch
+    rows = MIN_ROWS_PER_CHUNK_OF_SEVERAL_SIZES if has_several_sizes else MIN_ROWS_PER_CHUNK
+    return -(-rows // batch) * batch

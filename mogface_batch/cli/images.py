@@ -90,20 +90,20 @@ def letterboxed(
         ConfigError: The canvas does not suit the model.
         InputError: The manifest, or one of its images, cannot be read.
     """
-    from mogface_batch.canvases.fitting import Fitting
+    from mogface_batch.canvases.policies import open_canvas_policy
     from mogface_batch.config import CanvasOptions, LimitOptions, Policy
     from mogface_batch.detector.read_image import read_image
     from mogface_batch.images.canvas import place_on_canvas
 
     check_limit(limit)
     options = CanvasOptions(policy=Policy.LETTERBOX, sizes=(hw,))
-    fitting = Fitting.of(options, card, max_canvas_px=LimitOptions().canvas_px)
+    canvas_policy = open_canvas_policy(options, card, max_canvas_px=LimitOptions().canvas_px)
     canvases = []
     for address in addresses(manifest, limit):
         try:
             rgb, header = read_image(address)
-            letterbox = fitting.fit(header.upright_hw)
+            letterbox = canvas_policy.fit(header.upright_hw)
         except RowFault as fault:
             raise InputError(f"{address} cannot be used: {fault}") from None
-        canvases.append(place_on_canvas(rgb, letterbox, card.pad_rgb, averaged=fitting.averaged))
+        canvases.append(place_on_canvas(rgb, letterbox, card.pad_rgb, averaged=canvas_policy.averages))
     return canvases

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mogface_batch.contract import ModelCard
-    from mogface_batch.export.verify import Shown, Side
+    from mogface_batch.export.verify_model import Shown, Side
 
 _TEXT = """\
 Compare a contract file, on real images, with the MogFace checkpoint that it was made from, run through ModelScope's
@@ -57,7 +57,7 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print, store the verdict; the exit code is 4 where it failed."""
-    from mogface_batch.export import verify
+    from mogface_batch.export import verify_model
 
     check_limit(arguments.limit)
     model = verify.FileSide(
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _other(arguments: argparse.Namespace) -> "tuple[Side, str]":
     against = arguments.against
     if against.endswith(".onnx"):
-        from mogface_batch.export.verify import FileSide
+        from mogface_batch.export.verify_model import FileSide
 
         return FileSide(
             Path(against), score_at_least=arguments.score_threshold, threads=arguments.threads
@@ -92,7 +92,7 @@ def _other(arguments: argparse.Namespace) -> "tuple[Side, str]":
         raise ConfigError(
             "--score-threshold is for two files: ModelScope's pipeline has its own, 0.82, and no other."
         )
-    from mogface_batch.export.mogface.reference import Reference
+    from mogface_batch.export.detectors.mogface.modelscope_reference import Reference
 
     return Reference(
         against, threads=arguments.threads
@@ -100,21 +100,21 @@ def _other(arguments: argparse.Namespace) -> "tuple[Side, str]":
 
 
 def _shown(arguments: argparse.Namespace, card: "ModelCard") -> "Iterator[Shown]":
-    from mogface_batch.canvases.fitting import Fitting
+    from mogface_batch.canvases.policies import open_canvas_policy
     from mogface_batch.config import CanvasOptions, LimitOptions, Policy
     from mogface_batch.detector.read_image import read_image
-    from mogface_batch.export.verify import Shown
+    from mogface_batch.export.verify_model import Shown
     from mogface_batch.images.canvas import place_on_canvas
 
     options = CanvasOptions(policy=Policy.NATIVE, shrink_over_px=1500, shrink_to_px=1000)
-    fitting = Fitting.of(options, card, max_canvas_px=LimitOptions().canvas_px)
+    canvas_policy = open_canvas_policy(options, card, max_canvas_px=LimitOptions().canvas_px)
     for address in addresses(arguments.images, arguments.limit):
         try:
             rgb, header = read_image(address)
-            letterbox = fitting.fit(header.upright_hw)
+            letterbox = canvas_policy.fit(header.upright_hw)
         except RowFault as fault:
             raise InputError(f"{address} cannot be compared: {fault}") from None
-        canvas = place_on_canvas(rgb, letterbox, card.pad_rgb, averaged=fitting.averaged)
+        canvas = place_on_canvas(rgb, letterbox, card.pad_rgb, averaged=canvas_policy.averages)
         yield Shown(rgb, canvas, letterbox.scale)
 
 

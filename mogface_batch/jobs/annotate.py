@@ -12,7 +12,7 @@ from typing import Any
 
 from mogface_batch import storage
 from mogface_batch.canvases.batching import batch_size, chunk_rows, rows_per_unit, runs_singly
-from mogface_batch.canvases.fitting import Fitting
+from mogface_batch.canvases.policies import open_canvas_policy
 from mogface_batch.config import Engine, JobConfig
 from mogface_batch.contract import Provider
 from mogface_batch.cores import cores
@@ -38,7 +38,7 @@ from mogface_batch.planning.manifests import open_manifest
 from mogface_batch.planning.planner import Planner
 from mogface_batch.planning.work import TableState, Work, find_work
 from mogface_batch.schema import EXIT_OK, EXIT_TOO_MANY_FAILED, SCHEMA_VERSION
-from mogface_batch.stages.settings import OpenDetector, StageSettings
+from mogface_batch.stages.settings import StageSettings
 
 EXIT_BUG = 1
 
@@ -50,8 +50,6 @@ class Model:
     path: Path
     file: ModelFile
     source: str
-    open_detector: OpenDetector | None = None
-    """See `Job.open_detector`."""
 
 
 def annotate(
@@ -103,7 +101,7 @@ def job_of(config: JobConfig, model: Model, *, threads: int) -> StageSettings:
     at_once = lanes(config, model, threads)
     return StageSettings(
         output=storage.absolute(config.output.uri),
-        fitting=Fitting.of(config.canvas, card, max_canvas_px=config.limits.canvas_px),
+        canvas_policy=open_canvas_policy(config.canvas, card, max_canvas_px=config.limits.canvas_px),
         pad_rgb=card.pad_rgb,
         limits=config.limits,
         provider=config.detect.provider.value,
@@ -118,7 +116,6 @@ def job_of(config: JobConfig, model: Model, *, threads: int) -> StageSettings:
         sources=storage.Sources.of(config.sources.allow, config.manifest.uri, config.manifest.base_uri),
         lineage=lineage,
         lanes=at_once,
-        open_detector=model.open_detector,
     )
 
 
@@ -131,7 +128,7 @@ def lanes(config: JobConfig, model: Model, threads: int) -> int:
     batch, is_free = batch_size(config), not isinstance(model.file.inputs[0].shape[0], int)
     comes_out_even = batch % threads == 0 or runs_singly(config)
     suits = config.detect.provider is Provider.CPU and is_free and comes_out_even
-    return threads if suits and model.open_detector is None else 1
+    return threads if suits else 1
 
 
 class _Run:
@@ -152,7 +149,7 @@ class _Run:
         card = self.model.file.card
         self.config, self.settings = config, fingerprint.settings(config, card, self.model.file.sha256)
         self.fingerprint = fingerprint.digest(self.settings)
-        self.fitting = Fitting.of(config.canvas, card, max_canvas_px=config.limits.canvas_px)
+        self.canvas_policy = open_canvas_policy(config.canvas, card, max_canvas_px=config.limits.canvas_px)
 
     def work(self) -> int:
         """Do everything, and return the exit code."""
@@ -175,7 +172,7 @@ class _Run:
 
             planner = Planner(
                 self.store,
-                rows_per_unit=rows_per_unit(self.config, self.fitting.sizes),
+                rows_per_unit=rows_per_unit(self.config, self.canvas_policy.sizes),
                 before_publishing=before_publishing,
             )
             with contextlib.closing(planner):
@@ -183,7 +180,7 @@ class _Run:
                 self.forgotten = planner.forgotten
                 self._settle(planner)
                 known = TableState(self.store, self.fingerprint, planner, self.survey, etags)
-                most = rows_per_unit(self.config, self.fitting.sizes)
+                most = rows_per_unit(self.config, self.canvas_policy.sizes)
                 self._work_off(engine, find_work(self.config, known, rows_per_unit=most), planner)
                 self._count(planner)
         allowed = self.config.max_error_rate * (self.named - self.forgotten)
@@ -281,8 +278,8 @@ class _Run:
         return record
 
     def _advice(self) -> str | None:
-        workers = None if self.engine is Engine.RAY else self.config.decode.workers or cores()
-        return advice(self.now.seconds, decode_workers=workers, cores=cores())
+        workers = None if self.engine is Engine.RAY else self.config.cpu_workers or cores()
+        return advice(self.now.seconds, cpu_workers=workers, cores=cores())
 
 
 def _shown(config: dict[str, Any]) -> dict[str, Any]:
@@ -305,8 +302,8 @@ def _local(config: JobConfig, model: Model) -> Iterator[JobEngine]:
         1 if config.detect.provider.is_gpu else max(1, cores() // workers)
     )
     job = job_of(config, model, threads=threads)
-    staff = supervisor.WorkerCounts(str(model.path), config.decode.workers or cores(), workers)
-    rows = chunk_rows(config, job.fitting.sizes, batch=job.batch_size, lanes=job.lanes)
+    staff = supervisor.WorkerCounts(str(model.path), config.cpu_workers or cores(), workers)
+    rows = chunk_rows(config, job.canvas_policy.sizes, batch=job.batch_size, lanes=job.lanes)
     with supervisor.open_local_engine(job, staff, chunk_rows=rows) as engine:
         yield engine
 

@@ -43,7 +43,7 @@ def dry_run(config: JobConfig, model: Model) -> dict[str, Any]:
     environment.check(survey, environment.of(config), strict=config.strict_environment)
     job = job_of(config, model, threads=config.detect.cpus_per_worker or cores())
     manifest = open_manifest(config.manifest)
-    most = rows_per_unit(config, job.fitting.sizes)
+    most = rows_per_unit(config, job.canvas_policy.sizes)
     sample = Sample(SAMPLE)
     with (
         contextlib.closing(Etags.of(config.identity, manifest)) as etags,
@@ -74,9 +74,9 @@ def dry_run(config: JobConfig, model: Model) -> dict[str, Any]:
         "engine": chosen_engine(config.engine).value,
         "output": store.address,
     }
-    if len(job.fitting.sizes) > 1:
+    if len(job.canvas_policy.sizes) > 1:
         report["canvases to choose from"] = ", ".join(
-            f"{width}x{height}" for height, width in job.fitting.sizes
+            f"{width}x{height}" for height, width in job.canvas_policy.sizes
         )
     return report | (
         _measured(job, model, sample.addresses, left) if left else {"time left": "nothing is left to do"}

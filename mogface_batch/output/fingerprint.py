@@ -4,7 +4,8 @@ import hashlib
 import json
 from typing import Any
 
-from mogface_batch.config import JobConfig, Policy
+from mogface_batch.canvases.policies import POLICIES
+from mogface_batch.config import JobConfig
 from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ConfigError, InputError
 from mogface_batch.output.layout import FINGERPRINT_FILE
@@ -17,22 +18,18 @@ DECODE_POLICY = 2
 
 def decodes_scaled(config: JobConfig) -> bool:
     """Return whether JPEGs are decoded at a part of their size where the canvas allows it."""
-    return config.decode.scaled and config.canvas.policy is not Policy.NATIVE
+    return config.decode.scaled and POLICIES[config.canvas.policy].may_decode_scaled
 
 
 def settings(config: JobConfig, card: ModelCard, model_sha256: str) -> dict[str, Any]:
     """Return the chosen settings that define a detection; neither paths nor the environment."""
     threshold = config.detect.score_threshold
-    sizes = config.canvas.sizes or (card.default_canvas_hw,)
     return {
         "schema_version": SCHEMA_VERSION,
         "model_sha256": model_sha256,
         "decode_policy": DECODE_POLICY,
         "decode.scaled": decodes_scaled(config),
-        "canvas.policy": config.canvas.policy.value,
-        "canvas.sizes": None if config.canvas.policy is Policy.NATIVE else [list(size) for size in sizes],
-        # A key that other policies have not, so that theirs are not changed by it.
-        **({"canvas.buckets": config.canvas.buckets} if config.canvas.buckets else {}),
+        **POLICIES[config.canvas.policy].fingerprint_settings(config.canvas, card),
         "canvas.shrink_over_px": config.canvas.shrink_over_px,
         "canvas.shrink_to_px": config.canvas.shrink_to_px,
         "limits.pixels": config.limits.pixels,
@@ -62,7 +59,7 @@ def check(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
         ConfigError: It belongs to others; every difference is named.
         InputError: What it belongs to cannot be read.
     """
-    before = settings_there(store)
+    before = read_settings(store)
     if before is None:
         return
     now = {**chosen, **drawn}
@@ -78,7 +75,7 @@ def check(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
         )
 
 
-def settings_there(store: Store) -> dict[str, Any] | None:
+def read_settings(store: Store) -> dict[str, Any] | None:
     """Return the settings that an output folder belongs to, those of the pictures included; None where it is new.
 
     Raises:

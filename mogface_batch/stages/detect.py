@@ -38,10 +38,10 @@ class Detect:
 
     def __init__(self, job: StageSettings, model_path: str) -> None:
         opened = functools.partial(
-            job.open_detector or FaceDetector.open,
+            FaceDetector.open,
             model_path,
             provider=job.provider,
-            canvas_hw=job.fitting.one_size,
+            canvas_hw=job.canvas_policy.one_size,
         )
         self._session = Lanes(opened, threads=job.threads, batch_size=job.batch_size, lanes=job.lanes)
         self._score_at_least = job.score_at_least

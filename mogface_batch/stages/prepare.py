@@ -19,12 +19,12 @@ from mogface_batch.columns import (
     SAME,
     canvases_to_column,
 )
-from mogface_batch.errors import FetchFault, RowFault, TooLargeFault
+from mogface_batch.errors import FetchFault, RowFault
 from mogface_batch.faults.watchdog import watching
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.decode import decode_rgb, reduction, use_one_thread
 from mogface_batch.images.header import check_pixels, read_header
-from mogface_batch.schema import ADDRESS, Status
+from mogface_batch.schema import ADDRESS, Status, choose_status
 from mogface_batch.stages.fetch import fetch_all
 from mogface_batch.stages.settings import StageSettings
 
@@ -90,10 +90,10 @@ class Prepare:
             "exif_orientation": header.exif_orientation,
         }
         check_pixels(header, self.job.limits.pixels)
-        letterbox = self.job.fitting.fit(header.upright_hw)
+        letterbox = self.job.canvas_policy.fit(header.upright_hw)
         reduced_by = reduction(header, letterbox.scale) if self.job.decodes_scaled else 1
         memory_bytes = self.job.limits.decode_memory_bytes
-        averaged = self.job.fitting.averaged
+        averaged = self.job.canvas_policy.averages
         with watching("decode", height * width):
             rgb = decode_rgb(encoded, header, memory_bytes=memory_bytes, reduced_by=reduced_by)
             canvas = place_on_canvas(
@@ -117,12 +117,10 @@ def _known(plan: pa.Table) -> list[str | None]:
 
 
 def _failed(fault: RowFault) -> dict[str, Any]:
-    if isinstance(fault, FetchFault):
-        return {
-            "status": Status.FETCH_FAILED,
-            "attempts": fault.attempts,
-            "error_code": fault.code,
-            "error_message": fault.message,
-        }
-    status = Status.TOO_LARGE if isinstance(fault, TooLargeFault) else Status.UNDECODABLE
-    return {"status": status, "error_code": fault.code, "error_message": fault.message}
+    attempts = {"attempts": fault.attempts} if isinstance(fault, FetchFault) else {}
+    return {
+        "status": choose_status(fault),
+        **attempts,
+        "error_code": fault.code,
+        "error_message": fault.message,
+    }

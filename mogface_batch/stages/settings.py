@@ -1,31 +1,15 @@
 """`StageSettings`: what the three stages need to know, small enough to be sent to any process."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from mogface_batch.canvases.fitting import Fitting
+from mogface_batch.canvases.policy import CanvasPolicy
 from mogface_batch.columns import CANVAS, DETECTED, PREPARED
 from mogface_batch.config import DrawStyle, LimitOptions
-from mogface_batch.geometry import Faces
 from mogface_batch.output.footers import environments_of
 from mogface_batch.schema import INTERNAL, Status
 from mogface_batch.storage import ANYTHING, Sources
-
-
-class Detector(Protocol):
-    """What finds faces on canvases: `FaceDetector`, or in a benchmark one that only waits."""
-
-    def detect_canvases(self, canvases: NDArray[np.uint8], *, score_at_least: float) -> list[Faces]:
-        """Return the candidates of each canvas, as `FaceDetector.detect_canvases` does."""
-
-
-OpenDetector = Callable[..., Detector]
-"""Takes what `FaceDetector.open` takes; can be pickled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +18,7 @@ class StageSettings:
 
     output: str
     """Address of the output folder."""
-    fitting: Fitting
+    canvas_policy: CanvasPolicy
     pad_rgb: tuple[int, int, int]
     limits: LimitOptions
     provider: str
@@ -54,8 +38,6 @@ class StageSettings:
     """For the metadata of each part."""
     lanes: int = 1
     """Parts of a batch that the session runs at once, each with so many fewer canvases and threads."""
-    open_detector: OpenDetector | None = None
-    """Called in the process that runs the session; None: `FaceDetector.open`."""
 
     @property
     def environment(self) -> str:

@@ -4,7 +4,7 @@ import pytest
 from builders import model_of, tiny_config
 
 from mogface_batch.canvases.batching import PADDED_SHARE, batch_size, chunk_rows, rows_per_unit
-from mogface_batch.canvases.fitting import Fitting
+from mogface_batch.canvases.policies import open_canvas_policy
 from mogface_batch.jobs.annotate import job_of
 
 THREE = "canvas.sizes=[[480, 640], [640, 480], [640, 640]]"
@@ -33,8 +33,8 @@ def test_a_unit_is_whole_batches_that_flow_as_one_block(tmp_path, words, rows):
     config = tiny_config(tmp_path, *words)
     card = model_of(config).file.card
 
-    fitting = Fitting.of(config.canvas, card, max_canvas_px=config.limits.canvas_px)
-    assert rows_per_unit(config, fitting.sizes) == rows
+    policy = open_canvas_policy(config.canvas, card, max_canvas_px=config.limits.canvas_px)
+    assert rows_per_unit(config, policy.sizes) == rows
     assert PADDED_SHARE < 0.05
 
 

@@ -38,7 +38,7 @@ _SESSIONS = {}
 
 def _session(job, model):
     """Return the stage with its session, which is opened once."""
-    known = (model.file.sha256, job.batch_size, job.fitting.one_size, job.score_at_least)
+    known = (model.file.sha256, job.batch_size, job.canvas_policy.one_size, job.score_at_least)
     if known not in _SESSIONS:
         _SESSIONS[known] = Detect(job, str(model.path))
     return _SESSIONS[known]

@@ -3,25 +3,26 @@ from builders import tiny_card
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mogface_batch.canvases.fitting import Fitting
+from mogface_batch.canvases.policies import open_canvas_policy
+from mogface_batch.canvases.policy import CanvasPolicy
 from mogface_batch.config import CanvasOptions, Policy
 from mogface_batch.errors import ConfigError, TooLargeFault
 
 PLENTY = 10**9
 
 
-def fitting(*, stride: int = 1, max_canvas_px: int = PLENTY, default=(64, 96), **options) -> Fitting:
+def open_policy(*, stride: int = 1, max_canvas_px: int = PLENTY, default=(64, 96), **options) -> CanvasPolicy:
     card = tiny_card(stride=stride, default_canvas_hw=default)
-    return Fitting.of(CanvasOptions(**options), card, max_canvas_px=max_canvas_px)
+    return open_canvas_policy(CanvasOptions(**options), card, max_canvas_px=max_canvas_px)
 
 
 def test_the_model_s_own_canvas_is_taken_where_none_is_said():
-    assert fitting().one_size == (64, 96)
-    assert fitting().fit((1000, 10)).canvas_hw == (64, 96)
+    assert open_policy().one_size == (64, 96)
+    assert open_policy().fit((1000, 10)).canvas_hw == (64, 96)
 
 
 def test_a_letterbox_of_a_size_that_is_said():
-    box = fitting(sizes=((32, 32),)).fit((64, 16))
+    box = open_policy(sizes=((32, 32),)).fit((64, 16))
 
     assert (box.canvas_hw, box.scale, box.content_hw) == ((32, 32), 0.5, (32, 8))
 
@@ -38,7 +39,7 @@ def test_a_letterbox_of_a_size_that_is_said():
     ],
 )
 def test_a_bucket_is_chosen_by_least_shrinking_then_least_padding(source_hw, canvas_hw):
-    buckets = fitting(policy=Policy.BUCKETS, sizes=((80, 80), (60, 80), (80, 60)))
+    buckets = open_policy(policy=Policy.BUCKETS, sizes=((80, 80), (60, 80), (80, 60)))
 
     assert buckets.fit(source_hw).canvas_hw == canvas_hw
     assert buckets.one_size is None
@@ -53,7 +54,7 @@ def test_a_bucket_is_chosen_by_least_shrinking_then_least_padding(source_hw, can
     ],
 )
 def test_native_never_resizes_and_pads_to_the_stride(source_hw, stride, canvas_hw):
-    native = fitting(policy=Policy.NATIVE, stride=stride)
+    native = open_policy(policy=Policy.NATIVE, stride=stride)
 
     box = native.fit(source_hw)
 
@@ -71,13 +72,13 @@ def test_native_never_resizes_and_pads_to_the_stride(source_hw, stride, canvas_h
     ],
 )
 def test_a_native_image_over_a_side_is_shrunk_to_the_other(source_hw, scale, content_hw):
-    box = fitting(policy=Policy.NATIVE, shrink_over_px=150, shrink_to_px=100).fit(source_hw)
+    box = open_policy(policy=Policy.NATIVE, shrink_over_px=150, shrink_to_px=100).fit(source_hw)
 
     assert (box.scale, box.content_hw) == (pytest.approx(scale), content_hw)
 
 
 def test_a_native_canvas_over_the_limit_is_that_image_s_fault():
-    native = fitting(policy=Policy.NATIVE, stride=32, max_canvas_px=64 * 64)
+    native = open_policy(policy=Policy.NATIVE, stride=32, max_canvas_px=64 * 64)
 
     assert native.fit((64, 64)).canvas_hw == (64, 64)
     with pytest.raises(
@@ -88,7 +89,7 @@ def test_a_native_canvas_over_the_limit_is_that_image_s_fault():
 
 
 def test_a_shrunk_image_is_measured_once_shrunk():
-    native = fitting(policy=Policy.NATIVE, shrink_over_px=64, shrink_to_px=64, max_canvas_px=64 * 64)
+    native = open_policy(policy=Policy.NATIVE, shrink_over_px=64, shrink_to_px=64, max_canvas_px=64 * 64)
 
     assert native.fit((6400, 6400)).canvas_hw == (64, 64)
 
@@ -114,7 +115,7 @@ def test_a_shrunk_image_is_measured_once_shrunk():
 )
 def test_a_canvas_that_the_model_or_the_limit_refuses_is_named(options, says):
     with pytest.raises(ConfigError, match=says):
-        fitting(stride=32, max_canvas_px=8192, **options)
+        open_policy(stride=32, max_canvas_px=8192, **options)
 
 
 sides = st.integers(1, 5000)
@@ -128,7 +129,7 @@ def test_every_canvas_holds_its_image_and_suits_the_stride(source_hw, stride, po
         Policy.NATIVE: None,
     }[policy]
 
-    box = fitting(policy=policy, sizes=sizes, stride=stride).fit(source_hw)
+    box = open_policy(policy=policy, sizes=sizes, stride=stride).fit(source_hw)
 
     assert all(side % stride == 0 for side in box.canvas_hw)
     assert all(1 <= side <= limit for side, limit in zip(box.content_hw, box.canvas_hw, strict=True))

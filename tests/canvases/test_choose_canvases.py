@@ -1,4 +1,4 @@
-"""Tests of mogface_batch.canvases.buckets: canvases that hold every image at the scale of one, and cost less."""
+"""Tests of mogface_batch.canvases.choose_canvases: canvases that hold every image at the scale of one, and cost less."""
 
 import itertools
 
@@ -7,8 +7,8 @@ from builders import tiny_card
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mogface_batch.canvases.buckets import Mix, choose_canvases, expected_slots, needed_hw
-from mogface_batch.canvases.fitting import Fitting
+from mogface_batch.canvases.choose_canvases import Mix, choose_canvases, expected_slots, needed_hw
+from mogface_batch.canvases.policies import open_canvas_policy
 from mogface_batch.config import CanvasOptions, Policy
 from mogface_batch.geometry import Letterbox
 
@@ -69,11 +69,11 @@ def test_every_image_has_the_scale_that_the_one_canvas_would_give_it(
     chosen = choose_canvases(images, at_most=at_most)
 
     options = CanvasOptions(policy=Policy.BUCKETS, sizes=chosen)
-    fitting = Fitting.of(options, tiny_card(), max_canvas_px=10**9)
+    policy = open_canvas_policy(options, tiny_card(), max_canvas_px=10**9)
     assert within_hw in chosen
     assert len(set(chosen)) == len(chosen) <= at_most
     for size_hw in [*sizes_hw, (1, 5000), (5000, 1), (5000, 5000), (1, 1)]:
-        assert fitting.fit(size_hw).scale == Letterbox.fit(size_hw, within_hw).scale
+        assert policy.fit(size_hw).scale == Letterbox.fit(size_hw, within_hw).scale
 
 
 @given(sizes_hw=sizes, within_hw=within, batch_size=st.sampled_from([1, 2, 8]))
@@ -92,9 +92,9 @@ def test_what_is_expected_is_what_images_are_put_on(sizes_hw, batch_size):
     images = mix(sizes_hw, batch_size=batch_size, rows_per_unit=len(sizes_hw))
     chosen = choose_canvases(images, at_most=4)
     options = CanvasOptions(policy=Policy.BUCKETS, sizes=chosen)
-    fitting = Fitting.of(options, tiny_card(), max_canvas_px=10**9)
+    policy = open_canvas_policy(options, tiny_card(), max_canvas_px=10**9)
 
-    canvases = [fitting.fit(size_hw).canvas_hw for size_hw in sizes_hw]
+    canvases = [policy.fit(size_hw).canvas_hw for size_hw in sizes_hw]
 
     mean_px = sum(height * width for height, width in canvases)
     expected = images.expected(chosen)
