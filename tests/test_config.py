@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mogface_batch import config
-from mogface_batch.config import JobConfig, known_keys, load, nearest_key
+from mogface_batch.config import JobConfig, find_nearest_key, list_keys, load
+from mogface_batch.config.keys import iterate_keys
+from mogface_batch.config.reference import read_meaning, render_page
 from mogface_batch.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
@@ -91,6 +92,9 @@ def test_every_wrong_field_is_named_at_once(tmp_path):
         pytest.param("engin=ray", "engin", "engine", id="at-the-top"),
         pytest.param("threshold=0.5", "threshold", None, id="like-nothing"),
         pytest.param("limits.byte=5", "limits.byte", "limits.bytes", id="singular"),
+        pytest.param("decode.workers=2", "decode.workers", "cpu_workers", id="renamed-and-moved-to-the-top"),
+        pytest.param("limits.hang_s=5", "limits.hang_s", "limits.stall_timeout_s", id="renamed"),
+        pytest.param("hang_s=5", "hang_s", "limits.stall_timeout_s", id="renamed-without-its-section"),
     ],
 )
 def test_a_misspelt_key_is_refused_with_the_nearest_right_one(tmp_path, word, wrong, near):
@@ -110,7 +114,7 @@ def test_a_misspelt_key_is_refused_with_the_nearest_right_one(tmp_path, word, wr
 
 
 def test_a_key_like_no_other_has_no_nearest():
-    assert nearest_key("zzzzzz") is None
+    assert find_nearest_key("zzzzzz") is None
 
 
 @pytest.mark.parametrize(
@@ -119,7 +123,7 @@ def test_a_key_like_no_other_has_no_nearest():
         pytest.param("engine: no", "engine:", id="no-is-false-in-yaml"),
         pytest.param("model: 7", "model:", id="a-number-is-no-name"),
         pytest.param("model: ''", "model:", id="an-empty-name"),
-        pytest.param('model: "a\\0b"', "model: no name can hold a NUL character", id="a-nul"),
+        pytest.param('model: "a\\0b"', "model: a name cannot contain a NUL character", id="a-nul"),
         pytest.param("detect: {score_threshold: 1e-3}", "'1e-3'", id="1e-3-is-a-string-in-yaml"),
         pytest.param("detect: {score_threshold: .nan}", "detect.score_threshold:", id="nan"),
         pytest.param("detect: {gpus_per_worker: .inf}", "detect.gpus_per_worker:", id="infinite"),
@@ -128,7 +132,7 @@ def test_a_key_like_no_other_has_no_nearest():
         pytest.param("detect: {batch_size: 0}", "detect.batch_size:", id="zero"),
         pytest.param("detect: 3", "detect:", id="a-number-for-a-section"),
         pytest.param(
-            "detect: {gpus_per_worker: 1.5, provider: cuda}", "whole numbers", id="one-and-a-half-gpus"
+            "detect: {gpus_per_worker: 1.5, provider: cuda}", "a whole number", id="one-and-a-half-gpus"
         ),
         pytest.param("detect: {gpus_per_worker: 0, provider: cuda}", "needs a GPU", id="cuda-without-gpu"),
         pytest.param("canvas: {policy: native, sizes: [[64, 64]]}", "no meaning", id="native-with-sizes"),
@@ -149,8 +153,8 @@ def test_a_key_like_no_other_has_no_nearest():
             "canvas: {policy: native, shrink_over_px: 8, shrink_to_px: 9}", "9 > shrink_over_px 8", id="grow"
         ),
         pytest.param("1: x", "1: there is no such key", id="a-number-as-key"),
-        pytest.param("2024-01-01: x", "is no valid config", id="a-date-as-key"),
-        pytest.param("model: &a [*a]", "is no valid config", id="a-list-that-holds-itself"),
+        pytest.param("2024-01-01: x", "is not a valid config", id="a-date-as-key"),
+        pytest.param("model: &a [*a]", "is not a valid config", id="a-list-that-holds-itself"),
     ],
 )
 def test_what_yaml_guesses_and_what_has_no_meaning_is_refused(tmp_path, line, says):
@@ -164,10 +168,10 @@ def test_what_yaml_guesses_and_what_has_no_meaning_is_refused(tmp_path, line, sa
         pytest.param("detect: {workers: 1, workers: 2}\n", "'workers' is set twice", id="nested"),
         pytest.param("- a\n- b\n", "keys and values", id="a-list"),
         pytest.param("just words\n", "keys and values", id="a-scalar"),
-        pytest.param("a: [1\n", "is no YAML", id="broken"),
-        pytest.param(b"\xff\xd8\xff\xe0\x00\x10JFIF", "is no YAML", id="a-picture"),
-        pytest.param("a: 2024-99-99\n", "is no YAML", id="no-such-day"),
-        pytest.param("a: !!python/object:os.system x\n", "is no YAML", id="a-python-object"),
+        pytest.param("a: [1\n", "is not a YAML file", id="broken"),
+        pytest.param(b"\xff\xd8\xff\xe0\x00\x10JFIF", "is not a YAML file", id="a-picture"),
+        pytest.param("a: 2024-99-99\n", "is not a YAML file", id="no-such-day"),
+        pytest.param("a: !!python/object:os.system x\n", "is not a YAML file", id="a-python-object"),
     ],
 )
 def test_a_file_that_is_no_config_gets_one_sentence(tmp_path, text, says):
@@ -211,7 +215,7 @@ WORDS = {
     "detect.workers": ("2", 2),
     "detect.cpus_per_worker": ("2", 2),
     "detect.gpus_per_worker": ("0.5", 0.5),
-    "decode.workers": ("3", 3),
+    "cpu_workers": ("3", 3),
     "decode.scaled": ("false", False),
     "limits.pixels": ("5", 5),
     "limits.bytes": ("5", 5),
@@ -220,7 +224,7 @@ WORDS = {
     "limits.fetch_attempts": ("1", 1),
     "limits.store_wait_s": ("0", 0.0),
     "limits.decode_memory_bytes": ("1073741824", 1073741824),
-    "limits.hang_s": ("5", 5.0),
+    "limits.stall_timeout_s": ("5", 5.0),
     "engine": ("local", "local"),
     "limit": ("7", 7),
     "max_error_rate": ("1", 1.0),
@@ -235,7 +239,7 @@ TOGETHER = {
 }
 
 
-@pytest.mark.parametrize("key", known_keys())
+@pytest.mark.parametrize("key", list_keys())
 def test_every_key_can_be_set_by_a_word(tmp_path, key):
     text, value = WORDS[key]
 
@@ -271,7 +275,7 @@ def test_the_last_of_two_words_and_a_word_over_the_file_count(tmp_path):
 
 @pytest.mark.parametrize("word", ["", "=", "=4", "detect.batch_size", "--limit"])
 def test_a_word_without_key_or_value_is_refused(tmp_path, word):
-    assert "is no key=value pair" in refusal(tmp_path, MINIMAL, word)
+    assert "is not a key=value pair" in refusal(tmp_path, MINIMAL, word)
 
 
 def test_a_key_below_a_value_is_refused(tmp_path):
@@ -312,6 +316,18 @@ def test_reading_a_config_imports_nothing_heavy(tmp_path):
 def test_every_line_of_a_refusal_names_a_key(tmp_path):
     first, *others = refusal(tmp_path, "detect: {workers: x}\nfoo: {bar: 1}\n").splitlines()
 
-    assert first.endswith("is no valid config:")
+    assert first.endswith("is not a valid config:")
     assert all(re.match(r"^  [\w.]+: ", line) for line in others)
-    assert config.ConfigError.exit_code == 2
+    assert ConfigError.exit_code == 2
+
+
+def test_every_key_has_a_meaning():
+    assert [key.name for key in iterate_keys() if not read_meaning(key)] == []
+
+
+def test_the_page_of_all_keys_is_current():
+    page = Path(__file__).parents[1] / "docs" / "configuration.md"
+
+    assert page.read_text() == render_page(), (
+        "type: python -m mogface_batch.config.reference > docs/configuration.md"
+    )

@@ -291,7 +291,7 @@ class Ledger:
         if self._deaths_in_a_row[where] >= MOST_DEATHS_IN_A_ROW:
             raise DeviceError(
                 f"Processes died {MOST_DEATHS_IN_A_ROW} times, and nothing came through in between: look for the cause in "
-                "the device's driver, the memory (dmesg), limits.hang_s and the model. What is finished stays."
+                "the device's driver, the memory (dmesg), limits.stall_timeout_s and the model. What is finished stays."
             )
 
     def _save(self, part: str) -> None:

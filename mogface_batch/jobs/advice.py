@@ -8,12 +8,12 @@ SHORTEST_S = 10.0
 """Of the sessions' time: nobody tunes less."""
 
 _FASTER_SESSION = (
-    "a faster provider, a smaller canvas or a model with fewer levels help; more decode.workers do not."
+    "a faster provider, a smaller canvas or a model with fewer levels help; more cpu_workers do not."
 )
 _KNOBS = {
     "fetch_s": (
         "fetching images",
-        "raise decode.workers, of which there may be more than cores, or run nearer to the images.",
+        "raise cpu_workers, of which there may be more than cores, or run nearer to the images.",
     ),
     "render_s": ("drawing pictures", "set output.annotated=false and draw later with mogface-batch render."),
     "postprocess_s": ("choosing among candidates", "raise detect.score_threshold."),
@@ -22,12 +22,12 @@ _KNOBS = {
 """Stage -> what it does, and what makes it shorter; for decoding that depends on the cores."""
 
 
-def advice(seconds: Mapping[str, float], *, decode_workers: int | None, cores: int) -> str | None:
+def advice(seconds: Mapping[str, float], *, cpu_workers: int | None, cores: int) -> str | None:
     """Return what to change for a faster run, None where too little was seen to tell.
 
     Args:
         seconds: What the receipts of a run say, by stage.
-        decode_workers: Processes for the stages beside the session; None: as many as there are free cores, on
+        cpu_workers: Processes for the stages beside the session; None: as many as there are free cores, on
             whatever nodes.
         cores: Of this machine.
     """
@@ -39,13 +39,15 @@ def advice(seconds: Mapping[str, float], *, decode_workers: int | None, cores: i
         return f"The sessions worked {worked:.0%} of the time: {_FASTER_SESSION}"
     others = {"decode_s": 0.0, **{stage: s for stage, s in seconds.items() if stage in {"decode_s", *_KNOBS}}}
     stage = max(others, key=lambda name: others[name])
-    doing, knob = _KNOBS.get(stage) or ("decoding", _decoding_knob(decode_workers, cores))
+    doing, knob = _KNOBS.get(stage) or ("decoding", _decoding_knob(cpu_workers, cores))
     return f"The sessions waited {1 - worked:.0%} of the time, and most of the other stages' went to {doing}: {knob}"
 
 
-def _decoding_knob(decode_workers: int | None, cores: int) -> str:
-    if decode_workers is None:
+def _decoding_knob(cpu_workers: int | None, cores: int) -> str:
+    if cpu_workers is None:
         return "add nodes with free cores to the cluster."
-    if decode_workers < cores:
-        return f"raise decode.workers ({decode_workers} of {cores} cores)."
-    return f"decode.workers has all cores ({cores}) already; a machine with more of them, or smaller images, help."
+    if cpu_workers < cores:
+        return f"raise cpu_workers ({cpu_workers} of {cores} cores)."
+    return (
+        f"cpu_workers has all cores ({cores}) already; a machine with more of them, or smaller images, help."
+    )

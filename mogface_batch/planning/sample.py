@@ -85,7 +85,7 @@ class _Reader:
         sizes: dict[str, HeightWidth] = {}
         chunks = self._read(addresses, read)
         # Not here: what parses AVIF is native code, and strangers wrote it.
-        for items, declared in map_in_processes(_declared_hw, chunks, workers=1, hang_s=self._limits.hang_s):
+        for items, declared in map_in_processes(_declared_hw, chunks, workers=1, hang_s=self._limits.stall_timeout_s):
             for (address, _), size in zip(items, declared, strict=True):
                 if size is not None:
                     sizes[address] = size

@@ -133,7 +133,7 @@ def wrong_value(tmp_path):
 
 def no_pair(tmp_path):
     tiny_config(tmp_path)
-    return ["annotate", tmp_path / "job.yaml", "photos"], 2, ["'photos' is no key=value pair"]
+    return ["annotate", tmp_path / "job.yaml", "photos"], 2, ["'photos' is not a key=value pair"]
 
 
 def no_manifest(tmp_path):
@@ -453,13 +453,13 @@ def test_the_decoders_print_nothing_about_damaged_images(tmp_path, capfd):
 
 
 def test_describe_a_config_shows_every_key_with_its_default(tmp_path, capsys):
-    from mogface_batch.config import known_keys
+    from mogface_batch.config import list_keys
 
     tiny_config(tmp_path)
     assert main(["describe", str(tmp_path / "job.yaml"), "detect.batch_size=4", "--json"]) == 0
 
     described = json.loads(capsys.readouterr().out)
-    assert described.keys() == set(known_keys())
+    assert described.keys() == set(list_keys())
     assert (described["detect.batch_size"], described["canvas.policy"]) == (4, "letterbox")
 
 

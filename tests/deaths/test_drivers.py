@@ -8,7 +8,7 @@ pytestmark = pytest.mark.skipif(not HAS_PROC, reason="finds its processes in /pr
 
 
 def test_twenty_kills_of_the_local_engine_lose_nothing_and_double_nothing(tmp_path, matrix):
-    scene = Scene(tmp_path, 800, "rows_per_part=4", "detect.batch_size=4", "decode.workers=2")
+    scene = Scene(tmp_path, 800, "rows_per_part=4", "detect.batch_size=4", "cpu_workers=2")
 
     kill_drivers(scene, 20, seed=1)
     scene.finish()

@@ -25,7 +25,7 @@ POISONED_RAY = Path(__file__).parents[1] / "ray" / "poisoned.py"
 POISON_WORDS = (
     "detect.batch_size=3",
     "max_error_rate=1",
-    "limits.hang_s=1",
+    "limits.stall_timeout_s=1",
     "limits.decode_memory_bytes=300000000",
 )
 

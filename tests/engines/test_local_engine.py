@@ -60,7 +60,7 @@ def assert_each_row_once(tmp_path, count, *, quarantined=()):
     ("count", "words"),
     [
         pytest.param(1, (), id="one-image"),
-        pytest.param(11, ("rows_per_part=3", "decode.workers=2"), id="several-units-the-last-not-full"),
+        pytest.param(11, ("rows_per_part=3", "cpu_workers=2"), id="several-units-the-last-not-full"),
         pytest.param(9, ("rows_per_part=1", "detect.batch_size=1"), id="units-of-one"),
         pytest.param(10, ("rows_per_part=10", "detect.batch_size=2", "detect.workers=2"), id="two-sessions"),
         pytest.param(7, ("canvas.policy=native", "rows_per_part=5"), id="native"),
@@ -88,7 +88,7 @@ def takes_poison(monkeypatch):
 
 WORDS_FOR_POISON = (
     *("rows_per_part=6", "detect.batch_size=3", "max_error_rate=1"),
-    *("limits.hang_s=0.5", "limits.decode_memory_bytes=300000000"),
+    *("limits.stall_timeout_s=0.5", "limits.decode_memory_bytes=300000000"),
 )
 
 
@@ -124,7 +124,7 @@ def test_an_image_that_takes_all_memory_is_undecodable_and_no_process_dies(tmp_p
     poison.poison(paths[4], "decode", "memory")
     monkeypatch.setattr(supervisor.Worker, "replacement", None)
 
-    annotated(tmp_path, *WORDS_FOR_POISON, "limits.hang_s=60")
+    annotated(tmp_path, *WORDS_FOR_POISON, "limits.stall_timeout_s=60")
 
     codes = [row["error_code"] for row in table_of(tmp_path / "out").to_pylist()]
     assert codes == [None, None, None, None, "out_of_memory", None]
@@ -460,7 +460,7 @@ def test_a_few_images_start_no_more_processes_than_they_need(tmp_path, monkeypat
     photos(tmp_path / "images", 9)
     started = started_workers(monkeypatch)
 
-    annotated(tmp_path, "detect.batch_size=4", "decode.workers=8")
+    annotated(tmp_path, "detect.batch_size=4", "cpu_workers=8")
 
     assert Counter(started) == {True: 1, False: 3}
 
@@ -492,7 +492,7 @@ def test_units_are_worked_off_in_parallel_when_there_are_workers(tmp_path, monke
 
     monkeypatch.setattr(supervisor.Worker, "give", counted)
     monkeypatch.setattr(supervisor, slow, getattr(worker_tricks, trick))
-    annotated(tmp_path, "rows_per_part=1", "decode.workers=2", "detect.workers=2")
+    annotated(tmp_path, "rows_per_part=1", "cpu_workers=2", "detect.workers=2")
 
     assert Counter(stage for _, stage in given.elements()) == {"prepare": 12, "detect": 12, "finish": 12}
     is_slow = {"detect"} if slow == "detect_worker" else {"prepare", "finish"}

@@ -20,7 +20,7 @@ from mogface_batch.jobs.advice import advice
         pytest.param(
             {"infer_s": 40.0, "wait_s": 60.0, "decode_s": 90.0, "fetch_s": 9.0, "write_s": 1.0},
             2,
-            "waited 60% of the time, and most of the other stages' went to decoding: raise decode.workers (2 of 8 cores).",
+            "waited 60% of the time, and most of the other stages' went to decoding: raise cpu_workers (2 of 8 cores).",
             id="too-few-decode",
         ),
         pytest.param(
@@ -40,11 +40,11 @@ from mogface_batch.jobs.advice import advice
         pytest.param(
             {"infer_s": 40.0, "wait_s": 60.0, "postprocess_s": 90.0}, 8, "score_threshold", id="candidates"
         ),
-        pytest.param({"infer_s": 40.0, "wait_s": 60.0}, 2, "decode.workers", id="nothing-else-is-known"),
+        pytest.param({"infer_s": 40.0, "wait_s": 60.0}, 2, "cpu_workers", id="nothing-else-is-known"),
     ],
 )
 def test_the_knob(seconds, workers, says):
-    said = advice(seconds, decode_workers=workers, cores=8)
+    said = advice(seconds, cpu_workers=workers, cores=8)
 
     if says is None:
         assert said is None
@@ -57,11 +57,11 @@ def test_the_knob(seconds, workers, says):
 def test_every_knob_is_a_key_of_the_config():
     import re
 
-    from mogface_batch.config import known_keys
+    from mogface_batch.config import list_keys
     from mogface_batch.jobs import advice as module
 
     named = re.findall(
         r"\b(?:decode|detect|output)\.[a-z_]+|rows_per_part", str(module._KNOBS) + module._FASTER_SESSION
     )
     assert named
-    assert set(named) <= set(known_keys())
+    assert set(named) <= set(list_keys())

@@ -4,7 +4,7 @@ import pytest
 from builders import tiny_card
 
 from mogface_batch import storage
-from mogface_batch.config import JobConfig, validated
+from mogface_batch.config import JobConfig, validate
 from mogface_batch.errors import ConfigError, InputError
 from mogface_batch.output import fingerprint
 from mogface_batch.output.layout import FINGERPRINT_FILE
@@ -14,7 +14,7 @@ MODEL = "a" * 64
 
 def config(**sections) -> JobConfig:
     document = {"manifest": {"uri": "photos"}, "output": {"uri": "out"}, **sections}
-    return validated(document, where="test")
+    return validate(document, where="test")
 
 
 def digest(job: JobConfig, card=None, model: str = MODEL) -> str:
@@ -71,7 +71,7 @@ def test_each_setting_that_defines_a_detection_changes_the_fingerprint():
         pytest.param(
             {"detect": {"batch_size": 3, "workers": 2, "cpus_per_worker": 2}}, id="batches-and-workers"
         ),
-        pytest.param({"decode": {"workers": 7}, "rows_per_part": 3}, id="decode-workers-and-parts"),
+        pytest.param({"cpu_workers": 7, "rows_per_part": 3}, id="cpu-workers-and-parts"),
         pytest.param({"engine": "ray", "limit": 5, "max_error_rate": 1}, id="engine-and-limit"),
         pytest.param({"manifest": {"uri": "elsewhere.csv"}, "output": {"uri": "there"}}, id="places"),
         pytest.param({"output": {"uri": "out", "annotated": False, "style": "blur"}}, id="drawing"),

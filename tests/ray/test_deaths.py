@@ -25,7 +25,7 @@ def test_poison_at_every_stage_costs_its_own_rows_and_no_others(cluster, tmp_pat
     done = cluster.shell.run(
         *(sys.executable, POISONED, tmp_path / "job.yaml", "engine=ray", "rows_per_part=6"),
         *("detect.batch_size=3", "detect.workers=2", "detect.cpus_per_worker=1"),
-        *("max_error_rate=1", "limits.hang_s=1", "limits.decode_memory_bytes=300000000"),
+        *("max_error_rate=1", "limits.stall_timeout_s=1", "limits.decode_memory_bytes=300000000"),
         timeout_s=300,
     )
 

@@ -14,8 +14,8 @@ from mogface_batch.config import JobConfig, load
 from mogface_batch.contract import TOP_K, ModelCard
 from mogface_batch.detector import read_card
 from mogface_batch.errors import ModelError
-from mogface_batch.export import head
-from mogface_batch.export.weights import RETINAFACE_NOT_INSTALLED, read_weights
+from mogface_batch.export import graph
+from mogface_batch.export.detectors.retinaface_wheel import RETINAFACE_NOT_INSTALLED, read_weights
 from mogface_batch.jobs.annotate import Model
 
 CELL_PX = 16
@@ -130,7 +130,7 @@ def tiny_config(tmp_path: Path, *words: str) -> JobConfig:
         f"manifest:\n  uri: {tmp_path / 'images'}\n"
         f"output:\n  uri: {tmp_path / 'out'}\n"
         "engine: local\n"
-        "decode:\n  workers: 1\n"
+        "cpu_workers: 1\n"
     )
     return load(tmp_path / "job.yaml", words)
 

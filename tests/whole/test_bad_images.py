@@ -42,7 +42,7 @@ def bad_images(request, tmp_path_factory):
     tiny_config(tmp_path)
     words = [
         *(tmp_path / "job.yaml", f"engine={request.param}", f"manifest.uri={manifest}"),
-        *("manifest.uri_column=file", "limits.pixels=89478485", "decode.workers=2"),
+        *("manifest.uri_column=file", "limits.pixels=89478485", "cpu_workers=2"),
     ]
     command = (sys.executable, "-c", MAIN, "annotate", *words)
     home = tmp_path_factory.mktemp("home")

@@ -115,7 +115,7 @@ def test_404_photos_through_a_bad_line_give_the_same_table(tmp_path, faults):
     retinaface_weights()
     bucket = make_bucket()
     upload(WIDER, f"{bucket}/in")
-    words = ("model=builtin:retinaface", "canvas.sizes=[[320, 320]]", "decode.workers=2")
+    words = ("model=builtin:retinaface", "canvas.sizes=[[320, 320]]", "cpu_workers=2")
     annotated(tmp_path, *words, f"manifest.uri={WIDER}")
     faults.set(*TENTH)
 

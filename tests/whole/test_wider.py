@@ -16,7 +16,7 @@ WORDS = (
     "model=builtin:retinaface",
     "detect.score_threshold=0.02",
     "output.annotated=false",
-    "decode.workers=2",
+    "cpu_workers=2",
 )
 
 pytestmark = pytest.mark.shared

@@ -37,7 +37,7 @@ def save_table(table: pa.Table, folder: str, *, over_spare: bool = False) -> str
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise OutputError(
             f"{folder}, where tables pass between processes, cannot be written: {reason}. "
-            "Make room there, or set fewer decode.workers or a smaller detect.batch_size."
+            "Make room there, or set fewer cpu_workers or a smaller detect.batch_size."
         ) from None
     return path
 

@@ -330,7 +330,7 @@ class LocalEngine:
             if self._failed_starts == MOST_FAILED_STARTS:
                 raise DeviceError(
                     f"{MOST_FAILED_STARTS} worker processes in a row ended while they started, the last with exit code "
-                    f"{worker.exit_code}: is there memory for detect.workers and decode.workers?"
+                    f"{worker.exit_code}: is there memory for detect.workers and cpu_workers?"
                 )
         self._workers[self._workers.index(worker)] = worker.replacement()
         # Only the first was running; the others merely waited behind it.

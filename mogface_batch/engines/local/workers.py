@@ -59,7 +59,7 @@ def cpu_worker(job: StageSettings) -> Handler:
     from mogface_batch.stages.prepare import Prepare  # noqa: PLC0415
 
     prepare, finish = Prepare(job), Finish(job)
-    watchdog.arm(job.limits.hang_s)
+    watchdog.arm(job.limits.stall_timeout_s)
 
     def handle(task: Task, folder: str) -> str | Receipt:
         if task.stage == "prepare":
@@ -77,7 +77,7 @@ def detect_worker(job: StageSettings, model_path: str) -> Handler:
     from mogface_batch.stages.detect import Detect  # noqa: PLC0415 - ONNX Runtime stays out of the supervisor
 
     detect = Detect(job, model_path)
-    watchdog.arm(job.limits.hang_s)
+    watchdog.arm(job.limits.stall_timeout_s)
 
     def handle(task: Task, folder: str) -> str:
         path, unit = task.tables[0], task.unit.part if task.unit else None

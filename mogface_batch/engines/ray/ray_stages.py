@@ -104,7 +104,7 @@ class Stages:
         Raises:
             JobFault: It must not begin.
         """
-        watchdog.arm(self.job.limits.hang_s)
+        watchdog.arm(self.job.limits.stall_timeout_s)
         ids = rows["image_id"].to_pylist()
         terms: Terms = ray.get(self.attempts.begin.remote(stage, unit.part, ids, this_node_id()))
         if terms.fault is not None:
