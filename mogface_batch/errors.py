@@ -122,3 +122,8 @@ class DecodeFault(RowFault):
 
 class TooLargeFault(RowFault):
     """The image is larger than a limit allows."""
+
+
+def quote_first_line(error: Exception) -> str:
+    """Return the first line of another library's error, without its full stop; its class name if it has no text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -9,6 +9,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+HeightWidth = tuple[int, int]
+"""Height and width in pixels."""
+Pixels = NDArray[np.uint8]
+"""(H, W, 3) RGB; of several images of one size (N, H, W, 3)."""
 Boxes = NDArray[np.float32]
 """(N, 4) x1 y1 x2 y2."""
 Scores = NDArray[np.float32]

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mogface_batch.benchmark.machine import machine
 from mogface_batch.benchmark.table import Cell, Table
@@ -17,6 +16,7 @@ from mogface_batch.benchmark.worker import Run, Subject, Worker
 from mogface_batch.contract import ModelCard
 from mogface_batch.detector import read_card
 from mogface_batch.evaluation.parity import GATES, Parity
+from mogface_batch.geometry import Pixels
 
 PIPELINE = "PyTorch (ModelScope's pipeline)"
 METHOD = (
@@ -25,7 +25,6 @@ METHOD = (
     "runs of the same turn, with their quartiles; CPU s is the time of all threads; peak memory is the most the process "
     "ever had resident, opening included"
 )
-Pixels = NDArray[np.uint8]
 Canvases = Mapping[tuple[int, int], Sequence[Pixels]]
 
 

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from mogface_batch.benchmark.gpu_forms import WEIGHTS, Form, Place, SessionForm, TorchForm
 from mogface_batch.benchmark.process import Answer
 from mogface_batch.contract import TOP_K, Provider
-from mogface_batch.errors import DeviceError
-from mogface_batch.geometry import Faces, choose_faces
+from mogface_batch.errors import DeviceError, quote_first_line
+from mogface_batch.geometry import Faces, Pixels, choose_faces
 
-Pixels = NDArray[np.uint8]
 Candidates = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Boxes (N, K, 4) and scores (N, K), falling."""
 SCORE_THRESHOLD, NMS_IOU, MAX_FACES = 0.82, 0.4, 750
@@ -143,8 +142,8 @@ class _TorchRunner:
 
 
 def _torch_runner(form: TorchForm, place: Place) -> Runner:
-    from mogface_batch.export.mogface.levels import Levels  # noqa: PLC0415 - this and the next need torch
-    from mogface_batch.export.mogface.torch_detector import TorchDetector, TorchOptions  # noqa: PLC0415
+    from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: PLC0415 - this and the next need torch
+    from mogface_batch.export.detectors.mogface.pytorch.torch_detector import TorchDetector, TorchOptions  # noqa: PLC0415
 
     options = TorchOptions(
         half=form.half,
@@ -176,7 +175,7 @@ class _SessionRunner:
             return self._run(canvases)
         except Exception as error:
             raise DeviceError(
-                f"Provider {self._provider} failed on {len(canvases)} canvases: {_first_line(error)}."
+                f"Provider {self._provider} failed on {len(canvases)} canvases: {quote_first_line(error)}."
             ) from error
 
     def _run(self, canvases: Pixels) -> Candidates:
@@ -234,12 +233,14 @@ def _session_runner(form: SessionForm, place: Place) -> Runner:
     try:
         return _BoundRunner(session, provider, (form.batch, height, width, 3), _candidates(place))
     except Exception as error:  # ONNX Runtime's have no common base
-        raise DeviceError(f"Provider {provider} has no place for a batch: {_first_line(error)}.") from error
+        raise DeviceError(
+            f"Provider {provider} has no place for a batch: {quote_first_line(error)}."
+        ) from error
 
 
 def _candidates(place: Place) -> int:
     """Return how many leave the graph for each canvas."""
-    from mogface_batch.export.mogface.levels import Levels  # noqa: PLC0415 - its package asks for torch
+    from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: PLC0415 - its package asks for torch
 
     height, width = place.canvas_hw
     strides = Levels.parse(place.levels).anchors
@@ -264,7 +265,3 @@ def counted(events: Sequence[Any], *, is_elsewhere: bool) -> Nodes:
         transposes=operators.count("Transpose"),
         copies=sum(str(operator).startswith("Memcpy") for operator in operators),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mogface_batch.canvases.policies import POLICIES
 from mogface_batch.config import JobConfig
+from mogface_batch.geometry import HeightWidth
 
 UNIT_CANVAS_BYTES = 96 * 1024**2
 """A unit's canvases flow as one block through the object store."""
@@ -19,7 +20,6 @@ MIN_ROWS_PER_UNIT = 8
 MIN_ROWS_PER_CHUNK = 4
 MIN_ROWS_PER_CHUNK_OF_SEVERAL_SIZES = 16
 """At the end of a chunk one lane waits for another, longer where sizes differ; more rows make that rarer."""
-HeightWidth = tuple[int, int]
 
 
 def batch_size(config: JobConfig) -> int:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mogface_batch.contract import ModelCard, Provider
 from mogface_batch.detector.model_file import ModelFile, check_provider, file_sha256, model_file
@@ -14,10 +13,9 @@ from mogface_batch.detector.providers import parsed_provider
 from mogface_batch.detector.read_image import read_image
 from mogface_batch.detector.session import open_session
 from mogface_batch.errors import DeviceError, ModelError
-from mogface_batch.geometry import Faces, Letterbox, choose_faces, clip_to_image
+from mogface_batch.geometry import Faces, Letterbox, Pixels, choose_faces, clip_to_image
 from mogface_batch.images.canvas import place_on_canvas
 
-Pixels = NDArray[np.uint8]
 Source = Pixels | str | Path
 AnySource = TypeVar("AnySource", bound=Source)
 

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from mogface_batch.config import DrawStyle
 from mogface_batch.detector.read_image import read_image
 from mogface_batch.errors import RowFault
-from mogface_batch.geometry import Faces, Letterbox, Rows, scaled_hw
+from mogface_batch.geometry import Faces, Letterbox, Pixels, Rows, scaled_hw
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.draw import draw_faces
 from mogface_batch.images.encode import encode
 
-Pixels = NDArray[np.uint8]
 LONGEST_PX = 1280
 """A notebook is no place for 50 megapixels."""
 

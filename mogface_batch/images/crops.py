@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch.geometry import Faces
-
-Pixels = NDArray[np.uint8]
+from mogface_batch.geometry import Faces, Pixels
 
 _EYES_LEVEL = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]

@@ -14,16 +14,15 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, TiffImagePlugin
 
 from mogface_batch.errors import DecodeFault
+from mogface_batch.geometry import Pixels
 from mogface_batch.images.header import FORMATS, Header, cause, check_pixels, open_image, read_header
 from mogface_batch.images.memory import at_most_more
 
 __all__ = ["FORMATS", "Header", "check_pixels", "decode_rgb", "read_header", "reduction", "use_one_thread"]
 
-Pixels = NDArray[np.uint8]
 
 # What OpenCV prints about a bad image is in the fault that its row carries.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

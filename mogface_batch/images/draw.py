@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mogface_batch.config import DrawStyle
-from mogface_batch.geometry import Boxes, Faces
+from mogface_batch.geometry import Boxes, Faces, Pixels
 
-Pixels = NDArray[np.uint8]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _GREEN, _NEAR_BLACK, _WHITE = (64, 255, 128), (16, 24, 20), (255, 255, 255)

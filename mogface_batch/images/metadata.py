@@ -4,14 +4,11 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from mogface_batch.errors import TooLargeFault
+from mogface_batch.geometry import Pixels
 from mogface_batch.images.header import cause, open_image
-
-Pixels = NDArray[np.uint8]
 
 SUFFIXES = {
     ".jpg": "JPEG",

@@ -7,11 +7,10 @@ from mogface_batch.canvases.choose_canvases import Mix, choose_canvases
 from mogface_batch.canvases.policies import POLICIES, open_canvas_policy
 from mogface_batch.config import JobConfig
 from mogface_batch.contract import ModelCard
+from mogface_batch.geometry import HeightWidth
 from mogface_batch.output import fingerprint
 from mogface_batch.planning.manifests import open_manifest
 from mogface_batch.storage import Store
-
-HeightWidth = tuple[int, int]
 
 
 def resolve_canvases(config: JobConfig, card: ModelCard, store: Store) -> JobConfig:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from mogface_batch import storage
 from mogface_batch.config import JobConfig
 from mogface_batch.errors import DecodeFault, InputError, RowFault
+from mogface_batch.geometry import HeightWidth
 from mogface_batch.planning.manifests import Manifest
 from mogface_batch.processes.pool import map_in_processes
 
@@ -18,7 +19,6 @@ HEADER_BYTES = 128 * 1024
 READS_IN_FLIGHT = 16
 PER_PROCESS_CALL = 32
 AT_MOST_S = 60.0
-HeightWidth = tuple[int, int]
 
 
 class Sample:
@@ -85,7 +85,9 @@ class _Reader:
         sizes: dict[str, HeightWidth] = {}
         chunks = self._read(addresses, read)
         # Not here: what parses AVIF is native code, and strangers wrote it.
-        for items, declared in map_in_processes(_declared_hw, chunks, workers=1, hang_s=self._limits.stall_timeout_s):
+        for items, declared in map_in_processes(
+            _declared_hw, chunks, workers=1, hang_s=self._limits.stall_timeout_s
+        ):
             for (address, _), size in zip(items, declared, strict=True):
                 if size is not None:
                     sizes[address] = size

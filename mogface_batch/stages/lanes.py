@@ -6,12 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch.geometry import Faces
-from mogface_batch.stages.settings import OpenDetector
+from mogface_batch.detector import FaceDetector
+from mogface_batch.geometry import Faces, HeightWidth
 
 Batch = Callable[[], NDArray[np.uint8]]
 """Gives the canvases of a run, (N, H, W, 3) uint8 RGB."""
-HeightWidth = tuple[int, int]
 
 
 def largest_first(by_canvas: Mapping[HeightWidth, list[int]]) -> list[tuple[HeightWidth, list[int]]]:
@@ -32,7 +31,9 @@ class Lanes:
         JobFault: As ``opened``.
     """
 
-    def __init__(self, opened: OpenDetector, *, threads: int, batch_size: int, lanes: int) -> None:
+    def __init__(
+        self, opened: Callable[..., FaceDetector], *, threads: int, batch_size: int, lanes: int
+    ) -> None:
         self._size = batch_size // lanes
         self._threads = ThreadPoolExecutor(lanes) if lanes > 1 else None
         self._detector = opened(threads=threads // lanes, batch_size=self._size)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from mogface_batch import storage
 from mogface_batch.config import ManifestFormat, ManifestOptions
-from mogface_batch.errors import InputError
+from mogface_batch.errors import InputError, quote_first_line
 from mogface_batch.schema import carried_name
 
 IMAGE_SUFFIXES = (
@@ -105,7 +105,7 @@ def open_manifest(options: ManifestOptions) -> Manifest:
         source = _READERS[kind](address, options)
     except _NOT_UNDERSTOOD as error:
         raise InputError(
-            f"The manifest {storage.redacted(options.uri)} is no {kind} that can be read: {_first_line(error)}"
+            f"The manifest {storage.redacted(options.uri)} is no {kind} that can be read: {_quote_error(error)}"
         ) from None
     twice = _first_repeated(source.schema.names)
     if twice is not None:
@@ -176,7 +176,7 @@ def _check_storable(uri: str, field: pa.Field) -> None:
         pa.nulls(1, field.type).take(pa.array([0]))
     except pa.ArrowException as error:
         raise InputError(
-            f"The manifest {storage.redacted(uri)} has a column {field.name!r} that the output table cannot hold: {_first_line(error)}"
+            f"The manifest {storage.redacted(uri)} has a column {field.name!r} that the output table cannot hold: {_quote_error(error)}"
         ) from None
 
 
@@ -188,14 +188,14 @@ def _guarded(source: _Source, uri: str) -> _Source:
             yield from source.batches()
         except (*_NOT_UNDERSTOOD, OSError) as error:
             raise InputError(
-                f"The manifest {storage.redacted(uri)} cannot be read to its end: {_first_line(error)}"
+                f"The manifest {storage.redacted(uri)} cannot be read to its end: {_quote_error(error)}"
             ) from None
 
     return _Source(source.schema, batches)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0].rstrip(".")[:300] + "."
+def _quote_error(error: Exception) -> str:
+    return f"{quote_first_line(error)[:300]}."
 
 
 def _texts(column: pa.Array) -> list[str | None]:
@@ -427,7 +427,7 @@ def _opened_parquet(opened: object, address: str) -> pq.ParquetFile:
         return pq.ParquetFile(opened)
     except pa.ArrowInvalid as error:
         raise InputError(
-            f"The manifest {storage.redacted(address)} is no Parquet file: {_first_line(error)}"
+            f"The manifest {storage.redacted(address)} is no Parquet file: {_quote_error(error)}"
         ) from None
 
 
