@@ -24,7 +24,7 @@ from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.detector.providers import PROVIDERS
 from mogface_batch.detector.session import check_is_installed
 from mogface_batch.errors import ConfigError
-from mogface_batch.export.calibration import synthetic
+from mogface_batch.export.passes.calibration import synthetic
 
 METHOD = (
     "a run is from canvases in the host's memory to candidates there, one after the other without overlap; each form in a "
@@ -51,8 +51,8 @@ def measure(settings: Settings, *, seen: Callable[[Table], None]) -> Table:
         JobFault: The files cannot be made.
     """
     check_is_installed(settings.provider)
-    from mogface_batch.export.mogface.levels import Levels  # noqa: PLC0415 - this and the next need torch
-    from mogface_batch.export.mogface.torch_detector import check_gpu, tflop_per_image  # noqa: PLC0415
+    from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: PLC0415 - this and the next need torch
+    from mogface_batch.export.detectors.mogface.pytorch.torch_detector import check_gpu, tflop_per_image  # noqa: PLC0415
 
     levels = Levels.parse(settings.levels)
     if settings.provider.is_gpu:

@@ -17,10 +17,10 @@ def prepare(place: Place) -> str:
         ModelError: torch or onnx is not installed.
         OutputError: They cannot be written.
     """
-    from mogface_batch.export.mogface.bare import bare_graph  # noqa: PLC0415 - torch takes seconds to load
-    from mogface_batch.export.mogface.levels import Levels  # noqa: PLC0415
-    from mogface_batch.export.mogface.seeded import seeded_network  # noqa: PLC0415
-    from mogface_batch.export.mogface.torch_detector import save_weights  # noqa: PLC0415
+    from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: PLC0415
+    from mogface_batch.export.detectors.mogface.plain_graphs import bare_graph  # noqa: PLC0415 - torch takes seconds to load
+    from mogface_batch.export.detectors.mogface.pytorch.torch_detector import save_weights  # noqa: PLC0415
+    from mogface_batch.export.detectors.mogface.seeded_network import seeded_network  # noqa: PLC0415
 
     done = place.folder / _EXPORTER
     try:
@@ -46,7 +46,7 @@ def provide(form: Form, place: Place) -> None:
     """
     if not isinstance(form, SessionForm) or (place.folder / form.graph).exists():
         return
-    from mogface_batch.export.mogface.bare import arranged  # noqa: PLC0415 - needs onnx
+    from mogface_batch.export.detectors.mogface.plain_graphs import arranged  # noqa: PLC0415 - needs onnx
 
     try:
         plain = (place.folder / PLAIN).read_bytes()

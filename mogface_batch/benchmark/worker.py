@@ -74,7 +74,7 @@ def _timed(side: Any, canvas: NDArray[np.uint8]) -> Run:  # noqa: ANN401 - a Fil
 
 def _opened(subject: Subject) -> Any:  # noqa: ANN401
     if subject.file is not None:
-        from mogface_batch.export.verify import FileSide  # noqa: PLC0415 - not in the other kind's memory
+        from mogface_batch.export.verify_model import FileSide  # noqa: PLC0415 - not in the other kind's memory
 
         return FileSide(
             subject.file,
@@ -83,6 +83,6 @@ def _opened(subject: Subject) -> Any:  # noqa: ANN401
             provider=subject.provider,
             canvas_hw=subject.canvas_hw,
         )
-    from mogface_batch.export.mogface.reference import Reference  # noqa: PLC0415 - the same
+    from mogface_batch.export.detectors.mogface.modelscope_reference import Reference  # noqa: PLC0415 - the same
 
     return Reference(str(subject.checkpoint), threads=subject.threads, on_gpu=subject.provider != "cpu")

@@ -1,11 +1,11 @@
-"""Tests of mogface_batch.benchmark.buckets: the sessions see what the job's sessions see, and the figures say so."""
+"""Tests of benchmarks.buckets.measure: the sessions see what the job's sessions see, and the figures say so."""
 
 from pathlib import Path
 
 import pytest
 from builders import red_squares, saved, tiny_detector
 
-from mogface_batch.benchmark.buckets import Setting, measure
+from benchmarks.buckets.measure import Setting, measure
 from mogface_batch.errors import InputError
 
 

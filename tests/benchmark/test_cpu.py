@@ -4,7 +4,7 @@ from networks import noise
 
 from mogface_batch.benchmark.cpu import measure
 from mogface_batch.errors import ModelError
-from mogface_batch.export.variants import variant
+from mogface_batch.export.passes.variants import variant
 
 
 @pytest.fixture(scope="module")

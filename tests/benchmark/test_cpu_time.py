@@ -1,4 +1,4 @@
-"""Tests of mogface_batch.benchmark.cpu_time: the time of a process and of its children, over any span."""
+"""Tests of benchmarks.pipeline.cpu_time: the time of a process and of its children, over any span."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import time
 import pytest
 from processes import HAS_PROC
 
-from mogface_batch.benchmark.cpu_time import CpuTimes, used_s
+from benchmarks.pipeline.cpu_time import CpuTimes, used_s
 
 LOOKS = [(1.0, {7: 0.5}), (2.0, {7: 1.0, 8: 0.25}), (3.0, {7: 2.0, 8: 0.75, 9: 0.5}), (4.0, {7: 2.0})]
 

@@ -1,4 +1,4 @@
-"""Tests of mogface_batch.benchmark.decode: what it measures is decoding as the job does it, of pictures like photographs."""
+"""Tests of benchmarks.decode: what it measures is decoding as the job does it, of pictures like photographs."""
 
 import io
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mogface_batch.benchmark import decode
-from mogface_batch.benchmark.decode import measure, photograph
+from benchmarks import decode
+from benchmarks.decode import measure, photograph
 
 
 def test_each_size_and_format_has_its_row():

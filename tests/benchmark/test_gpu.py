@@ -219,8 +219,8 @@ def test_after_its_time_nothing_more_is_begun(document, folder):
 def test_the_graph_and_pytorch_find_the_same(document, folder):
     import torch
 
-    from mogface_batch.export.mogface.levels import Levels
-    from mogface_batch.export.mogface.torch_detector import TorchDetector, TorchOptions
+    from mogface_batch.export.detectors.mogface.network.levels import Levels
+    from mogface_batch.export.detectors.mogface.pytorch.torch_detector import TorchDetector, TorchOptions
 
     place = folder / f"files/mogface-{LEVELS}"
     canvases = noise(2, CANVAS_HW)
@@ -243,8 +243,8 @@ def test_the_graph_and_pytorch_find_the_same(document, folder):
 def test_group_norms_of_the_traced_graph_are_fused(document, folder):
     import onnx
 
-    from mogface_batch.export.cuda import group_norms
-    from mogface_batch.export.mogface.bare import arranged
+    from mogface_batch.export.detectors.mogface.plain_graphs import arranged
+    from mogface_batch.export.passes.cuda import group_norms
 
     plain = (folder / f"files/mogface-{LEVELS}/any-fp32.onnx").read_bytes()
 
@@ -259,9 +259,9 @@ def test_the_dead_branches_cost_what_modelscope_s_cost(dead_branches, tflop):
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from mogface_batch.export.mogface.eager import EagerMogFace
-    from mogface_batch.export.mogface.levels import Levels
-    from mogface_batch.export.mogface.network import MogFace
+    from mogface_batch.export.detectors.mogface.network.levels import Levels
+    from mogface_batch.export.detectors.mogface.network.mogface_network import MogFace
+    from mogface_batch.export.detectors.mogface.pytorch.torch_mogface import EagerMogFace
 
     with torch.device("meta"):
         whole = EagerMogFace(MogFace(Levels()), (640, 640), dead_branches=dead_branches, channels_last=False)
@@ -464,7 +464,7 @@ def test_without_a_gpu_it_refuses_at_once(capsys):
 def test_torch_without_a_gpu_is_a_sentence():
     import torch
 
-    from mogface_batch.export.mogface.torch_detector import check_gpu
+    from mogface_batch.export.detectors.mogface.pytorch.torch_detector import check_gpu
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")

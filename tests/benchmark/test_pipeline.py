@@ -1,12 +1,12 @@
-"""Tests of mogface_batch.benchmark.pipeline: every job finds the same faces, and the rate is that of the middle."""
+"""Tests of benchmarks.pipeline.measure: every job finds the same faces, and the rate is that of the middle."""
 
 from pathlib import Path
 
 import pytest
 from builders import photos, red_squares, saved, tiny_detector
 
-from mogface_batch.benchmark import pipeline
-from mogface_batch.benchmark.pipeline import Setting, available, checked, measure
+from benchmarks.pipeline import measure as pipeline
+from benchmarks.pipeline.measure import Setting, available, checked, measure
 from mogface_batch.errors import ConfigError, DeviceError, InputError, ModelError
 
 

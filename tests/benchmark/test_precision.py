@@ -11,8 +11,8 @@ from mogface_batch.benchmark.precision import measure
 from mogface_batch.benchmark.table import Table
 from mogface_batch.benchmark.worker import Subject, Worker
 from mogface_batch.errors import DeviceError, ModelError, OutputError
-from mogface_batch.export.calibration import Canvases
-from mogface_batch.export.variants import variant
+from mogface_batch.export.passes.calibration import Canvases
+from mogface_batch.export.passes.variants import variant
 
 
 @pytest.fixture(scope="module")

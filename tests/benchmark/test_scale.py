@@ -1,6 +1,6 @@
-"""Tests of mogface_batch.benchmark.scale: what it measures is the real planning of a table of the stated form."""
+"""Tests of benchmarks.scale.planning: what it measures is the real planning of a table of the stated form."""
 
-from mogface_batch.benchmark.scale import measure
+from benchmarks.scale.planning import measure
 
 
 def test_the_figures_are_of_a_table_of_which_most_is_done(tmp_path):

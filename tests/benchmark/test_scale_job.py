@@ -1,12 +1,12 @@
-"""Tests of mogface_batch.benchmark.scale_job: the figures are those of real jobs."""
+"""Tests of benchmarks.scale.waiting_jobs: the figures are those of real jobs."""
 
 import os
 
 import pytest
 
-from mogface_batch.benchmark import scale_job, waiting
-from mogface_batch.benchmark.raylets import pinned
-from mogface_batch.benchmark.scale_job import measure_jobs, measure_nodes
+from benchmarks.scale import waiting, waiting_jobs
+from benchmarks.scale.raylets import pinned
+from benchmarks.scale.waiting_jobs import measure_jobs, measure_nodes
 from mogface_batch.errors import DeviceError
 
 
@@ -27,8 +27,8 @@ def test_jobs_are_measured_by_rows(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two cores are compared with one")
 def test_two_raylets_are_measured_against_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(scale_job, "NODES_ROWS", 400)
-    monkeypatch.setattr(scale_job, "NODES_ROWS_PER_PART", 20)
+    monkeypatch.setattr(waiting_jobs, "NODES_ROWS", 400)
+    monkeypatch.setattr(waiting_jobs, "NODES_ROWS_PER_PART", 20)
 
     table = measure_nodes(repeats=1, folder=tmp_path)
 

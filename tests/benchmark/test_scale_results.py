@@ -1,17 +1,17 @@
-"""Tests of mogface_batch.benchmark.scale_results: the figures are those of the command line, on tables of the stated form."""
+"""Tests of benchmarks.scale.results: the figures are those of the command line, on tables of the stated form."""
 
 import pyarrow.compute as pc
 import pytest
 
+from benchmarks.scale import results
+from benchmarks.scale.results import measure_results, run, write_table
 from mogface_batch import table
-from mogface_batch.benchmark import scale_results
-from mogface_batch.benchmark.scale_results import measure_results, run, write_table
 from mogface_batch.errors import DeviceError
 from mogface_batch.formats.convert import FORMATS
 
 
 def test_each_verb_that_reads_a_table_is_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(scale_results, "FORMATS", dict.fromkeys(["csv", "wider"]))
+    monkeypatch.setattr(results, "FORMATS", dict.fromkeys(["csv", "wider"]))
 
     made = measure_results([20, 200], folder=tmp_path)
 
@@ -24,7 +24,7 @@ def test_each_verb_that_reads_a_table_is_measured(tmp_path, monkeypatch):
 
 
 def test_all_formats_are_measured():
-    assert scale_results.FORMATS is FORMATS
+    assert results.FORMATS is FORMATS
 
 
 def test_a_made_up_table_is_one_that_we_read(tmp_path):

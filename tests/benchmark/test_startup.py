@@ -1,4 +1,4 @@
-"""Tests of mogface_batch.benchmark.startup: real commands, as a user types them."""
+"""Tests of benchmarks.startup: real commands, as a user types them."""
 
 import sys
 import time
@@ -6,8 +6,8 @@ import time
 import pytest
 from builders import tiny_config
 
-from mogface_batch.benchmark import startup
-from mogface_batch.benchmark.startup import measure
+from benchmarks import startup
+from benchmarks.startup import measure
 from mogface_batch.errors import DeviceError, ModelError
 
 

@@ -1,11 +1,12 @@
-"""Tests of mogface_batch.benchmark.waiting: a whole job, but for the network."""
+"""Tests of benchmarks.scale.waiting: a whole job, but for the network."""
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mogface_batch.benchmark import waiting
-from mogface_batch.benchmark.waiting import Mark, Order, Waiting, rate, run, write_images
+from benchmarks.scale import waiting, waiting_detector
+from benchmarks.scale.waiting import Mark, Order, rate, run, write_images
+from benchmarks.scale.waiting_detector import WaitingDetector
 from mogface_batch.errors import DeviceError
 
 
@@ -17,8 +18,8 @@ def test_each_row_goes_through_the_whole_job(tmp_path, monkeypatch):
 
     assert [mark.rows for mark in outcome.marks] == [0, 20, 40, 60, 80, 100]
     assert 0 < outcome.marks[1].seconds <= outcome.marks[-1].seconds < outcome.whole_s
-    assert outcome.seen[-1].rows == 100
-    assert 0 < outcome.seen[0].seconds < outcome.marks[-1].seconds
+    assert outcome.seen_marks[-1].rows == 100
+    assert 0 < outcome.seen_marks[0].seconds < outcome.marks[-1].seconds
     assert outcome.driver_peak_mb >= outcome.marks[-1].driver_mb > 30
     table = pq.read_table(tmp_path / "out/detections")
     assert len(set(table["uri"].to_pylist())) == 100
@@ -28,9 +29,9 @@ def test_each_row_goes_through_the_whole_job(tmp_path, monkeypatch):
 
 def test_the_session_waits_for_each_canvas(monkeypatch):
     slept = []
-    monkeypatch.setattr(waiting.time, "sleep", slept.append)
+    monkeypatch.setattr(waiting_detector.time, "sleep", slept.append)
 
-    found = Waiting(0.25).detect_canvases(np.zeros((3, 32, 32, 3), np.uint8), score_at_least=0.5)
+    found = WaitingDetector(0.25).detect_canvases(np.zeros((3, 32, 32, 3), np.uint8), score_at_least=0.5)
 
     assert slept == [0.75]
     assert [len(faces) for faces in found] == [0, 0, 0]

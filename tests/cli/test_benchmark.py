@@ -1,7 +1,8 @@
 import pytest
-from builders import photos, tiny_detector
+from builders import photos
 from deep_detector import deep_file
 
+from benchmarks.__main__ import NAMES
 from mogface_batch.cli import main
 
 
@@ -57,59 +58,21 @@ def test_what_a_file_for_the_cpu_gains_is_measured_on_several_canvases(tmp_path,
     assert "--repeats 0 is less than 1" in capsys.readouterr().err
 
 
-def test_planning_is_measured_by_rows(tmp_path, capsys):
-    assert main(["benchmark", "scale", "--rows", "200", "--out", str(tmp_path / "tables")]) == 0
-    assert "| 200 " in capsys.readouterr().out
-    assert len(list((tmp_path / "tables").iterdir())) == 2
+@pytest.mark.parametrize("name", ["pipeline", "buckets", "decode", "startup", "scale"])
+def test_what_developers_measure_is_run_from_a_checkout(capsys, name):
+    assert name in NAMES
 
-    assert main(["benchmark", "scale", "--rows", "0"]) == 2
-    assert "--rows 0" in capsys.readouterr().err
-    assert main(["benchmark", "scale", "elsewhere"]) == 2
-    assert "has no part 'elsewhere': it has planning, job, nodes and results" in capsys.readouterr().err
+    assert main(["benchmark", name, "--repeats", "3", "more", "--help"]) == 2
 
-
-def test_what_a_few_canvases_save_is_measured(tmp_path, capsys):
-    tiny_detector(tmp_path / "tiny.onnx")
-    photos(tmp_path / "photos", 3, hw=(32, 64))
-    files = ["--images", str(tmp_path / "photos"), "--model", str(tmp_path / "tiny.onnx")]
-    words = [*files, "--canvas", "64x64"]
-    quick = ["--counts", "1", "2", "--repeats", "1", "--job-repeats", "0", "--threads", "1"]
-
-    assert main(["benchmark", "buckets", *words, *quick, "--out", str(tmp_path / "tables")]) == 0
-
-    assert "| 2 | 32x64, 64x64 |" in capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["buckets.json", "buckets.md"]
-    for wrong, says in (
-        (["--counts", "7"], "--counts 7: each is 1 to 6"),
-        (["--batch", "0"], "--batch 0 is less than 1"),
-        (["--job-repeats", "-1"], "--job-repeats -1 is less than 0"),
-        (["--limit", "0"], "--limit 0 leaves no image"),
-    ):
-        assert main(["benchmark", "buckets", *words, *wrong]) == 2
-        assert says in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"is run from a checkout of the project, as `python -m benchmarks {name}`" in error
 
 
-def test_decoding_is_measured_by_size_and_format(tmp_path, capsys):
-    words = ["--megapixels", "0.05", "--formats", "jpeg", "--repeats", "1"]
+def test_the_help_lists_only_what_the_package_can_measure(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["benchmark", "--help"])
 
-    assert main(["benchmark", "decode", *words, "--out", str(tmp_path / "tables")]) == 0
-
-    assert "| JPEG |" in capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["decode.json", "decode.md"]
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        pytest.param(["decode", "--repeats", "0"], "--repeats 0 is less than 1", id="no-round-of-decoding"),
-        pytest.param(["decode", "--formats", "tiff"], "choose of JPEG, PNG, WEBP", id="no-such-format"),
-        pytest.param(["decode", "--megapixels", "0"], "is not between 0.01 and 100", id="no-pixels"),
-        pytest.param(["decode", "--megapixels", "nan"], "is not between 0.01 and 100", id="not-a-number"),
-        pytest.param(["startup", "--repeats", "0"], "--repeats 0 is less than 1", id="no-start"),
-        pytest.param(["startup", "--ways", "fast"], "choose of help, local, again, ray", id="no-such-way"),
-        pytest.param(["startup", "--ways", "again"], "again needs local", id="again-alone"),
-    ],
-)
-def test_bad_words_for_decoding_and_starting_are_one_sentence(capsys, words, says):
-    assert main(["benchmark", *words]) == 2
-    assert says in capsys.readouterr().err
+    listed = capsys.readouterr().out.partition("benchmarks:")[2].split()
+    assert {"precision", "cpu", "gpu"} <= set(listed)
+    assert not set(listed) & set(NAMES)

@@ -5,9 +5,9 @@ import json
 import pytest
 from tables import image, some_faces, write_out
 
-from mogface_batch.benchmark.scale_results import run, write_table
+from benchmarks.scale.results import run, write_table
 from mogface_batch.errors import ConfigError, InputError
-from mogface_batch.evaluation.compare import compare_tables
+from mogface_batch.evaluation.compare_tables import compare_tables
 from mogface_batch.evaluation.gate import as_markdown, gate_failures, parse_gate
 
 A, MOVED, FAR, SMALL = [0, 0, 100, 100], [0, 0, 100, 85], [300, 300, 340, 340], [500, 0, 510, 10]

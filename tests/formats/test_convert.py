@@ -13,7 +13,7 @@ import pytest
 import yaml
 from tables import image, some_faces, write_out
 
-from mogface_batch.benchmark.scale_results import run, write_table
+from benchmarks.scale.results import run, write_table
 from mogface_batch.errors import ConfigError, InputError, OutputError
 from mogface_batch.formats.convert import FORMATS, convert
 from mogface_batch.formats.label_studio import LABEL_CONFIG

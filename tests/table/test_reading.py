@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from tables import METADATA, image, part, some_faces, write_out
 
-from mogface_batch.benchmark.scale_results import write_table
+from benchmarks.scale.results import write_table
 from mogface_batch.columns import faces_from_column, faces_to_column
 from mogface_batch.errors import InputError
 from mogface_batch.table import flat_faces, open_table

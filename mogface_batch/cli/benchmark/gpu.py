@@ -51,7 +51,7 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
     return parser
 
 
-def measured(arguments: argparse.Namespace) -> "Table":
+def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure; show each row on stderr, and write all so far where that was asked for."""
     _check(arguments)
     from mogface_batch.benchmark.gpu import checked_stages, measure

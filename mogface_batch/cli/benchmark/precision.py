@@ -39,7 +39,7 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
     return parser
 
 
-def measured(arguments: argparse.Namespace) -> "Table":
+def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure all forms on one canvas."""
     from mogface_batch.benchmark.precision import measure
     from mogface_batch.detector.model_file import read_card

@@ -14,7 +14,7 @@ _TEXT = """\
 From the shell to the first finished image, with a model in the cache: engine=local, and where Ray is installed
 engine=ray beside a bare ray.init() with a trivial Ray Data pipeline; --help; and a run without work.
 
-  mogface-batch benchmark startup --repeats 5 --out tables
+  python -m benchmarks startup --repeats 5 --out tables
 """
 
 
@@ -32,9 +32,9 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
     return parser
 
 
-def measured(arguments: argparse.Namespace) -> "Table":
+def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure the ways, in the order in which they need each other."""
-    from mogface_batch.benchmark.startup import WAYS, installed_ways, measure
+    from benchmarks.startup import WAYS, installed_ways, measure
 
     check_at_least(1, "--repeats", arguments.repeats)
     for way in arguments.ways or ():

@@ -18,20 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mogface_batch import storage
 from mogface_batch.benchmark.machine import machine
 from mogface_batch.benchmark.process import Answer, SideProcess
 from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.canvases.batching import batch_size, rows_per_unit
-from mogface_batch.config import JobConfig, ManifestOptions, Policy, validated
+from mogface_batch.config import JobConfig, ManifestOptions, Policy, validate
 from mogface_batch.contract import ModelCard
 from mogface_batch.detector import FaceDetector, read_card
 from mogface_batch.detector.read_image import read_image
 from mogface_batch.errors import DeviceError, InputError, RowFault
 from mogface_batch.evaluation.parity import GATES, Parity
-from mogface_batch.geometry import Faces, Letterbox, choose_faces
+from mogface_batch.geometry import Faces, HeightWidth, Letterbox, Pixels, choose_faces
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.jobs.annotate import Model, lanes
 from mogface_batch.jobs.resolve_canvases import resolve_canvases
@@ -45,8 +44,6 @@ METHOD = (
     "the same round, with their quartiles; padded share: canvases that only filled a batch; CPU s: of "
     "all threads"
 )
-Pixels = NDArray[np.uint8]
-HeightWidth = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +139,7 @@ def _form(setting: Setting, card: ModelCard, count: int, folder: Path) -> _Form:
         "canvas": {"policy": Policy.BUCKETS.value, "sizes": [setting.within_hw], "buckets": count},
         "detect": {"provider": setting.provider, "batch_size": setting.batch_size},
     }
-    config = validated(document, where="benchmark buckets")
+    config = validate(document, where="benchmark buckets")
     return _Form(resolve_canvases(config, card, storage.open_store(config.output.uri)), card)
 
 
@@ -254,7 +251,7 @@ def _run_unit(
 
 
 def _canvas_of(content: Pixels, canvases: Sequence[HeightWidth]) -> HeightWidth:
-    """Return the smallest canvas that holds it, as `Fitting.fit` does: all of them give it the same scale."""
+    """Return the smallest canvas that holds it, as `BucketsPolicy.fit` does: all of them give it the same scale."""
     height, width = content.shape[:2]
     return min((hw for hw in canvases if hw[0] >= height and hw[1] >= width), key=lambda hw: hw[0] * hw[1])
 

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mogface_batch.benchmark.cpu_time import CpuTimes
-from mogface_batch.benchmark.pipeline_peers import Work
+from benchmarks.pipeline.cpu_time import CpuTimes
+from benchmarks.pipeline.peers import Work
 from mogface_batch.config import Engine
 from mogface_batch.errors import DeviceError, JobFault
 
@@ -94,12 +94,12 @@ def _serve(pipe: Connection, job: str, work: Work, rows_per_part: int) -> None:
 
 
 def _peer(job: str, work: Work) -> pa.Table:
-    from mogface_batch.benchmark import pipeline_peers  # noqa: PLC0415 - OpenCV stays out of the engines' drivers
+    from benchmarks.pipeline import peers  # noqa: PLC0415 - OpenCV stays out of the engines' drivers
 
     jobs = {
-        LOOP: pipeline_peers.loop,
-        RAY_DATA: pipeline_peers.ray_data,
-        DAFT: pipeline_peers.daft,
+        LOOP: peers.loop,
+        RAY_DATA: peers.ray_data,
+        DAFT: peers.daft,
     }
     jobs[job](work)
     return pq.read_table(work.out, columns=["file", "face_count"])
@@ -107,13 +107,13 @@ def _peer(job: str, work: Work) -> pa.Table:
 
 def _engine(job: str, work: Work, rows_per_part: int) -> pa.Table:
     from mogface_batch import models  # noqa: PLC0415 - the peers need none of it
-    from mogface_batch.config import validated  # noqa: PLC0415
+    from mogface_batch.config import validate  # noqa: PLC0415
     from mogface_batch.detector import read_card  # noqa: PLC0415
     from mogface_batch.jobs.annotate import Model, annotate  # noqa: PLC0415
 
     manifest = Path(work.out, "manifest.txt")
     manifest.write_text("".join(f"{file}\n" for file in work.files), encoding="utf-8")
-    config = validated(
+    config = validate(
         {
             "model": work.model,
             "manifest": {"uri": str(manifest)},

@@ -24,8 +24,8 @@ The whole job, from files to a table, against a hand-written loop: engine=local,
 Data and Daft where these are installed; on the same images, repeated as different files (in a temporary folder, see
 TMPDIR) until the loop takes --seconds. Images a second without start-up, the jobs taking turns.
 
-  mogface-batch benchmark pipeline --images photos --out tables
-  mogface-batch benchmark pipeline --images photos --limit 24 --model mogface.onnx --canvas 320x320 --seconds 0
+  python -m benchmarks pipeline --images photos --out tables
+  python -m benchmarks pipeline --images photos --limit 24 --model mogface.onnx --canvas 320x320 --seconds 0
 """
 
 
@@ -58,10 +58,10 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
     return parser
 
 
-def measured(arguments: argparse.Namespace) -> "Table":
+def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure all jobs on the same images."""
+    from benchmarks.pipeline.measure import Setting, available, checked, measure
     from mogface_batch import models
-    from mogface_batch.benchmark.pipeline import Setting, available, checked, measure
     from mogface_batch.detector.model_file import read_card
     from mogface_batch.detector.providers import parsed_provider
 

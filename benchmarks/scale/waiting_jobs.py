@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.scale.raylets import pinned, raylets
+from benchmarks.scale.waiting import Order, Outcome, rate, run, write_images
 from mogface_batch.benchmark.machine import machine
-from mogface_batch.benchmark.raylets import pinned, raylets
 from mogface_batch.benchmark.table import Cell, Table
-from mogface_batch.benchmark.waiting import Order, Outcome, rate, run, write_images
 from mogface_batch.errors import DeviceError
 
 TENTH = 0.1
@@ -108,6 +108,8 @@ def measure_nodes(*, repeats: int, folder: Path | None = None) -> Table:
 
 def _rows_per_s(cores: Sequence[int], folder: Path | None) -> float:
     order = Order("ray", NODES_PER_CANVAS_S, len(cores), NODES_ROWS_PER_PART, notes=True)
-    with tempfile.TemporaryDirectory(dir=folder) as place, raylets(cores) as environment, pinned(cores[0]):
-        write_images(Path(place), NODES_ROWS * len(cores))
-        return rate(run(Path(place), order, environment=environment).seen, *STEADY)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        variables = order.environment(Path(place))
+        with raylets(cores, variables) as environment, pinned(cores[0]):
+            write_images(Path(place), NODES_ROWS * len(cores))
+            return rate(run(Path(place), order, environment=environment).seen_marks, *STEADY)

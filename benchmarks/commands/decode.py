@@ -14,7 +14,7 @@ _TEXT = """\
 How fast a core decodes made-up photographs as JPEG, PNG and WebP: all pixels, beside a bare call of libjpeg-turbo; and
 onto a canvas of 640x640, beside OpenCV's imread and resize.
 
-  mogface-batch benchmark decode --megapixels 0.3 2 12 48 --out tables
+  python -m benchmarks decode --megapixels 0.3 2 12 48 --out tables
 """
 
 
@@ -40,9 +40,9 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
     return parser
 
 
-def measured(arguments: argparse.Namespace) -> "Table":
+def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure each format at each size."""
-    from mogface_batch.benchmark.decode import FORMATS, measure
+    from benchmarks.decode import FORMATS, measure
 
     check_at_least(1, "--repeats", arguments.repeats)
     formats = [word.upper() for word in arguments.formats]

@@ -1,6 +1,7 @@
-"""A job whose session only waits, in a driver of its own: what everything but the network costs.
+"""A job whose detector only waits, in its own driver process: what everything but the network costs.
 
-The images are real, small and all different; fetching, decoding, the engines, the ledger and the parts are the job's own.
+The images are real, small and all different; fetching, decoding, the engines, the ledger and the parts are those of any
+job.
 """
 
 import hashlib
@@ -10,21 +11,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
-from functools import partial
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.scale.waiting_detector import environment_of
 from mogface_batch import __version__
 from mogface_batch.benchmark.machine import memory_mb, peak_memory_mb
-from mogface_batch.config import validated
+from mogface_batch.config import validate
 from mogface_batch.contract import INPUTS, OUTPUTS, ModelCard
 from mogface_batch.detector.model_file import ModelFile
 from mogface_batch.engines.engine import Event
 from mogface_batch.errors import DeviceError
-from mogface_batch.geometry import Faces
 from mogface_batch.images.encode import encode
 from mogface_batch.jobs.annotate import Model, annotate
 from mogface_batch.output.publish import Receipt
@@ -34,7 +33,7 @@ FILES = 2_000
 SIDE_PX = 32
 _MODEL = "waits.onnx"
 _NOTES = "notes"
-_PROGRAM = "import sys; from mogface_batch.benchmark.waiting import main; main(sys.argv[1:])"
+_PROGRAM = "import sys; from benchmarks.scale.waiting import main; main(sys.argv[1:])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,11 @@ class Order:
     """Sessions."""
     rows_per_part: int = 80
     notes: bool = False
-    """Whether the sessions note when they have seen what; else `Outcome.seen` is empty."""
+    """Whether the sessions note when they have seen what; otherwise `Outcome.seen_marks` is empty."""
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        """Return the variables that the driver needs, and the raylets of a cluster that runs the job in ``folder``."""
+        return environment_of(self.per_canvas_s, folder / _NOTES if self.notes else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +61,18 @@ class Mark:
     seconds: float
     """Since it began."""
     rows: int
-    """In published parts; of `Outcome.seen`, those that have passed the sessions."""
+    """In published parts; of `Outcome.seen_marks`, those that have passed the sessions."""
     driver_mb: float
     """Memory that the driver's process had in use, in 10^6 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a job; marks rise, the first is from before the first part."""
+    """How a job went; marks rise, the first is from before the first part."""
 
     marks: tuple[Mark, ...]
-    seen: tuple[Mark, ...]
+    seen_marks: tuple[Mark, ...]
+    """By the rows that have passed the sessions; empty without `Order.notes`."""
     whole_s: float
     driver_peak_mb: float
 
@@ -79,34 +83,6 @@ def rate(marks: Sequence[Mark], start: float, stop: float) -> float:
     first = next(mark for mark in marks if mark.rows >= max(start * rows, 1))
     last = next(mark for mark in marks if mark.rows >= stop * rows)
     return (last.rows - first.rows) / (last.seconds - first.seconds)
-
-
-class Waiting:
-    """Finds nothing, after a while, without using the CPU.
-
-    Args:
-        per_canvas_s: How long that is.
-        notes: A folder for a file that says when how many canvases were seen, or None.
-    """
-
-    def __init__(self, per_canvas_s: float, notes: str | None = None) -> None:
-        self._per_canvas_s = per_canvas_s
-        self._notes = None if notes is None else Path(notes, f"{os.getpid()}.txt")
-
-    def detect_canvases(self, canvases: NDArray[np.uint8], *, score_at_least: float) -> list[Faces]:  # noqa: ARG002 - as `FaceDetector` does
-        """Return no candidate for each canvas."""
-        time.sleep(self._per_canvas_s * len(canvases))
-        if self._notes is not None:
-            with self._notes.open("a", encoding="utf-8") as file:
-                file.write(f"{time.time()} {len(canvases)}\n")
-        return [_NOTHING] * len(canvases)
-
-
-_NOTHING = Faces(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
-
-
-def _opened(*_: object, per_canvas_s: float, notes: str | None, **__: object) -> Waiting:
-    return Waiting(per_canvas_s, notes)
 
 
 def write_images(folder: Path, rows: int) -> None:
@@ -138,21 +114,22 @@ def run(folder: Path, order: Order, *, environment: Mapping[str, str] | None = N
         DeviceError: It failed.
     """
     command = [sys.executable, "-c", _PROGRAM, str(folder), json.dumps(asdict(order))]
-    done = subprocess.run(  # noqa: S603 - this very file
-        command, capture_output=True, text=True, check=False, env=environment
+    variables = {**(os.environ if environment is None else environment), **order.environment(folder)}
+    driver = subprocess.run(  # noqa: S603 - this very file
+        command, capture_output=True, text=True, check=False, env=variables
     )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise DeviceError(f"The job that waits failed with exit code {done.returncode}: {last}")
-    said = json.loads(done.stdout.splitlines()[-1])
-    marks, seen = (tuple(Mark(*mark) for mark in said[name]) for name in ("marks", "seen"))
-    return Outcome(marks, seen, said["whole_s"], said["driver_peak_mb"])
+    if driver.returncode:
+        last_line = (driver.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        raise DeviceError(f"The job that waits failed with exit code {driver.returncode}: {last_line}")
+    figures = json.loads(driver.stdout.splitlines()[-1])
+    marks, seen_marks = (tuple(Mark(*mark) for mark in figures[name]) for name in ("marks", "seen_marks"))
+    return Outcome(marks, seen_marks, figures["whole_s"], figures["driver_peak_mb"])
 
 
 # -- in a process of its own -----------------------------------------------------------------------------------
 
 
-def _model(folder: Path, order: Order) -> Model:
+def _write_model(folder: Path) -> Model:
     (folder / _MODEL).write_bytes(b"")  # what the engines hand to their workers
     card = ModelCard(
         detector="waits",
@@ -166,23 +143,22 @@ def _model(folder: Path, order: Order) -> Model:
         nms_iou=0.4,
         exporter=f"mogface-batch {__version__}",
     )
-    file = ModelFile(card, INPUTS, OUTPUTS, hashlib.sha256(b"").hexdigest(), 0)
-    notes = str(folder / _NOTES) if order.notes else None
-    (folder / _NOTES).mkdir()
-    opener = partial(_opened, per_canvas_s=order.per_canvas_s, notes=notes)
-    return Model(folder / _MODEL, file, "waits", opener)
+    # A fixed batch, so that a session runs one canvas at a time: its rate is then known.
+    images = replace(INPUTS[0], shape=(1, *INPUTS[0].shape[1:]))
+    file = ModelFile(card, (images,), OUTPUTS, hashlib.sha256(b"").hexdigest(), 0)
+    return Model(folder / _MODEL, file, "waits")
 
 
-def _seen(folder: Path, started: float) -> list[Mark]:
+def _read_notes(folder: Path, start_time: float) -> list[Mark]:
     lines = [line.split() for file in folder.iterdir() for line in file.read_text().splitlines()]
     marks: list[Mark] = []
     for at, canvases in sorted((float(at), int(canvases)) for at, canvases in lines):
-        marks.append(Mark(at - started, canvases + (marks[-1].rows if marks else 0), 0.0))
+        marks.append(Mark(at - start_time, canvases + (marks[-1].rows if marks else 0), 0.0))
     return marks
 
 
-def _work(folder: Path, order: Order) -> dict[str, object]:
-    config = validated(
+def _run_job(folder: Path, order: Order) -> dict[str, object]:
+    config = validate(
         {
             "manifest": {"uri": str(folder / "manifest.txt")},
             "output": {"uri": str(folder / "out"), "annotated": False},
@@ -192,26 +168,27 @@ def _work(folder: Path, order: Order) -> dict[str, object]:
         },
         where="benchmark scale",
     )
-    started, began = time.monotonic(), time.time()
+    start, start_time = time.monotonic(), time.time()
+    (folder / _NOTES).mkdir()
     marks = [Mark(0.0, 0, memory_mb() or 0.0)]
 
     def watch(event: Event) -> None:
         if isinstance(event, Receipt):
             rows = marks[-1].rows + event.rows
-            marks.append(Mark(time.monotonic() - started, rows, memory_mb() or 0.0))
+            marks.append(Mark(time.monotonic() - start, rows, memory_mb() or 0.0))
 
-    record = annotate(config, _model(folder, order), watch=watch)
+    record = annotate(config, _write_model(folder), watch=watch)
     if record["this_run"]["by_status"] != {"ok": marks[-1].rows}:
         raise RuntimeError(f"{record['this_run']} came out of {marks[-1].rows} good images")
     return {
         "marks": [astuple(mark) for mark in marks],
-        "seen": [astuple(mark) for mark in _seen(folder / _NOTES, began)],
-        "whole_s": time.monotonic() - started,
+        "seen_marks": [astuple(mark) for mark in _read_notes(folder / _NOTES, start_time)],
+        "whole_s": time.monotonic() - start,
         "driver_peak_mb": peak_memory_mb() or 0.0,
     }
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the job that the words name, and print what came of it."""
+    """Run the job that the words name, and print the figures of `Outcome`."""
     folder, order = words
-    print(json.dumps(_work(Path(folder), Order(**json.loads(order)))))  # noqa: T201 - for the process that asked
+    print(json.dumps(_run_job(Path(folder), Order(**json.loads(order)))))  # for the process that asked

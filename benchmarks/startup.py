@@ -25,8 +25,8 @@ from typing import IO
 
 import numpy as np
 
+from benchmarks.decode import photograph
 from mogface_batch import models
-from mogface_batch.benchmark.decode import photograph
 from mogface_batch.benchmark.machine import machine
 from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.errors import DeviceError

@@ -23,7 +23,7 @@ _TEXT = """\
 What a few canvases save that are chosen from the images' own sizes (canvas.policy=buckets), against one: time of the
 session, canvases that only fill a batch, faces, and the whole job.
 
-  mogface-batch benchmark buckets --images photos --out tables
+  python -m benchmarks buckets --images photos --out tables
 """
 
 
@@ -52,10 +52,10 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
     return parser
 
 
-def measured(arguments: argparse.Namespace) -> "Table":
+def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure the same images on one canvas and on a few."""
+    from benchmarks.buckets.measure import Setting, measure
     from mogface_batch import models
-    from mogface_batch.benchmark.buckets import Setting, measure
     from mogface_batch.detector.providers import parsed_provider
 
     check_at_least(1, "--repeats", arguments.repeats)

@@ -26,7 +26,7 @@ from PIL import Image
 
 from mogface_batch.benchmark.machine import machine
 from mogface_batch.benchmark.table import Cell, Table
-from mogface_batch.geometry import Letterbox
+from mogface_batch.geometry import Letterbox, Pixels
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.decode import check_pixels, decode_rgb, read_header, reduction, use_one_thread
 
@@ -51,7 +51,6 @@ _LARGEST_MADE_PX = 12_000_000
 _COARSE = 16
 _MEMORY_BYTES = 4 * 1024**3
 
-Pixels = NDArray[np.uint8]
 Way = Callable[[], object]
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.pipeline.job_process import LOOP, NEEDS, Outcome, outcome_of
+from benchmarks.pipeline.peers import Work
 from mogface_batch import storage
 from mogface_batch.benchmark.machine import machine
-from mogface_batch.benchmark.pipeline_peers import Work
-from mogface_batch.benchmark.pipeline_subject import LOOP, NEEDS, Outcome, outcome_of
 from mogface_batch.benchmark.table import Cell, Table
-from mogface_batch.canvases.batching import MOST_ROWS_PER_UNIT, UNIT_CANVAS_BYTES
+from mogface_batch.canvases.batching import MAX_ROWS_PER_UNIT, UNIT_CANVAS_BYTES
 from mogface_batch.config import LimitOptions
 from mogface_batch.errors import ConfigError, InputError, RowFault
 
@@ -131,7 +131,7 @@ def _rows_per_part(setting: Setting, images: int) -> int:
     """Return what a job takes by itself, or fewer where there are few images."""
     height, width = setting.canvas_hw
     batch = setting.batch_size
-    by_itself = min(UNIT_CANVAS_BYTES // (3 * height * width), MOST_ROWS_PER_UNIT)
+    by_itself = min(UNIT_CANVAS_BYTES // (3 * height * width), MAX_ROWS_PER_UNIT)
     return max(min(by_itself, images // LEAST_PARTS) // batch, 1) * batch
 
 

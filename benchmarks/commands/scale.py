@@ -21,10 +21,10 @@ What is left when the network costs nothing, in a temporary folder (see TMPDIR):
   results    what reading a finished table costs: report, compare, evaluate and convert to each format, on made-up tables
              (a million rows need some GB, and a million small files for a while)
 
-  mogface-batch benchmark scale --rows 10000 1000000
-  mogface-batch benchmark scale job --rows 10000 100000 --out tables
-  mogface-batch benchmark scale nodes --repeats 3
-  mogface-batch benchmark scale results --rows 10000 1000000
+  python -m benchmarks scale --rows 10000 1000000
+  python -m benchmarks scale job --rows 10000 100000 --out tables
+  python -m benchmarks scale nodes --repeats 3
+  python -m benchmarks scale results --rows 10000 1000000
 """
 
 
@@ -49,22 +49,22 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
     return parser
 
 
-def measured(arguments: argparse.Namespace) -> "Table":
+def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure the part that was asked for."""
-    from mogface_batch.benchmark import scale, scale_job, scale_results
+    from benchmarks.scale import planning, results, waiting_jobs
 
     check_at_least(1, "--rows", *arguments.rows or ())
     check_at_least(1, "--repeats", arguments.repeats)
     match arguments.part:
         case "planning":
-            return scale.measure(arguments.rows or [10_000, 1_000_000])
+            return planning.measure(arguments.rows or [10_000, 1_000_000])
         case "job":
-            return scale_job.measure_jobs(arguments.rows or [10_000, 100_000])
+            return waiting_jobs.measure_jobs(arguments.rows or [10_000, 100_000])
         case "nodes":
-            return scale_job.measure_nodes(repeats=arguments.repeats)
+            return waiting_jobs.measure_nodes(repeats=arguments.repeats)
         case "results":
-            return scale_results.measure_results(arguments.rows or [10_000, 1_000_000])
-        case other:
+            return results.measure_results(arguments.rows or [10_000, 1_000_000])
+        case part:
             raise ConfigError(
-                f"benchmark scale has no part {other!r}: it has planning, job, nodes and results."
+                f"benchmark scale has no part {part!r}: it has planning, job, nodes and results."
             )

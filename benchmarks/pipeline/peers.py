@@ -16,16 +16,14 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from mogface_batch.columns import faces_to_column
 from mogface_batch.detector import FaceDetector
 from mogface_batch.errors import InputError
-from mogface_batch.geometry import Faces, Letterbox, choose_faces, clip_to_image
+from mogface_batch.geometry import Faces, Letterbox, Pixels, choose_faces, clip_to_image
 
 BATCHES_AHEAD = 3
 """That the loop decodes while the session runs."""
-Pixels = NDArray[np.uint8]
 ImageHW = tuple[int, int]
 
 

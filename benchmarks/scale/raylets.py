@@ -26,8 +26,12 @@ _TCP = "127.0.0.1"
 
 
 @contextlib.contextmanager
-def raylets(cores: Sequence[int]) -> Iterator[dict[str, str]]:
-    """Start a head on the first core and a node on each other one; yield the environment of a user of the cluster.
+def raylets(cores: Sequence[int], variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Start a head on the first core and a node on each further one; yield the environment of a user of the cluster.
+
+    Args:
+        cores: One for each raylet.
+        variables: Added to the environment of the raylets, whose workers inherit it.
 
     Raises:
         DeviceError: They do not start.
@@ -35,7 +39,12 @@ def raylets(cores: Sequence[int]) -> Iterator[dict[str, str]]:
     # Short, since sockets in it must have short names.
     folder = tempfile.mkdtemp(prefix="mfb-", dir="/tmp")
     port, *ports = _free_ports(2)
-    user = {**_without_ray(os.environ), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    user = {
+        **_without_ray(os.environ),
+        **variables,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
     sessions: list[int] = []
     try:
         head = ["--head", f"--port={port}", f"--temp-dir={folder}", f"--ray-client-server-port={ports[0]}"]

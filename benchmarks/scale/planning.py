@@ -3,7 +3,7 @@
 The manifest and the parts are made up, of the form that a job writes; planning, looking through the parts and finding
 what is left are the job's own code, in a process of its own for each size.
 
-    mogface-batch benchmark scale --rows 10000 1000000
+    python -m benchmarks scale --rows 10000 1000000
 """
 
 import hashlib
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from mogface_batch import storage
 from mogface_batch.benchmark.machine import machine, peak_memory_mb
 from mogface_batch.benchmark.table import Cell, Table
-from mogface_batch.config import Identity, JobConfig, ManifestOptions, Retry, validated
+from mogface_batch.config import Identity, JobConfig, ManifestOptions, Retry, validate
 from mogface_batch.output.layout import PARTS_FOLDER
 from mogface_batch.output.plan import Unit
 from mogface_batch.output.publish import part_bytes
@@ -75,7 +75,7 @@ def _measured(place: Path, size: int, done: float, failed: float) -> dict[str, C
 
 
 def _in_a_process(what: str, place: Path) -> dict[str, Cell]:
-    command = [sys.executable, "-m", "mogface_batch.benchmark.scale", what, str(place)]
+    command = [sys.executable, "-m", "benchmarks.scale.planning", what, str(place)]
     said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - this very file
     figures: dict[str, Cell] = json.loads(said.stdout)
     return figures
@@ -128,7 +128,7 @@ def _config(place: Path) -> JobConfig:
         "output": {"uri": str(place / "out")},
         "retry": Retry.TRANSIENT.value,
     }
-    return validated(document, where="benchmark scale")
+    return validate(document, where="benchmark scale")
 
 
 def _manifest(place: Path) -> Manifest:
@@ -176,9 +176,9 @@ def _resume(place: Path) -> dict[str, Cell]:
 def _main(words: list[str]) -> None:
     if words[0] in {"plan", "resume"}:
         figures = (_plan if words[0] == "plan" else _resume)(Path(words[1]))
-        print(json.dumps(figures))  # noqa: T201 - for the process that asked
+        print(json.dumps(figures))  # for the process that asked
         return
-    print(measure([int(word) for word in words]).as_markdown())  # noqa: T201 - for people
+    print(measure([int(word) for word in words]).as_markdown())  # for people
 
 
 if __name__ == "__main__":
