@@ -9,19 +9,22 @@ import hashlib
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module, resources
+from functools import partial
+from importlib import resources
 from pathlib import Path
 
 from mogface_batch import __version__, storage
 from mogface_batch.contract import CONTRACT_VERSION
 from mogface_batch.detector.model_file import file_sha256
 from mogface_batch.errors import ConfigError, ModelError
-from mogface_batch.export.files import write_whole
-from mogface_batch.export.weights import RETINAFACE_SHA256, read_weights
+from mogface_batch.export.detectors import DETECTORS, compile_detector
+from mogface_batch.local_files import write_file
 
-BUILTINS = ("retinaface",)
+BUILTINS = tuple(name for name, detector in DETECTORS.items() if detector.is_builtin)
 
 _SCHEME = "builtin:"
+_RECIPE_FOLDERS = ("graph", "detectors")
+"""Of `export`: the sources that decide about the bytes of a built-in detector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +69,24 @@ def _builtin(name: str) -> tuple[Path, str]:
         nearest = difflib.get_close_matches(name, BUILTINS, n=1)
         hint = f"Did you mean {_SCHEME}{nearest[0]}?" if nearest else f"There is {_SCHEME}{BUILTINS[0]}."
         raise ConfigError(f"There is no model {_SCHEME}{name}. {hint}")
-    return _kept(f"{name}-{_recipe()}", _compiled_retinaface)
+    # Compiling imports onnx, which a cached file does not need.
+    return _kept(f"{name}-{_hash_recipe()}", partial(compile_detector, name))
 
 
-def _recipe() -> str:
-    """Return 16 hex digits of all that the compiled bytes depend on."""
+def _hash_recipe() -> str:
+    """Return 16 hex digits of everything that the compiled bytes depend on."""
     try:
         onnx_version = importlib.metadata.version("onnx")
     except importlib.metadata.PackageNotFoundError:
         onnx_version = "none"
-    digest = hashlib.sha256(
-        f"{RETINAFACE_SHA256} {__version__} {CONTRACT_VERSION} {onnx_version}".encode(),
-    )
-    # The version does not change while a developer edits these.
-    for name in ("head.py", "retinaface.py"):
-        digest.update(resources.files("mogface_batch.export").joinpath(name).read_bytes())
+    digest = hashlib.sha256(f"{__version__} {CONTRACT_VERSION} {onnx_version}".encode())
+    # The version does not change while a developer edits these; one of them holds the sha256 of the weights.
+    for folder in _RECIPE_FOLDERS:
+        sources = resources.files("mogface_batch.export").joinpath(folder).iterdir()
+        for source in sorted(sources, key=lambda source: source.name):
+            if source.name.endswith(".py"):
+                digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _compiled_retinaface() -> bytes:
-    weights = read_weights()
-    # Imports onnx, which a kept file does without.
-    module = import_module("mogface_batch.export.retinaface")
-    encoded: bytes = module.compile_retinaface(weights)
-    return encoded
 
 
 def _kept(key: str, make: Callable[[], bytes]) -> tuple[Path, str]:
@@ -120,7 +117,7 @@ def _holds(path: Path, sha256: str) -> bool:
 
 def _written(path: Path, encoded: bytes) -> Path:
     try:
-        write_whole(path, encoded)
+        write_file(path, encoded)
     except OSError as error:
         raise ModelError(
             f"The cache folder {path.parent} cannot be written ({error.strerror}): "

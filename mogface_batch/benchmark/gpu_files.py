@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mogface_batch.benchmark.gpu_forms import WEIGHTS, Form, Place, SessionForm
 from mogface_batch.errors import OutputError
-from mogface_batch.export.files import write_whole
+from mogface_batch.local_files import write_file
 
 PLAIN = "any-fp32.onnx"
 _EXPORTER = "exporter.txt"
@@ -30,8 +30,8 @@ def prepare(place: Place) -> str:
             place.folder.mkdir(parents=True, exist_ok=True)
             save_weights(network, place.folder / WEIGHTS)
             plain, exporter = bare_graph(network, levels)
-            write_whole(place.folder / PLAIN, plain)
-            write_whole(done, exporter.encode())  # last: it says that all is there
+            write_file(place.folder / PLAIN, plain)
+            write_file(done, exporter.encode())  # last: it says that all is there
         return done.read_text(encoding="utf-8")
     except OSError as error:
         raise _unwritable(place.folder, error) from None
@@ -50,7 +50,7 @@ def provide(form: Form, place: Place) -> None:
 
     try:
         plain = (place.folder / PLAIN).read_bytes()
-        write_whole(place.folder / form.graph, arranged(plain, half=form.half, target=form.target))
+        write_file(place.folder / form.graph, arranged(plain, half=form.half, target=form.target))
     except OSError as error:
         raise _unwritable(place.folder, error) from None
 

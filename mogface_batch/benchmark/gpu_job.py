@@ -99,8 +99,8 @@ def _write_images(folder: Path, canvases: Path, count: int) -> None:
 
 
 def _write_model(bench: Bench, form: SessionForm, folder: Path) -> Path:
-    from mogface_batch.export.detectors.mogface.plain_graphs import carded  # noqa: PLC0415 - needs onnx and pydantic
     from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: PLC0415
+    from mogface_batch.export.detectors.mogface.plain_graphs import carded  # noqa: PLC0415 - needs onnx and pydantic
 
     graph = (bench.place.folder / form.graph).read_bytes()
     model = folder / "model.onnx"

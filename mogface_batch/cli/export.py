@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from mogface_batch.cli.images import add_calibration, canvas_hw, letterboxed
 from mogface_batch.cli.options import Subparsers, add_verb
 from mogface_batch.errors import ConfigError
+from mogface_batch.export.detectors import DETECTORS, CompileOptions, check_detector, compile_detector
 
 if TYPE_CHECKING:
-    from mogface_batch.export.calibration import Canvases
+    from mogface_batch.export.passes.calibration import Canvases
 
 _TEXT = """\
 Compile a detector's weights into one ONNX file that obeys the contract: uint8 RGB canvases in, boxes, scores and
@@ -33,14 +34,13 @@ Use the file anywhere as model=mogface.onnx. --for:
   cuda      group norms become ONNX Runtime's CUDA operator: the file runs on provider cuda only
   tensorrt  standard operators in explicit types, and 3840 candidates at most, which is TensorRT's limit
 """
-_DETECTORS = ("mogface", "retinaface", "ultralight", "yunet")
 _SYNTHETIC = 2
 
 
 def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = add_verb(verbs, "export", "compile a detector into a contract file", _TEXT)
-    parser.add_argument("detector", metavar="DETECTOR", choices=_DETECTORS, help=", ".join(_DETECTORS))
+    parser.add_argument("detector", metavar="DETECTOR", choices=tuple(DETECTORS), help=", ".join(DETECTORS))
     parser.add_argument(
         "--weights", metavar="PATH|HUB_ID", help="retinaface: default is the installed package"
     )
@@ -65,20 +65,18 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the file."""
     from mogface_batch.export.files import check_out, write_model
-    from mogface_batch.export.variants import check_choice, variant
+    from mogface_batch.export.passes.variants import check_choice, variant
 
     detector, weights, out = arguments.detector, arguments.weights, arguments.out
-    if arguments.levels is not None and detector != "mogface":
-        raise ConfigError(f"--levels is for mogface: {detector} has no levels to choose from.")
-    if weights is None and detector != "retinaface":
-        raise ConfigError(f"export {detector} needs --weights; see mogface-batch export --help.")
+    options = CompileOptions(levels=arguments.levels)
+    check_detector(detector, weights, options)
     if arguments.calibration and arguments.precision != "fp16":
         raise ConfigError(
             "--calibration is for --precision fp16, which is checked for overflow on these images."
         )
     check_choice(arguments.precision, arguments.target)
     check_out(out)
-    encoded = _compiled(detector, weights, arguments.levels or "2-7")
+    encoded = compile_detector(detector, weights, options)
     canvases = _canvases(encoded, arguments) if arguments.precision == "fp16" else None
     made = variant(encoded, precision=arguments.precision, target=arguments.target, canvases=canvases)
     write_model(out, made.encoded)
@@ -88,31 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _compiled(detector: str, weights: str | None, levels: str) -> bytes:
-    """Return the contract file in fp32, for any device."""
-    if detector == "mogface":
-        from mogface_batch.export.mogface.export import compiled_mogface
-
-        return compiled_mogface(str(weights), levels=levels)
-    if detector == "retinaface":
-        from mogface_batch.export.retinaface import compile_retinaface, read_weights
-
-        return compile_retinaface(read_weights(None if weights is None else Path(weights)))
-    from mogface_batch.export.files import read_weights_file
-
-    encoded, source = read_weights_file(Path(str(weights)))
-    if detector == "ultralight":
-        from mogface_batch.export.ultralight import compile_ultralight
-
-        return compile_ultralight(encoded, source=source)
-    from mogface_batch.export.yunet import compile_yunet
-
-    return compile_yunet(encoded, source=source)
-
-
 def _canvases(encoded: bytes, arguments: argparse.Namespace) -> "Canvases":
-    from mogface_batch.export.calibration import Canvases, synthetic
-    from mogface_batch.export.graph import read_contract
+    from mogface_batch.export.graph.contract_graph import read_contract
+    from mogface_batch.export.passes.calibration import Canvases, synthetic
 
     hw = canvas_hw(arguments.canvas)
     if arguments.calibration is None:

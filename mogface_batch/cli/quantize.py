@@ -33,11 +33,11 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the file; the exit code is 4 where it is not good enough on its own calibration images."""
     from mogface_batch.detector.model_file import read_card
-    from mogface_batch.export import int8
-    from mogface_batch.export.calibration import Canvases
     from mogface_batch.export.files import check_out, write_model
-    from mogface_batch.export.graph import read_contract
-    from mogface_batch.export.quantize import quantize
+    from mogface_batch.export.graph.contract_graph import read_contract
+    from mogface_batch.export.passes import int8
+    from mogface_batch.export.passes.calibration import Canvases
+    from mogface_batch.export.passes.int8_search import quantize
 
     path, out = arguments.file, arguments.out
     check_out(out)

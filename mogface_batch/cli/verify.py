@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mogface_batch.export import verify_model
 
     check_limit(arguments.limit)
-    model = verify.FileSide(
+    model = verify_model.FileSide(
         arguments.file,
         score_at_least=arguments.score_threshold,
         threads=arguments.threads,
@@ -68,11 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
     )
     card = model.detector.card
     other, name = _other(arguments)
-    report = verify.compare(model, other, _shown(arguments, card), verify.gate_of(card))
-    page = verify.as_markdown(report, model=arguments.file.name, against=name)
+    report = verify_model.compare(model, other, _shown(arguments, card), verify_model.gate_of(card))
+    page = verify_model.as_markdown(report, model=arguments.file.name, against=name)
     if arguments.out is not None:
         _write(arguments.out, report, page)
-    verify.store_verdict(arguments.file, report, name)
+    verify_model.store_verdict(arguments.file, report, name)
     if arguments.json:
         print_json(report)
     else:
@@ -119,10 +119,10 @@ def _shown(arguments: argparse.Namespace, card: "ModelCard") -> "Iterator[Shown]
 
 
 def _write(folder: Path, report: dict[str, Any], page: str) -> None:
-    from mogface_batch.export.files import write_whole
+    from mogface_batch.local_files import write_file
 
     try:
-        write_whole(folder / "parity.json", json.dumps(report, indent=2).encode() + b"\n")
-        write_whole(folder / "parity.md", page.encode())
+        write_file(folder / "parity.json", json.dumps(report, indent=2).encode() + b"\n")
+        write_file(folder / "parity.md", page.encode())
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}.") from None

@@ -1,11 +1,10 @@
-"""Reads a file of weights, and writes a file so that it is there whole or not at all."""
+"""Reads a file of weights, and writes a contract file."""
 
-import contextlib
 import os
-import secrets
 from pathlib import Path
 
 from mogface_batch.errors import ModelError, OutputError
+from mogface_batch.local_files import write_file
 
 _MAX_WEIGHTS_BYTES = 2**31
 """No ONNX file is larger: protobuf's own limit."""
@@ -47,26 +46,6 @@ def write_model(out: Path, encoded: bytes) -> None:
     """
     check_out(out)
     try:
-        write_whole(out, encoded)
+        write_file(out, encoded)
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror}.") from None
-
-
-def write_whole(path: Path, encoded: bytes) -> None:
-    """Write a file by one rename; its folder is created. A failure leaves what was there before.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(encoded)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise

@@ -21,7 +21,7 @@ def weights(tmp_path):
 @pytest.fixture
 def compiled(monkeypatch):
     """Let any detector be one with several layers."""
-    monkeypatch.setattr(export, "_compiled", lambda *_: deep_detector())
+    monkeypatch.setattr(export, "compile_detector", lambda *_: deep_detector())
 
 
 def exported(weights, out, *more):

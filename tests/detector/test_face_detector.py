@@ -14,7 +14,7 @@ from mogface_batch import FaceDetector
 from mogface_batch.config import Provider
 from mogface_batch.detector import PROVIDERS, read_card
 from mogface_batch.errors import ConfigError, ContractError, DeviceError, FetchFault, ModelError
-from mogface_batch.export.retinaface import compile_retinaface
+from mogface_batch.export.detectors.retinaface import compile_retinaface
 
 
 @pytest.fixture

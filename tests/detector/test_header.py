@@ -9,8 +9,8 @@ from mogface_batch.config import Provider
 from mogface_batch.detector import PROVIDERS, read_card
 from mogface_batch.detector.header import read_header
 from mogface_batch.errors import ContractError, DeviceError
-from mogface_batch.export.cuda import fuse_group_norms
-from mogface_batch.export.variants import variant
+from mogface_batch.export.passes.cuda import fuse_group_norms
+from mogface_batch.export.passes.variants import variant
 
 
 @pytest.fixture

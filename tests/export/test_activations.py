@@ -2,9 +2,9 @@ import numpy as np
 from deep_detector import deep_detector
 from networks import noise, session
 
-from mogface_batch.export.activations import largest_values, measured_ranges
-from mogface_batch.export.fp16 import float16_tensors
-from mogface_batch.export.graph import read_contract
+from mogface_batch.export.graph.contract_graph import read_contract
+from mogface_batch.export.passes.fp16 import float16_tensors
+from mogface_batch.export.passes.tensor_ranges import largest_values, measured_ranges
 
 CANVASES = noise(3, (64, 96))
 

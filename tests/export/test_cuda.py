@@ -8,10 +8,10 @@ from fused_norms import run_fused
 from networks import noise, session
 
 from mogface_batch.errors import ModelError
-from mogface_batch.export.cuda import fuse_group_norms
-from mogface_batch.export.fp16 import to_fp16
-from mogface_batch.export.graph import FLOAT, FLOAT16, read_contract, tensor_types
-from mogface_batch.export.tensorrt import MAX_TOP_K, OPERATORS, suit_tensorrt
+from mogface_batch.export.graph.contract_graph import FLOAT, FLOAT16, read_contract, tensor_types
+from mogface_batch.export.passes.cuda import fuse_group_norms
+from mogface_batch.export.passes.fp16 import to_fp16
+from mogface_batch.export.passes.tensorrt import MAX_TOP_K, OPERATORS, suit_tensorrt
 
 
 def fused(encoded=None, *, half=False):

@@ -5,9 +5,15 @@ from deep_detector import deep_detector
 from networks import noise, session
 from onnx import numpy_helper
 
-from mogface_batch.export.activations import LARGEST_SAFE, largest_values, measured_ranges
-from mogface_batch.export.fp16 import float16_tensors, is_typed, to_fp16
-from mogface_batch.export.graph import FLOAT, FLOAT16, network_nodes, read_contract, tensor_types
+from mogface_batch.export.graph.contract_graph import (
+    FLOAT,
+    FLOAT16,
+    network_nodes,
+    read_contract,
+    tensor_types,
+)
+from mogface_batch.export.passes.fp16 import float16_tensors, is_typed, to_fp16
+from mogface_batch.export.passes.tensor_ranges import LARGEST_SAFE, largest_values, measured_ranges
 
 CANVASES = noise(3, (64, 96))
 

@@ -29,16 +29,17 @@ from mogface_batch.contract import TOP_K  # noqa: E402
 from mogface_batch.detector.model_file import read_card  # noqa: E402
 from mogface_batch.errors import ConfigError, OutputError  # noqa: E402
 from mogface_batch.evaluation.parity import GATES  # noqa: E402
-from mogface_batch.export.calibration import Canvases  # noqa: E402
-from mogface_batch.export.fp16 import is_typed  # noqa: E402
-from mogface_batch.export.mogface import backbone  # noqa: E402
-from mogface_batch.export.mogface.export import compile_mogface, export_mogface  # noqa: E402
-from mogface_batch.export.mogface.levels import Levels  # noqa: E402
-from mogface_batch.export.mogface.network import MogFace  # noqa: E402
-from mogface_batch.export.mogface.weights import read_checkpoint  # noqa: E402
-from mogface_batch.export.tensorrt import OPERATORS  # noqa: E402
-from mogface_batch.export.variants import variant  # noqa: E402
-from mogface_batch.export.verify import FileSide, Shown, compare  # noqa: E402
+from mogface_batch.export.detectors import CompileOptions, export_detector  # noqa: E402
+from mogface_batch.export.detectors.mogface import backbone  # noqa: E402
+from mogface_batch.export.detectors.mogface.checkpoint import read_checkpoint  # noqa: E402
+from mogface_batch.export.detectors.mogface.compile_mogface import compile_mogface  # noqa: E402
+from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: E402
+from mogface_batch.export.detectors.mogface.network.mogface_network import MogFace  # noqa: E402
+from mogface_batch.export.passes.calibration import Canvases  # noqa: E402
+from mogface_batch.export.passes.fp16 import is_typed  # noqa: E402
+from mogface_batch.export.passes.tensorrt import OPERATORS  # noqa: E402
+from mogface_batch.export.passes.variants import variant  # noqa: E402
+from mogface_batch.export.verify_model import FileSide, Shown, compare  # noqa: E402
 from mogface_batch.geometry import Faces, choose_faces  # noqa: E402
 
 
@@ -62,11 +63,11 @@ SMALL = """
 import sys
 import pathlib
 import torch
-from mogface_batch.export.mogface import backbone
-from mogface_batch.export.mogface.export import compile_mogface
-from mogface_batch.export.mogface.levels import Levels
-from mogface_batch.export.mogface.network import MogFace
-from mogface_batch.export.mogface.weights import Checkpoint
+from mogface_batch.export.detectors.mogface import backbone
+from mogface_batch.export.detectors.mogface.compile_mogface import compile_mogface
+from mogface_batch.export.detectors.mogface.network.levels import Levels
+from mogface_batch.export.detectors.mogface.network.mogface_network import MogFace
+from mogface_batch.export.detectors.mogface.checkpoint import Checkpoint
 
 backbone.BLOCKS = (1, 1, 1, 1)
 torch.manual_seed(3)
@@ -323,8 +324,8 @@ def test_what_cannot_be_made_is_refused_before_the_weights_are_read(tmp_path):
     out, absent = tmp_path / "mogface.onnx", "absent.pt"
 
     with pytest.raises(ConfigError, match="levels '7-3'"):
-        export_mogface(out, absent, levels="7-3")
+        export_detector("mogface", out, absent, CompileOptions(levels="7-3"))
     with pytest.raises(OutputError):
-        export_mogface(tmp_path, absent)
+        export_detector("mogface", tmp_path, absent)
 
     assert list(tmp_path.iterdir()) == []

@@ -16,8 +16,8 @@ from mogface_checkpoint import (  # noqa: E402 - torch may be absent
 )
 
 from mogface_batch.errors import ConfigError  # noqa: E402
-from mogface_batch.export.mogface.levels import Levels  # noqa: E402
-from mogface_batch.export.mogface.weights import read_checkpoint  # noqa: E402
+from mogface_batch.export.detectors.mogface.checkpoint import read_checkpoint  # noqa: E402
+from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: E402
 
 STRIDES = (4, 8, 16, 32, 64, 128)
 

@@ -11,13 +11,13 @@ from mogface_batch.cli import main
 from mogface_batch.detector import read_card
 from mogface_batch.evaluation.matching import match
 from mogface_batch.evaluation.parity import GATES
-from mogface_batch.export.verify import FileSide, Shown, compare
+from mogface_batch.export.verify_model import FileSide, Shown, compare
 from mogface_batch.geometry import Letterbox
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.header import read_header
 
 pytest.importorskip("torch")
-reference_module = pytest.importorskip("mogface_batch.export.mogface.reference")
+reference_module = pytest.importorskip("mogface_batch.export.detectors.mogface.modelscope_reference")
 
 
 @pytest.fixture(scope="module")

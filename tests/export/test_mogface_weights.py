@@ -15,9 +15,9 @@ pytest.importorskip("modelscope")
 from mogface_checkpoint import reference_class  # noqa: E402 - torch may be absent
 
 from mogface_batch.errors import ModelError  # noqa: E402
-from mogface_batch.export.mogface.export import export_mogface  # noqa: E402
-from mogface_batch.export.mogface.hub import is_hub_id  # noqa: E402
-from mogface_batch.export.mogface.weights import CHECKPOINT_NAME, read_checkpoint  # noqa: E402
+from mogface_batch.export.detectors import export_detector  # noqa: E402
+from mogface_batch.export.detectors.mogface.checkpoint import CHECKPOINT_NAME, read_checkpoint  # noqa: E402
+from mogface_batch.export.detectors.mogface.hub import is_hub_id  # noqa: E402
 
 HUB_ID = "damo/cv_resnet101_face-detection_cvpr22papermogface"
 SOME = "backbone.layer3.22.conv2.weight"
@@ -165,7 +165,7 @@ def test_wrong_weights_leave_nothing_behind(tmp_path, saved):
     path = saved({})
 
     with pytest.raises(ModelError):
-        export_mogface(tmp_path / "new" / "mogface.onnx", str(path))
+        export_detector("mogface", tmp_path / "new" / "mogface.onnx", str(path))
 
     assert list(tmp_path.iterdir()) == [path]
 
@@ -222,7 +222,7 @@ def hub():
 READ = """
 import sys
 from mogface_batch.errors import ModelError
-from mogface_batch.export.mogface.weights import read_checkpoint
+from mogface_batch.export.detectors.mogface.checkpoint import read_checkpoint
 for weights in sys.argv[1:]:
     try:
         checkpoint = read_checkpoint(weights)
@@ -268,7 +268,7 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("package", ["torch", "onnx", "onnxscript"])
 def test_without_a_package_it_says_what_to_type(package):
-    code = f"import sys; sys.modules[{package!r}] = None; import mogface_batch.export.mogface.export"
+    code = f"import sys; sys.modules[{package!r}] = None; import mogface_batch.export.detectors.mogface.compile_mogface"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert f"ModelError: Package {package} is needed to export MogFace" in process.stderr

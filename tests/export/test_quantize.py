@@ -11,12 +11,12 @@ from onnx import numpy_helper
 from mogface_batch import FaceDetector
 from mogface_batch.contract import ModelCard
 from mogface_batch.errors import InputError, ModelError
-from mogface_batch.export import int8
-from mogface_batch.export import quantize as module
-from mogface_batch.export.activations import measured_ranges
-from mogface_batch.export.calibration import Canvases
-from mogface_batch.export.graph import read_contract
-from mogface_batch.export.quantize import GROUPS, grouped, quantize
+from mogface_batch.export.graph.contract_graph import read_contract
+from mogface_batch.export.passes import int8
+from mogface_batch.export.passes import int8_search as module
+from mogface_batch.export.passes.calibration import Canvases
+from mogface_batch.export.passes.int8_search import GROUPS, grouped, quantize
+from mogface_batch.export.passes.tensor_ranges import measured_ranges
 
 CANVASES = Canvases(list(noise(6, (96, 128))), are_synthetic=False)
 

@@ -12,9 +12,9 @@ from builders import retinaface_weights
 
 from mogface_batch.contract import TOP_K, ModelCard
 from mogface_batch.errors import ModelError, OutputError
-from mogface_batch.export import retinaface
-from mogface_batch.export.retinaface import compile_retinaface, export_retinaface, read_weights
-from mogface_batch.export.weights import RETINAFACE_NOT_INSTALLED, RETINAFACE_SHA256
+from mogface_batch.export.detectors import export_detector, retinaface
+from mogface_batch.export.detectors.retinaface import compile_retinaface, read_weights
+from mogface_batch.export.detectors.retinaface_wheel import RETINAFACE_NOT_INSTALLED, RETINAFACE_SHA256
 
 MEMBER = "retinaface/weights.py"
 
@@ -138,7 +138,7 @@ def test_what_is_not_installed_says_what_to_type(no_distribution):
 
 
 def test_without_package_onnx_it_says_what_to_type():
-    code = "import sys; sys.modules['onnx'] = None; import mogface_batch.export.retinaface"
+    code = "import sys; sys.modules['onnx'] = None; import mogface_batch.export.detectors.retinaface"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert "ModelError: Package onnx is needed" in process.stderr
@@ -179,7 +179,7 @@ def test_what_is_no_wheel_of_it_is_refused(tmp_path):
 def test_export_writes_the_compiled_file_and_makes_its_folder(tmp_path, weights):
     out = tmp_path / "new" / "retinaface.onnx"
 
-    export_retinaface(out)
+    export_detector("retinaface", out)
 
     assert out.read_bytes() == compile_retinaface(weights)
     assert [path.name for path in out.parent.iterdir()] == ["retinaface.onnx"]
@@ -192,9 +192,9 @@ def test_a_failed_export_leaves_what_was_there(tmp_path, weights, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mogface_batch.export.files.os.fsync", full)
+    monkeypatch.setattr("mogface_batch.local_files.os.fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
-        export_retinaface(out)
+        export_detector("retinaface", out)
 
     assert out.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [out]
@@ -205,4 +205,4 @@ def test_an_output_that_is_a_folder_or_lies_in_a_file_is_refused(tmp_path, weigh
 
     for out in (tmp_path, tmp_path / "file" / "retinaface.onnx"):
         with pytest.raises(OutputError):
-            export_retinaface(out)
+            export_detector("retinaface", out)

@@ -18,7 +18,8 @@ from networks import (
 from mogface_batch.contract import TOP_K, ModelCard
 from mogface_batch.detector import FaceDetector
 from mogface_batch.errors import ModelError, OutputError
-from mogface_batch.export.ultralight import compile_ultralight, export_ultralight
+from mogface_batch.export.detectors import export_detector
+from mogface_batch.export.detectors.ultralight import compile_ultralight
 
 REAL = {
     "version-RFB-320": ("ultralight-rfb-320", (240, 320), 4420),
@@ -121,7 +122,7 @@ def test_the_file_says_what_it_is_and_is_the_same_each_time(name):
     [("version-RFB-320", (9, 1, 0)), ("version-slim-320", (9, 1, 0)), ("version-RFB-640", (9, 0, 1))],
 )
 def test_it_finds_the_faces_that_the_network_is_known_to_find(tmp_path, name, counts):
-    export_ultralight(tmp_path / "f.onnx", shared_file(f"models/{name}.onnx"))
+    export_detector("ultralight", tmp_path / "f.onnx", str(shared_file(f"models/{name}.onnx")))
     detector = FaceDetector.open(tmp_path / "f.onnx", threads=1)
 
     photos = [
@@ -137,7 +138,7 @@ def test_export_writes_the_file_with_the_name_of_its_weights_and_not_their_place
     weights.parent.mkdir()
     weights.write_bytes(tiny_ultralight())
 
-    export_ultralight(tmp_path / "out" / "f.onnx", weights)
+    export_detector("ultralight", tmp_path / "out" / "f.onnx", str(weights))
 
     encoded = (tmp_path / "out" / "f.onnx").read_bytes()
     assert encoded == compile_ultralight(tiny_ultralight(), source="w.onnx")
@@ -185,7 +186,7 @@ def test_what_is_not_the_network_is_refused_with_a_sentence(tmp_path, weights, w
     (tmp_path / "w.onnx").write_bytes(weights)
 
     with pytest.raises(ModelError, match=why) as refused:
-        export_ultralight(tmp_path / "f.onnx", tmp_path / "w.onnx")
+        export_detector("ultralight", tmp_path / "f.onnx", str(tmp_path / "w.onnx"))
 
     assert "\n" not in str(refused.value)
     assert [path.name for path in tmp_path.iterdir()] == ["w.onnx"]
@@ -196,7 +197,7 @@ def test_files_that_cannot_be_read_or_written_are_refused(tmp_path):
 
     for weights in (tmp_path / "absent.onnx", tmp_path):
         with pytest.raises(ModelError, match="The weights"):
-            export_ultralight(tmp_path / "f.onnx", weights)
+            export_detector("ultralight", tmp_path / "f.onnx", str(weights))
     for out in (tmp_path, tmp_path / "w.onnx" / "f.onnx"):
         with pytest.raises(OutputError):
-            export_ultralight(out, tmp_path / "w.onnx")
+            export_detector("ultralight", out, str(tmp_path / "w.onnx"))

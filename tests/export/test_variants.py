@@ -9,9 +9,9 @@ from networks import noise
 from mogface_batch import FaceDetector
 from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ConfigError, ModelError
-from mogface_batch.export.calibration import Canvases, synthetic
-from mogface_batch.export.graph import read_contract
-from mogface_batch.export.variants import variant
+from mogface_batch.export.graph.contract_graph import read_contract
+from mogface_batch.export.passes.calibration import Canvases, synthetic
+from mogface_batch.export.passes.variants import variant
 
 CANVASES = Canvases(list(noise(2, (64, 96))), are_synthetic=False)
 

@@ -8,13 +8,13 @@ from mogface_checkpoint import shared_export, synthetic_canvases
 from onnx import TensorProto, helper, numpy_helper
 
 from mogface_batch.errors import ModelError
-from mogface_batch.export.variants import variant
-from mogface_batch.export.winograd import rewrite, use_winograd
-from mogface_batch.export.winograd.cost import by_cost, direct_ns, winograd_ns
-from mogface_batch.export.winograd.patterns import convolution
-from mogface_batch.export.winograd.plan import NARROW
-from mogface_batch.export.winograd.reading import Reading, sizes_at
-from mogface_batch.export.winograd.transform import TAPS, transform
+from mogface_batch.export.passes.variants import variant
+from mogface_batch.export.passes.winograd import rewrite, use_winograd
+from mogface_batch.export.passes.winograd.cost import by_cost, direct_ns, winograd_ns
+from mogface_batch.export.passes.winograd.graph_index import Reading, sizes_at
+from mogface_batch.export.passes.winograd.groups import NARROW
+from mogface_batch.export.passes.winograd.patterns import convolution
+from mogface_batch.export.passes.winograd.transforms import TAPS, transform
 
 CHANNELS = 4
 

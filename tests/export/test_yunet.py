@@ -22,7 +22,8 @@ from mogface_batch.errors import ModelError
 from mogface_batch.evaluation.ground_truth import load_ground_truth, read_image_list
 from mogface_batch.evaluation.predictions import load_predictions
 from mogface_batch.evaluation.widerface import evaluate
-from mogface_batch.export.yunet import compile_yunet, export_yunet
+from mogface_batch.export.detectors import export_detector
+from mogface_batch.export.detectors.yunet import compile_yunet
 from mogface_batch.jobs import annotate as jobs
 
 ANY, FIXED = "yunet_n_dynamic", "yunet_s_640_640"
@@ -134,7 +135,7 @@ def test_the_file_says_what_it_is_and_is_the_same_each_time(name, detector, stri
 @SHARED_MARK
 @pytest.mark.parametrize(("name", "counts"), [(ANY, (9, 42, 0)), (FIXED, (9, 1, 1))])
 def test_it_finds_the_faces_that_the_network_is_known_to_find(tmp_path, name, counts):
-    export_yunet(tmp_path / "f.onnx", shared_file(f"models/{name}.onnx"))
+    export_detector("yunet", tmp_path / "f.onnx", str(shared_file(f"models/{name}.onnx")))
     detector = FaceDetector.open(tmp_path / "f.onnx", threads=1)
 
     photos = [
@@ -148,7 +149,7 @@ def test_it_finds_the_faces_that_the_network_is_known_to_find(tmp_path, name, co
 @SHARED_MARK
 @pytest.mark.parametrize("name", [ANY, FIXED])
 def test_landmarks_are_left_eye_right_eye_nose_and_mouth_corners_as_one_sees_them(tmp_path, name):
-    export_yunet(tmp_path / "f.onnx", shared_file(f"models/{name}.onnx"))
+    export_detector("yunet", tmp_path / "f.onnx", str(shared_file(f"models/{name}.onnx")))
 
     faces = faces_at_half(FaceDetector.open(tmp_path / "f.onnx", threads=1), shared_photo(GROUP))
 
@@ -163,7 +164,7 @@ def test_landmarks_are_left_eye_right_eye_nose_and_mouth_corners_as_one_sees_the
 def test_it_has_the_average_precision_that_the_network_is_known_for(tmp_path):
     images = shared_file("wider/images")
     wider = images.parent
-    export_yunet(tmp_path / "f.onnx", shared_file(f"models/{ANY}.onnx"))
+    export_detector("yunet", tmp_path / "f.onnx", str(shared_file(f"models/{ANY}.onnx")))
     config = tiny_config(
         tmp_path,
         f"model={tmp_path / 'f.onnx'}",
@@ -212,7 +213,7 @@ def test_what_is_not_the_network_is_refused_with_a_sentence(tmp_path, weights, w
     (tmp_path / "w.onnx").write_bytes(weights)
 
     with pytest.raises(ModelError, match=why) as refused:
-        export_yunet(tmp_path / "f.onnx", tmp_path / "w.onnx")
+        export_detector("yunet", tmp_path / "f.onnx", str(tmp_path / "w.onnx"))
 
     assert "\n" not in str(refused.value)
     assert [path.name for path in tmp_path.iterdir()] == ["w.onnx"]

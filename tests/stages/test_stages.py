@@ -319,7 +319,7 @@ def test_a_face_smaller_than_the_limit_is_dropped(tmp_path):
 
 @pytest.fixture(scope="module")
 def retinaface(tmp_path_factory):
-    from mogface_batch.export.retinaface import compile_retinaface
+    from mogface_batch.export.detectors.retinaface import compile_retinaface
 
     path = tmp_path_factory.mktemp("model") / "retinaface.onnx"
     path.write_bytes(compile_retinaface(retinaface_weights()))

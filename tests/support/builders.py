@@ -35,7 +35,7 @@ def tiny_card(**changed) -> ModelCard:
         "default_canvas_hw": (64, 96),
         "score_threshold": 0.5,
         "nms_iou": 0.4,
-        "exporter": head.EXPORTER,
+        "exporter": graph.EXPORTER,
     }
     return ModelCard(**(fields | changed))
 
@@ -59,24 +59,42 @@ def tiny_detector(path: Path, *, landmarks: bool = True, stride: int = 1, **card
         stride: What the card says; the graph itself takes any size.
         card: Fields of the card to change, such as ``default_canvas_hw=(32, 32)``.
     """
-    g = head.Graph()
-    shares = head.normalised(g, bgr=False, mean=(0, 0, 0), scale=1 / 255)
+    builder = graph.GraphBuilder()
+    shares = graph.normalise(builder, bgr=False, mean=(0, 0, 0), scale=1 / 255)
     kernel = np.zeros((1, 3, CELL_PX, CELL_PX), dtype=np.float32)
     kernel[0, 0], kernel[0, 1] = 1 / CELL_PX**2, -1 / CELL_PX**2
     beyond = CELL_PX - 1
-    means = g.add("Conv", shares, g.constant(kernel), strides=[CELL_PX, CELL_PX], pads=[0, 0, beyond, beyond])
-    scores = g.add("Clip", g.add("Reshape", means, g.integers([0, -1])), g.floats(0), g.floats(1))
-    anchors = head.grid_anchors(g, head.canvas_hw(g), stride=CELL_PX, sides_px=[CELL_PX])
-    zeros = g.add("Mul", g.add("Reshape", scores, g.integers([0, 0, 1])), g.floats(0))
-    best = head.best_candidates(g, scores, top_k=TOP_K)
-    anchors, zeros = head.anchors_of_best(g, best, anchors), head.of_best(g, best, zeros, columns=1)
-    boxes = head.decoded_boxes(g, anchors, g.add("Tile", zeros, g.integers([1, 1, 4])), variances=(1, 1))
+    means = builder.add(
+        "Conv", shares, builder.add_constant(kernel), strides=[CELL_PX, CELL_PX], pads=[0, 0, beyond, beyond]
+    )
+    scores = builder.add(
+        "Clip",
+        builder.add("Reshape", means, builder.add_integers([0, -1])),
+        builder.add_floats(0),
+        builder.add_floats(1),
+    )
+    anchors = graph.add_grid_anchors(
+        builder, graph.read_canvas_hw(builder), stride=CELL_PX, sides_px=[CELL_PX]
+    )
+    zeros = builder.add(
+        "Mul", builder.add("Reshape", scores, builder.add_integers([0, 0, 1])), builder.add_floats(0)
+    )
+    best = graph.choose_candidates(builder, scores, top_k=TOP_K)
+    anchors, zeros = (
+        graph.gather_anchors(builder, best, anchors),
+        graph.gather_candidates(builder, best, zeros, columns=1),
+    )
+    boxes = graph.decode_boxes(
+        builder, anchors, builder.add("Tile", zeros, builder.add_integers([1, 1, 4])), variances=(1, 1)
+    )
     points = None
     if landmarks:
-        offsets = g.add("Add", zeros, g.floats(np.array(LANDMARKS_FROM_CENTRE_PX).ravel() / CELL_PX))
-        points = head.decoded_points(g, anchors, offsets, variance=1)
-    head.candidates(g, boxes=boxes, landmarks=points)
-    path.write_bytes(head.contract_file(g, tiny_card(stride=stride, **card)))
+        offsets = builder.add(
+            "Add", zeros, builder.add_floats(np.array(LANDMARKS_FROM_CENTRE_PX).ravel() / CELL_PX)
+        )
+        points = graph.decode_landmarks(builder, anchors, offsets, variance=1)
+    graph.name_outputs(builder, boxes=boxes, landmarks=points)
+    path.write_bytes(graph.build_contract_file(builder, tiny_card(stride=stride, **card)))
     return path
 
 

@@ -7,7 +7,7 @@ import onnx
 from builders import tiny_card
 
 from mogface_batch.contract import TOP_K
-from mogface_batch.export import head
+from mogface_batch.export import graph
 
 CHANNELS, GROUPS, STRIDE = 16, 4, 8
 
@@ -25,8 +25,8 @@ def deep_detector(*, seed: int = 1, loud: float = 1.0, opset: int = 18, **card) 
         card: Fields of the card to change.
     """
     rng = np.random.default_rng(seed)
-    g = head.Graph()
-    g.opset_imports = [onnx.helper.make_opsetid("", opset)]
+    builder = graph.GraphBuilder()
+    builder.opset_imports = [onnx.helper.make_opsetid("", opset)]
 
     def conv(pixels, inside, outside, *, size=3, stride=1, scale=1.0, channel_in=None, channel_out=None):
         kernel = rng.normal(0, scale * (2 / (inside * size * size)) ** 0.5, (outside, inside, size, size))
@@ -35,27 +35,40 @@ def deep_detector(*, seed: int = 1, loud: float = 1.0, opset: int = 18, **card) 
         if channel_in:
             kernel[:, 0] /= channel_in
         pads = [size // 2] * 4 if stride == 1 else [0] * 4
-        return g.add(
-            "Conv", pixels, g.constant(kernel.astype(np.float32)), strides=[stride, stride], pads=pads
+        return builder.add(
+            "Conv",
+            pixels,
+            builder.add_constant(kernel.astype(np.float32)),
+            strides=[stride, stride],
+            pads=pads,
         )
 
-    pixels = head.normalised(g, bgr=False, mean=(128,) * 3, scale=1 / 64)
-    first = g.add("Relu", conv(pixels, 3, CHANNELS))
-    normed = g.add("Relu", _group_norm(g, conv(first, CHANNELS, CHANNELS), rng))
-    loudly = g.add("Relu", conv(normed, CHANNELS, CHANNELS, channel_out=loud))
-    quiet = g.add("Relu", conv(loudly, CHANNELS, CHANNELS, channel_in=loud))
-    halved = g.add("MaxPool", quiet, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
-    scales = g.floats([1, 1, 2, 2])
-    doubled = g.add("Resize", halved, g.floats([]), scales, mode="linear")
-    cells = conv(g.add("Relu", conv(doubled, CHANNELS, CHANNELS)), CHANNELS, 5, size=STRIDE, stride=STRIDE)
-    rows = g.add("Reshape", g.add("Transpose", cells, perm=[0, 2, 3, 1]), g.integers([0, -1, 5]))
-    logits = g.add("Mul", _columns(g, rows, 0, 1), g.floats(3.0))
-    offsets = g.add("Mul", _columns(g, rows, 1, 5), g.floats(0.05))
-    scores = g.add("Reshape", g.add("Sigmoid", logits), g.integers([0, -1]))
-    best = head.best_candidates(g, scores, top_k=TOP_K)
-    anchors, offsets = head.anchors_of_best(g, best, _anchors(g)), head.of_best(g, best, offsets, columns=4)
-    head.candidates(g, boxes=head.decoded_boxes(g, anchors, offsets, variances=(1, 1)), landmarks=None)
-    return head.contract_file(g, tiny_card(detector="deep", **card))
+    pixels = graph.normalise(builder, bgr=False, mean=(128,) * 3, scale=1 / 64)
+    first = builder.add("Relu", conv(pixels, 3, CHANNELS))
+    normed = builder.add("Relu", _group_norm(builder, conv(first, CHANNELS, CHANNELS), rng))
+    loudly = builder.add("Relu", conv(normed, CHANNELS, CHANNELS, channel_out=loud))
+    quiet = builder.add("Relu", conv(loudly, CHANNELS, CHANNELS, channel_in=loud))
+    halved = builder.add("MaxPool", quiet, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    scales = builder.add_floats([1, 1, 2, 2])
+    doubled = builder.add("Resize", halved, builder.add_floats([]), scales, mode="linear")
+    cells = conv(
+        builder.add("Relu", conv(doubled, CHANNELS, CHANNELS)), CHANNELS, 5, size=STRIDE, stride=STRIDE
+    )
+    rows = builder.add(
+        "Reshape", builder.add("Transpose", cells, perm=[0, 2, 3, 1]), builder.add_integers([0, -1, 5])
+    )
+    logits = builder.add("Mul", _columns(builder, rows, 0, 1), builder.add_floats(3.0))
+    offsets = builder.add("Mul", _columns(builder, rows, 1, 5), builder.add_floats(0.05))
+    scores = builder.add("Reshape", builder.add("Sigmoid", logits), builder.add_integers([0, -1]))
+    best = graph.choose_candidates(builder, scores, top_k=TOP_K)
+    anchors, offsets = (
+        graph.gather_anchors(builder, best, _anchors(builder)),
+        graph.gather_candidates(builder, best, offsets, columns=4),
+    )
+    graph.name_outputs(
+        builder, boxes=graph.decode_boxes(builder, anchors, offsets, variances=(1, 1)), landmarks=None
+    )
+    return graph.build_contract_file(builder, tiny_card(detector="deep", **card))
 
 
 def deep_file(path: Path, **options) -> Path:
@@ -64,23 +77,31 @@ def deep_file(path: Path, **options) -> Path:
     return path
 
 
-def _group_norm(g, values, rng):
+def _group_norm(builder, values, rng):
     """Six operators, the Shape of its input among them."""
-    shape = g.add("Shape", values)
-    grouped = g.add("Reshape", values, g.integers([0, GROUPS, -1]))
-    ones, zeros = g.floats(np.ones(GROUPS)), g.floats(np.zeros(GROUPS))
-    normed = g.add("Reshape", g.add("InstanceNormalization", grouped, ones, zeros, epsilon=1e-5), shape)
-    weight, bias = (g.floats(rng.normal(1, 0.2, (CHANNELS, 1, 1))) for _ in range(2))
-    return g.add("Add", g.add("Mul", normed, weight), bias)
+    shape = builder.add("Shape", values)
+    grouped = builder.add("Reshape", values, builder.add_integers([0, GROUPS, -1]))
+    ones, zeros = builder.add_floats(np.ones(GROUPS)), builder.add_floats(np.zeros(GROUPS))
+    normed = builder.add(
+        "Reshape", builder.add("InstanceNormalization", grouped, ones, zeros, epsilon=1e-5), shape
+    )
+    weight, bias = (builder.add_floats(rng.normal(1, 0.2, (CHANNELS, 1, 1))) for _ in range(2))
+    return builder.add("Add", builder.add("Mul", normed, weight), bias)
 
 
-def _columns(g, values, start, stop):
-    return g.add("Slice", values, g.integers([start]), g.integers([stop]), g.integers([-1]))
+def _columns(builder, values, start, stop):
+    return builder.add(
+        "Slice",
+        values,
+        builder.add_integers([start]),
+        builder.add_integers([stop]),
+        builder.add_integers([-1]),
+    )
 
 
-def _anchors(g):
+def _anchors(builder):
     """Anchors of the cells that lie in the canvas whole: a convolution without padding has no others."""
     height, width = (
-        g.add("Sub", side, g.integers(STRIDE - 1)) for side in head.canvas_hw(g)
+        builder.add("Sub", side, builder.add_integers(STRIDE - 1)) for side in graph.read_canvas_hw(builder)
     )  # ceil((side - 7) / 8) = floor(side / 8)
-    return head.grid_anchors(g, (height, width), stride=STRIDE, sides_px=[STRIDE])
+    return graph.add_grid_anchors(builder, (height, width), stride=STRIDE, sides_px=[STRIDE])

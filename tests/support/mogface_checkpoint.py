@@ -158,12 +158,12 @@ def shared_checkpoint(request: pytest.FixtureRequest) -> Path:
 
 def shared_export(request: pytest.FixtureRequest) -> Path:
     """Return the contract file of the shared checkpoint, made once: to make it takes most of a minute."""
-    from mogface_batch.export.mogface.export import export_mogface
+    from mogface_batch.export.detectors import export_detector
 
     stash = request.config.stash
     if _EXPORTED not in stash:
         checkpoint = shared_checkpoint(request)
         out = checkpoint.parent / "new" / "mogface.onnx"
-        export_mogface(out, str(checkpoint))
+        export_detector("mogface", out, str(checkpoint))
         stash[_EXPORTED] = out
     return stash[_EXPORTED]

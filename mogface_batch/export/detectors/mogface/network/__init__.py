@@ -1,0 +1,1 @@
+"""MogFace's network in torch: normalised images -> scores and box offsets. Read `mogface_network.py` first."""

@@ -1,0 +1,1 @@
+"""MogFace run by PyTorch itself, without ONNX, for benchmarks."""

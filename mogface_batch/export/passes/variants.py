@@ -1,0 +1,127 @@
+"""From a contract file in float32 to one in another precision or for one device; `int8.py` has a verb of its own.
+
+    fp32, for any device -> overflow check -> `cuda.py`, `tensorrt.py` or `winograd/` -> `fp16.py` -> card
+
+Those three arrange the graph for a device.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from mogface_batch.contract import ModelCard
+from mogface_batch.errors import ConfigError
+from mogface_batch.export.graph.contract_graph import read_contract, write_contract
+from mogface_batch.export.passes.calibration import Canvases
+from mogface_batch.export.passes.cuda import fuse_group_norms
+from mogface_batch.export.passes.fp16 import float16_tensors, to_fp16
+from mogface_batch.export.passes.tensor_ranges import LARGEST_SAFE, largest_values, measured_ranges
+from mogface_batch.export.passes.tensorrt import suit_tensorrt
+from mogface_batch.export.passes.winograd import use_winograd
+
+PRECISIONS = ("fp32", "fp16")
+TARGETS = ("any", "cpu", "cuda", "tensorrt")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A contract file, and what there is to say about how it was made."""
+
+    encoded: bytes
+    remarks: tuple[str, ...]
+
+
+def check_choice(precision: str, target: str) -> None:
+    """Refuse what cannot be made, or would help nobody.
+
+    Raises:
+        ConfigError: With the reason.
+    """
+    if precision not in PRECISIONS:
+        hint = " INT8 has a verb of its own: mogface-batch quantize." if precision == "int8" else ""
+        raise ConfigError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}.{hint}")
+    if target not in TARGETS:
+        raise ConfigError(f"--for {target} is none of {', '.join(TARGETS)}.")
+    if (precision, target) == ("fp16", "cpu"):
+        raise ConfigError(
+            "--precision fp16 --for cpu would be slower than fp32: ONNX Runtime has no float16 convolution on the CPU "
+            "and would convert back and forth. For a faster CPU file type mogface-batch quantize."
+        )
+
+
+def variant(encoded: bytes, *, precision: str, target: str, canvases: Canvases | None) -> Variant:
+    """Return a contract file in another precision, or arranged for a device; the same arguments give the same bytes.
+
+    Args:
+        encoded: The file in fp32, for any device.
+        precision: See `PRECISIONS`.
+        target: See `TARGETS`.
+        canvases: What fp16 is checked on for overflow; not read for fp32.
+
+    Raises:
+        ConfigError: See `check_choice`.
+        ModelError: The file cannot be taken apart, or holds what the device does not take.
+    """
+    check_choice(precision, target)
+    if (precision, target) == ("fp32", "any"):
+        return Variant(encoded, ())
+    model, card = read_contract(encoded, "The file")
+    changed: dict[str, Any] = {
+        "precision": precision,
+        "target": target,
+        "derived_from_sha256": hashlib.sha256(encoded).hexdigest(),
+        "parity": None,
+    }
+    remarks: list[str] = []
+    kept: tuple[str, ...] = ()
+    if precision == "fp16":
+        if canvases is None:
+            raise ValueError("fp16 needs canvases to be checked on")
+        kept, largest = _too_large(model, canvases)
+        changed |= {"kept_fp32": kept, "calibration": canvases.summary() | {"largest_value": largest}}
+        remarks.append(_overflow_remark(kept, largest, canvases))
+    arranged, remark = _arrange(model, target, card)
+    if precision == "fp16":
+        to_fp16(model, kept=kept)
+    return Variant(write_contract(model, card.model_copy(update=changed | arranged)), (*remarks, *remark))
+
+
+def _too_large(model: Any, canvases: Canvases) -> tuple[tuple[str, ...], float]:  # noqa: ANN401 - onnx is untyped
+    values = largest_values(measured_ranges(model, float16_tensors(model), canvases.pixels))
+    kept = tuple(name for name, value in values.items() if value > LARGEST_SAFE)
+    return kept, float(f"{max(values.values()):.3g}")
+
+
+def _overflow_remark(kept: tuple[str, ...], largest: float, canvases: Canvases) -> str:
+    seen = (
+        "synthetic canvases (name real images with --calibration)" if canvases.are_synthetic else "canvases"
+    )
+    remains = (
+        f"{', '.join(kept)} and what reads them stay in float32" if kept else "nothing had to stay in float32"
+    )
+    return (
+        f"Overflow check on {len(canvases.pixels)} {seen}: the largest value inside the network is {largest:g}, "
+        f"the bound {LARGEST_SAFE:g}; {remains}."
+    )
+
+
+def _arrange(model: Any, target: str, card: ModelCard) -> tuple[dict[str, Any], tuple[str, ...]]:  # noqa: ANN401
+    """Rewrite the graph for a device; return what changes in the card, and what to say."""
+    if target == "cuda":
+        fused = fuse_group_norms(model)
+        if not fused:
+            return {}, ("There is no group norm to fuse: the file runs anywhere.",)
+        return {"needs_provider": "cuda"}, (
+            f"{fused} group norms are fused: the file runs on provider cuda only.",
+        )
+    if target == "tensorrt":
+        most = suit_tensorrt(model, top_k=card.top_k)
+        return {"top_k": most}, (f"At most {most} candidates leave the graph, TensorRT's own limit.",)
+    if target == "cpu":
+        count = use_winograd(model, card.default_canvas_hw)
+        if not count:
+            return {}, (
+                "No convolution would gain from Winograd's algorithm: the file is as for any device.",
+            )
+        return {}, (f"{count} convolutions are rewritten by Winograd's algorithm, for canvases of any size.",)
+    return {}, ()
