@@ -1,7 +1,7 @@
-"""The command line: one verb = one module = one use case of the rooms below.
+"""The command line: one verb, one module, one use case of the packages below.
 
-A verb's module has `add` (its options and help) and `run` (parse, call, print, return the exit code). Each imports
-its rooms only when it runs, so that `--help` answers at once.
+A verb's module has `add` (its options and help) and `run` (parse, call, print, return the exit code). Each imports what
+it needs only when it runs, so that `--help` answers at once.
 """
 
 import argparse
@@ -31,18 +31,20 @@ _VERBS = (
     "benchmark",
     "doctor",
 )
-"""Imported when a command is parsed: the worker processes of a job import this module again, and none of them."""
+"""In the order of the help. Imported when a command is parsed: the worker processes of a job import this module too, but no verb."""
 
-_EPILOG = """\
-exit codes:
-  0 done   1 a bug   2 usage or config   3 an input cannot be read   4 the model   5 the device
-  6 finished, but more rows failed than max_error_rate allows   7 the output
+EXIT_CODES = """\
+  0 done   1 a bug   2 usage, config, or another fingerprint   3 an input cannot be read   4 the model   5 the device
+  6 finished, but more rows failed than max_error_rate allows   7 the output cannot be published
   8 a gate of compare failed   130 interrupted
-
+"""
+_EPILOG = f"""\
+exit codes:
+{EXIT_CODES}
 start here:
-  mogface-batch detect photo.jpg                    faces of one photo, as JSON and as a picture
-  mogface-batch annotate configs/laptop.yaml manifest.uri=photos output.uri=out
-  mogface-batch doctor                              is this machine ready?
+  mogface-batch detect photo.jpg             faces of one photo, as JSON and as a picture
+  mogface-batch annotate photos --out out    faces of a folder of photos, as a table and as pictures
+  mogface-batch doctor                       is this machine ready?
 """
 
 
@@ -50,9 +52,9 @@ def command(argv: list[str] | None = None) -> NoReturn:
     """Run the command and end the process with its exit code."""
     code = main(argv)
     if "obstore" in sys.modules:
-        # A thread of obstore's that reaches for Python while the interpreter is taken down aborts the process (SIGABRT)
-        # after all was done and said: PyO3/pyo3-async-runtimes issue 40, lancedb/lancedb pull request 4175. It was seen
-        # after faults of a store. A scheduler must get the code that stands in run.json.
+        # After faults of a store, a thread of obstore has reached for Python while the interpreter was shutting down,
+        # which aborts the process (SIGABRT) although the command had finished: PyO3/pyo3-async-runtimes issue 40,
+        # lancedb/lancedb pull request 4175. A scheduler must get the code that is in run.json.
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -62,7 +64,7 @@ def command(argv: list[str] | None = None) -> NoReturn:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code; a fault becomes one sentence on stderr."""
-    arguments = _parsed(argv)
+    arguments = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="mogface-batch: %(message)s")
     try:
         code: int = arguments.run(arguments)
@@ -78,20 +80,21 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def _parsed(argv: list[str] | None) -> argparse.Namespace:
-    """Return the parsed command; argparse alone takes no words behind an option that follows other words."""
-    parser = _parser()
-    arguments, left = parser.parse_known_args(argv)
-    more: str | None = getattr(arguments, "more", None)  # where a verb keeps its list of words
-    wrong = [word for word in left if more is None or word.startswith("-")]
-    if wrong:
-        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
-    if more is not None:
-        getattr(arguments, more).extend(left)
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    """Return the parsed command, with the words that follow an option, which argparse leaves out of a list."""
+    parser = build_parser()
+    arguments, unparsed = parser.parse_known_args(argv)
+    list_name: str | None = getattr(arguments, "more", None)  # where a verb keeps its list of words
+    unknown = [word for word in unparsed if list_name is None or word.startswith("-")]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if list_name is not None:
+        getattr(arguments, list_name).extend(unparsed)
     return arguments
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="mogface-batch",
         description="Find every face in a very large set of images, and lose nothing.",

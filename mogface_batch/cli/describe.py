@@ -7,27 +7,26 @@ from mogface_batch.cli.options import Subparsers, add_json, add_verb, print_json
 from mogface_batch.errors import ConfigError
 
 _TEXT = """\
-Say what a thing is: the card of a model file, a config with all its defaults, or an output folder, also while the
-job is running.
+Describe a model file (its card), a config (with all defaults), or an output folder, also while the job is running.
 
   mogface-batch describe retinaface.onnx
   mogface-batch describe configs/laptop.yaml
   mogface-batch describe out
-  mogface-batch describe out --parts      the files that hold its rows, for a reader of Parquet
+  mogface-batch describe out --parts      the files that contain its rows, for a reader of Parquet
 """
 
 
 def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    parser = add_verb(verbs, "describe", "what a model file, a config or an output folder is", _TEXT)
-    parser.add_argument("target", metavar="F.onnx|CONFIG.yaml|OUT")
+    parser = add_verb(verbs, "describe", "describe a model file, a config or an output folder", _TEXT)
+    parser.add_argument("target", metavar="F.onnx|CONFIG.yaml|OUT", help="what to describe")
     parser.add_argument(
         "words", metavar="key=value", nargs="*", help="with a config: settings that change it"
     )
     parser.add_argument(
         "--parts",
         action="store_true",
-        help="with an output folder: the addresses of the files that count, one a line",
+        help="with an output folder: print the addresses of the files that count, one a line",
     )
     add_json(parser)
     parser.set_defaults(run=run, more="words")
@@ -35,22 +34,24 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the description."""
+    from mogface_batch.jobs.status import status_of
+
     target = arguments.target
     if arguments.words and not target.endswith((".yaml", ".yml")):
         raise ConfigError(f"{' '.join(arguments.words)}: only a config (.yaml) can be changed by key=value.")
     if arguments.parts:
-        return _parts(target, as_json=arguments.json)
+        return _print_parts(target, as_json=arguments.json)
     if target.endswith((".yaml", ".yml")):
-        described = _config(target, arguments.words)
+        description = _describe_config(target, arguments.words)
     elif target.endswith(".onnx") or target.startswith("builtin:"):
-        described = _model(target)
+        description = _describe_model(target)
     else:
-        described = _output(target)
-    (print_json if arguments.json else print_pairs)(described)
+        description = status_of(target)
+    (print_json if arguments.json else print_pairs)(description)
     return 0
 
 
-def _parts(target: str, *, as_json: bool) -> int:
+def _print_parts(target: str, *, as_json: bool) -> int:
     from mogface_batch.jobs.status import live_part_addresses
 
     addresses = live_part_addresses(target)
@@ -61,7 +62,7 @@ def _parts(target: str, *, as_json: bool) -> int:
     return 0
 
 
-def _config(target: str, words: list[str]) -> dict[str, Any]:
+def _describe_config(target: str, words: list[str]) -> dict[str, Any]:
     from mogface_batch import config
 
     chosen = config.load(target, words).model_dump(mode="json")
@@ -75,7 +76,7 @@ def _config(target: str, words: list[str]) -> dict[str, Any]:
     return flat
 
 
-def _model(target: str) -> dict[str, Any]:
+def _describe_model(target: str) -> dict[str, Any]:
     from mogface_batch import models
     from mogface_batch.detector.model_file import read_card
 
@@ -83,8 +84,8 @@ def _model(target: str) -> dict[str, Any]:
     file = read_card(path)
     tensors = {
         f"{kind} {tensor.name}": f"{tensor.dtype} [{', '.join(map(str, tensor.shape))}]"
-        for kind, some in (("input", file.inputs), ("output", file.outputs))
-        for tensor in some
+        for kind, specs in (("input", file.inputs), ("output", file.outputs))
+        for tensor in specs
     }
     return {
         "file": str(path),
@@ -93,9 +94,3 @@ def _model(target: str) -> dict[str, Any]:
         **tensors,
         **file.card.model_dump(mode="json"),
     }
-
-
-def _output(target: str) -> dict[str, Any]:
-    from mogface_batch.jobs.status import status_of
-
-    return status_of(target)

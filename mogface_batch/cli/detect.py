@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mogface_batch.cli.options import Subparsers, add_verb
+from mogface_batch.cli.options import Subparsers, add_verb, make_number_parser
 from mogface_batch.errors import ConfigError, InputError, OutputError, RowFault
 
 if TYPE_CHECKING:
@@ -32,9 +32,12 @@ Exit code 3 where an image could not be read; its line says why. For a folder or
 def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = add_verb(verbs, "detect", "find the faces in a few images", _TEXT)
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="a path or URI")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="path or URI of an image")
     parser.add_argument(
-        "--model", default="builtin:retinaface", help="builtin:retinaface (default), or a contract file"
+        "--model",
+        metavar="M",
+        default="builtin:retinaface",
+        help="builtin:retinaface (default), or the path or URI of a model file",
     )
     parser.add_argument(
         "--out", metavar="DIR", default="faces", help="folder for the pictures (default: faces)"
@@ -45,19 +48,19 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
         default="boxes",
         help="mark the faces, or hide them",
     )
-    parser.add_argument("--score-threshold", type=_share, metavar="S", help="default: the model's own")
-    parser.add_argument("--provider", default="cpu", help="cpu (default), cuda, tensorrt, openvino or coreml")
+    parser.add_argument(
+        "--score-threshold",
+        type=make_number_parser(0, 1),
+        metavar="S",
+        help="leave out faces that score less (default: the model's own threshold)",
+    )
+    parser.add_argument(
+        "--provider",
+        metavar="P",
+        default="cpu",
+        help="where the model runs: cpu (default), cuda, tensorrt, openvino or coreml",
+    )
     parser.set_defaults(run=run, more="images")
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return share
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -151,12 +154,12 @@ def _detect_image(
 def _draw_picture(rgb: "NDArray[np.uint8]", faces: "Faces", style: str, picture: Path) -> dict[str, Any]:
     """Draw, and return where the picture is, or why there is none."""
     from mogface_batch.config import DrawStyle
-    from mogface_batch.export.files import write_whole
     from mogface_batch.images.draw import draw_faces
     from mogface_batch.images.encode import encode
+    from mogface_batch.local_files import write_file
 
     try:
-        write_whole(picture, encode(draw_faces(rgb, faces, DrawStyle(style)), picture.suffix))
+        write_file(picture, encode(draw_faces(rgb, faces, DrawStyle(style)), picture.suffix))
     except RowFault as fault:
         return {"picture": None, "error_code": fault.code, "error_message": fault.message}
     except OSError as error:

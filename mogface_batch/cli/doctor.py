@@ -14,31 +14,33 @@ from mogface_batch.cli.options import Subparsers, add_json, add_verb, print_json
 from mogface_batch.errors import DeviceError, JobFault
 
 _TEXT = """\
-Check that this machine can run jobs, and say what to type where it cannot. Exit code 5 where something needed is
-missing.
+Check that this machine can run jobs, and say what to type where it cannot. Exit code 5 where something that every job
+needs is missing.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A thing that was looked at."""
+    """The result of one check."""
 
     what: str
     state: str
-    """``ok``, ``missing`` (needed) or ``none`` (optional)."""
+    """``ok``; ``missing``: every job needs it; ``none``: some jobs need it."""
     detail: str
 
 
 def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    parser = add_verb(verbs, "doctor", "is this machine ready, and if not, what to type", _TEXT)
+    parser = add_verb(
+        verbs, "doctor", "check that this machine is ready, and say what to type if it is not", _TEXT
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings."""
-    findings = list(_findings())
+    findings = list(_check_all())
     if arguments.json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -48,34 +50,34 @@ def run(arguments: argparse.Namespace) -> int:
     return DeviceError.exit_code if any(finding.state == "missing" for finding in findings) else 0
 
 
-def _findings() -> Iterator[Finding]:
-    yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
-    yield _checked("opencv", "missing", _opencv)
-    yield _checked("detector", "missing", _detector)
+def _check_all() -> Iterator[Finding]:
+    yield Finding("python", "ok", f"{platform.python_find_version()} on {platform.platform()}")
+    yield _check("opencv", "missing", _check_opencv)
+    yield _check("detector", "missing", _check_detector)
     for provider in ("cuda", "tensorrt", "openvino", "coreml"):
-        yield _checked(f"provider {provider}", "none", partial(_provider, provider))
-    yield _checked("ray", "none", _ray)
-    yield _checked("cache folder", "missing", _cache)
-    yield _checked("shared memory", "none", _shared_memory)
+        yield _check(f"provider {provider}", "none", partial(_check_provider, provider))
+    yield _check("ray", "none", _check_ray)
+    yield _check("cache folder", "missing", _check_cache)
+    yield _check("shared memory", "none", _check_shared_memory)
 
 
-def _checked(what: str, otherwise: str, check: Callable[[], str]) -> Finding:
+def _check(what: str, state_if_not: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(what, "ok", check())
     except (JobFault, ImportError, OSError) as fault:
-        return Finding(what, otherwise, str(fault))
+        return Finding(what, state_if_not, str(fault))
 
 
-def _opencv() -> str:
-    others = [name for name in ("opencv-python", "opencv-contrib-python") if _version(name)]
-    if others:
+def _check_opencv() -> str:
+    conflicting = [name for name in ("opencv-python", "opencv-contrib-python") if _find_version(name)]
+    if conflicting:
         raise OSError(
-            f"{others[0]} and opencv-python-headless own the same folder: type pip uninstall -y {others[0]}, then pip install --force-reinstall opencv-python-headless."
+            f"{conflicting[0]} and opencv-python-headless install into the same folder: type pip uninstall -y {conflicting[0]}, then pip install --force-reinstall opencv-python-headless."
         )
-    return f"{_version('opencv-python-headless')}, headless"
+    return f"{_find_version('opencv-python-headless')}, headless"
 
 
-def _detector() -> str:
+def _check_detector() -> str:
     from mogface_batch import models
     from mogface_batch.detector import FaceDetector
 
@@ -84,23 +86,22 @@ def _detector() -> str:
     return f"builtin:retinaface runs on the CPU ({resolved.path})"
 
 
-def _provider(provider: str) -> str:
-    from mogface_batch import models
-    from mogface_batch.detector import FaceDetector
+def _check_provider(provider: str) -> str:
+    from mogface_batch.api.face_detector import FaceDetector
 
-    FaceDetector.open(models.resolve("builtin:retinaface").path, provider=provider)
+    FaceDetector.open("builtin:retinaface", provider=provider)
     return "runs the built-in detector"
 
 
-def _ray() -> str:
-    version = _version("ray")
+def _check_ray() -> str:
+    version = _find_version("ray")
     if version is None:
         raise ImportError("not installed: type pip install 'mogface-batch[ray]' for engine=ray.")
     cluster = os.environ.get("RAY_ADDRESS")
     return f"{version}, {f'cluster at {cluster}' if cluster else 'no RAY_ADDRESS: engine=ray starts one on this machine'}"
 
 
-def _cache() -> str:
+def _check_cache() -> str:
     from mogface_batch import storage
 
     folder = storage.cache_folder()
@@ -109,18 +110,18 @@ def _cache() -> str:
     return str(folder)
 
 
-def _shared_memory() -> str:
+def _check_shared_memory() -> str:
     if sys.platform != "linux":
-        return "tables pass through the temporary folder"
-    free = shutil.disk_usage("/dev/shm").free  # noqa: S108 - only looked at
+        return "tables go through the temporary folder"
+    free = shutil.disk_usage("/dev/shm").free  # noqa: S108 - read only
     if free < 1 << 30:
         raise OSError(
-            f"It has {free >> 20} MiB free: tables pass through the temporary folder, which is slower (docker run --shm-size=2g)."
+            f"It has {free >> 20} MiB free: tables go through the temporary folder, which is slower (docker run --shm-size=2g)."
         )
     return f"{free >> 20} MiB free"
 
 
-def _version(name: str) -> str | None:
+def _find_version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -1,7 +1,8 @@
-"""What the verbs share: their help texts' form, and printing."""
+"""What the verbs share: the form of their help texts, parsers of numbers, and printing."""
 
 import argparse
 import json
+from collections.abc import Callable
 from typing import Any
 
 Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
@@ -25,7 +26,33 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def print_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON can say
+def make_number_parser(least: float, most: float) -> Callable[[str], float]:
+    """Return an argparse type: a number from ``least`` to ``most``."""
+
+    def parse_number(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+        return number
+
+    return parse_number
+
+
+def make_count_parser(most: int) -> Callable[[str], int]:
+    """Return an argparse type: a whole number from 1 to ``most``."""
+
+    def parse_count(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {most}")
+        return int(text)
+
+    return parse_count
+
+
+def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON value
     """Print a document for programs."""
     print(json.dumps(document, indent=2, default=str))
 

@@ -24,11 +24,13 @@ def test_another_name_is_an_attribute_error():
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    code = "import mogface_batch, sys; print({'numpy', 'pyarrow', 'onnxruntime', 'pydantic'} & set(sys.modules))"
-
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == (
-        "set()\n"
+    code = (
+        "import mogface_batch, sys; print({'numpy', 'pyarrow', 'onnxruntime', 'pydantic'} & set(sys.modules))"
     )
+
+    assert subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout == ("set()\n")
 
 
 # -- annotate ----------------------------------------------------------------------------------------------------
@@ -64,15 +66,15 @@ def test_annotate_takes_a_config_a_path_or_a_dict_and_returns_the_record(form, t
 def test_annotate_raises_our_own_errors(tmp_path):
     with pytest.raises(ConfigError, match=r"manifest\.uri: is missing"):
         mogface_batch.annotate({"output": {"uri": "out"}})
-    with pytest.raises(ConfigError, match="The dict is not a valid config:\n  limits.pxiels: there is no such key"):
+    with pytest.raises(
+        ConfigError, match=r"The dict is not a valid config:\n  limits\.pxiels: there is no such key"
+    ):
         mogface_batch.annotate(_as_dict(tmp_path) | {"limits": {"pxiels": 3}})
     with pytest.raises(JobFault, match=r"tiny\.onnx does not exist"):
         mogface_batch.annotate(_as_dict(tmp_path))
     tiny_detector(tmp_path / "tiny.onnx")
     with pytest.raises(JobFault, match="There is no manifest"):
         mogface_batch.annotate(_as_dict(tmp_path))
-
-
 
 
 def test_a_script_annotates_below_its_main_guard(tmp_path):
@@ -83,7 +85,12 @@ def test_a_script_annotates_below_its_main_guard(tmp_path):
     )
 
     done = subprocess.run(
-        [sys.executable, "script.py"], capture_output=True, text=True, cwd=tmp_path, check=False, env=os.environ
+        [sys.executable, "script.py"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        env=os.environ,
     )
 
     assert done.stdout == "0\n", done.stderr
@@ -95,7 +102,12 @@ def test_a_script_without_a_main_guard_is_told_to_write_one(tmp_path):
     (tmp_path / "script.py").write_text('import mogface_batch\nmogface_batch.annotate("job.yaml")\n')
 
     done = subprocess.run(
-        [sys.executable, "script.py"], capture_output=True, text=True, cwd=tmp_path, check=False, env=os.environ
+        [sys.executable, "script.py"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        env=os.environ,
     )
 
     assert done.returncode == 1

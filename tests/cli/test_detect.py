@@ -9,6 +9,7 @@ from builders import cell_box, photos, red_squares, saved, tiny_detector
 from PIL import Image
 
 from mogface_batch.cli import main
+from mogface_batch.config import LimitOptions
 
 
 @pytest.fixture
@@ -60,11 +61,46 @@ def test_bad_images_have_a_line_and_do_not_stop_the_good_ones(detect, tmp_path):
     code, lines, err = detect(good[0], "nowhere.jpg", "broken.jpg", "images", "", good[1])
 
     assert code == 3
-    assert [line["status"] for line in lines] == ["ok", *["failed"] * 4, "ok"]
+    statuses = ["ok", "fetch_failed", "undecodable", "fetch_failed", "fetch_failed", "ok"]
+    assert [line["status"] for line in lines] == statuses
     assert [line.get("error_code") for line in lines[1:4]] == ["not_found", "not_an_image", "not_a_file"]
     assert all(line["error_message"] for line in lines[1:5])
-    assert err == "mogface-batch: 4 of 6 images could not be read: see their lines.\n"
+    assert err == (
+        "mogface-batch: 4 of 6 images could not be read: see their lines. "
+        "For a folder type: mogface-batch annotate images --out OUT\n"
+    )
     assert sorted(path.name for path in (tmp_path / "faces").iterdir()) == ["000.png", "001.png"]
+
+
+def test_bad_images_without_a_folder_among_them_suggest_nothing(detect):
+    assert detect("nowhere.jpg")[2] == "mogface-batch: 1 of 1 images could not be read: see their lines.\n"
+
+
+def test_an_image_larger_than_a_limit_is_too_large_as_in_the_table(detect, tmp_path, monkeypatch):
+    monkeypatch.setattr("mogface_batch.detector.read_image.LimitOptions", lambda: LimitOptions(pixels=100))
+    saved(tmp_path / "photo.png", red_squares((64, 96), {}))
+
+    code, (line,), _ = detect("photo.png")
+
+    assert (code, line["status"]) == (3, "too_large")
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("fingerprint.json", "annotate"), ("render.json", "render")],
+    ids=["annotate", "render"],
+)
+def test_a_folder_of_another_command_is_no_place_for_pictures(detect, tmp_path, name, command):
+    photos(tmp_path / "images", 1)
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / name).write_text("{}")
+
+    code, lines, err = detect("images/000.png")
+
+    assert (code, lines) == (2, [])
+    assert err == (
+        f"mogface-batch: faces is an output folder of `{command}`: choose another --out for the pictures.\n"
+    )
 
 
 def test_only_bad_images_make_no_folder(detect, tmp_path):
@@ -131,7 +167,7 @@ def test_a_threshold_that_is_no_share_is_refused(detect, threshold, capfd):
         detect("a.png", f"--score-threshold={threshold}")
 
     assert caught.value.code == 2
-    assert f"'{threshold}' is no number from 0 to 1" in capfd.readouterr().err
+    assert f"'{threshold}' is not a number from 0 to 1" in capfd.readouterr().err
 
 
 def test_an_image_too_large_for_its_picture_keeps_its_faces(detect, tmp_path):
