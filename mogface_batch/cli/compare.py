@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         GateError: A gate failed. Its message repeats what the printed report says of the gates.
     """
-    from mogface_batch.evaluation.compare import compare_tables
+    from mogface_batch.evaluation.compare_tables import compare_tables
     from mogface_batch.evaluation.gate import as_markdown, gate_failures, parse_gate
 
     bounds = parse_gate(arguments.gate)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch.evaluation.annotations import Annotations, Truth
 from mogface_batch.evaluation.curves import Curve
+from mogface_batch.evaluation.ground_truth import Annotations, Truth
 from mogface_batch.evaluation.matching import SIZE_BANDS_PX, pairwise_iou, shorter_sides_px
 from mogface_batch.geometry import Faces
 

@@ -4,6 +4,7 @@ Knows nothing of ground truth. An image's key is ``event/name``: the last two pa
 extension.
 """
 
+import lzma
 import tarfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -24,7 +25,10 @@ Predictions = Mapping[str, NDArray[np.float64]]
 """``event/name`` to (N, 5) x y w h score, in file order."""
 
 _LARGEST_PREDICTION_BYTES = 1 << 24
+_COUNT_DIGITS_AT_MOST = 9
 _NO_FACES = np.empty((0, 5))
+_ARCHIVE_ERRORS = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)
+"""What reading a truncated or altered archive raises."""
 
 
 def load_predictions(path: str | Path, *, wanted: Collection[str] | None = None) -> Predictions:
@@ -78,11 +82,20 @@ def predictions_from_archive(path: Path) -> Predictions:
         # Not "r|*": in that mode tarfile takes a cut archive for a whole one.
         with tarfile.open(path, mode="r:*") as archive:
             predictions = _predictions_from_texts(_archived_texts(path, archive))
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read as an archive of predictions ({error}).") from error
+    except _ARCHIVE_ERRORS as error:
+        raise InputError(
+            f"{path} cannot be read as an archive of predictions: {_describe_archive_error(error)}."
+        ) from error
     if not predictions:
         raise InputError(f"{path} holds no predictions: there is no <event>/<name>.txt in it.")
     return predictions
+
+
+def _describe_archive_error(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # tarfile lists what each decompressor said, over several lines.
+    return "it is not a tar archive" if "\n" in str(error) else str(error)
 
 
 def _archived_texts(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
@@ -113,15 +126,30 @@ def _predictions_from_texts(texts: Iterable[tuple[str, bytes]]) -> dict[str, NDA
 def _parse(address: str, content: bytes) -> NDArray[np.float64]:
     """Return the (N, 5) x y w h score of a prediction file."""
     try:
-        _name, count, *lines = content.decode("utf-8").splitlines()
-        rows = np.array([line.split() for line in lines if line.strip()], dtype=np.float64)
-        rows = rows.reshape(int(count), 5)
-    except ValueError as error:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{address} cannot be read as WIDER FACE predictions: it is not text.") from None
+    count = lines[1].strip() if len(lines) > 1 else ""
+    if not count.isdecimal() or len(count) > _COUNT_DIGITS_AT_MOST:
         raise InputError(
-            f"{address} is no WIDER FACE prediction file ({error}): it must be the image's name, the number of "
-            "faces, and as many lines `x y w h score`."
-        ) from error
-    return rows
+            f"{address} cannot be read as WIDER FACE predictions: its first line must be the image's name and its "
+            "second line the number of faces."
+        )
+    rows = [(number, line.split()) for number, line in enumerate(lines[2:], start=3) if line.strip()]
+    if len(rows) != int(count):
+        raise InputError(
+            f"{address} cannot be read as WIDER FACE predictions: its second line says {count}, but the number of "
+            f"lines after it is {len(rows)}."
+        )
+    return np.array([_parse_face(address, *row) for row in rows], dtype=np.float64).reshape(-1, 5)
+
+
+def _parse_face(address: str, number: int, words: list[str]) -> list[float]:
+    try:
+        x, y, width, height, score = (float(word) for word in words)
+    except ValueError:
+        raise InputError(f"{address}, line {number}: a face must be five numbers `x y w h score`.") from None
+    return [x, y, width, height, score]
 
 
 def _key(address: str) -> str | None:

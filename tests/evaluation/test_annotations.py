@@ -7,8 +7,8 @@ import pytest
 from tables import image, some_faces, write_out
 
 from mogface_batch.errors import InputError
-from mogface_batch.evaluation.annotations import Annotations, Truth, load_annotations, read_names
-from mogface_batch.evaluation.found import found_faces
+from mogface_batch.evaluation.detected_faces import found_faces
+from mogface_batch.evaluation.ground_truth import Annotations, Truth, load_annotations, read_names
 
 WIDER = """\
 0--Parade/a.jpg
@@ -50,6 +50,27 @@ def test_wider_text_has_boxes_and_invalid_ones_are_ignored(tmp_path):
         "1--Shaking/b.jpg": [[1, 2, 4, 6]],
     }
     assert truths["0--Parade/a.jpg"].ignored.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("zeros", ["", "0 0 0 0 0 0 0 0 0 0\n"], ids=["no-line", "a-line-of-zeros"])
+@pytest.mark.parametrize("end", ["", "b.jpg\n1\n1 2 3 4\n"], ids=["at-the-end", "in-the-middle"])
+def test_an_image_without_faces_may_have_a_line_of_zeros(tmp_path, zeros, end):
+    truths = loaded(tmp_path, "gt.txt", f"a.jpg\n0\n{zeros}{end}")
+
+    assert truths["a.jpg"].boxes_xyxy.shape == (0, 4)
+    assert list(truths) == (["a.jpg", "b.jpg"] if end else ["a.jpg"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param("gt", "\ufeffval/a.jpg\n1\n1 2 3 4\n", id="a-byte-order-mark-and-no-extension"),
+        pytest.param("gt.JSON", json.dumps(coco()), id="capitals"),
+        pytest.param("gt.txt", json.dumps(coco()), id="coco-in-a-txt"),
+    ],
+)
+def test_the_content_decides_where_the_extension_does_not(tmp_path, name, text):
+    assert "val/a.jpg" in loaded(tmp_path, name, text)
 
 
 def test_coco_has_the_faces_alone_and_crowds_are_ignored(tmp_path):

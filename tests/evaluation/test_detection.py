@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tables import some_faces
 
-from mogface_batch.evaluation.annotations import Annotations, Truth
 from mogface_batch.evaluation.detection import evaluate_detections
+from mogface_batch.evaluation.ground_truth import Annotations, Truth
 
 A, B, SMALL = [0, 0, 40, 40], [100, 0, 140, 40], [200, 0, 210, 10]
 NOWHERE = [400, 400, 440, 440]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mogface_batch.errors import ConfigError, InputError
-from mogface_batch.evaluation.ground_truth import SETTINGS, load_ground_truth, read_image_list
+from mogface_batch.evaluation.ground_truth import SETTINGS, load_ground_truth, read_image_list, read_names
 
 WIDER = Path(__file__).resolve().parents[2].parent / "shared/data/wider"
 
@@ -54,6 +54,13 @@ def test_boxes_and_rows_are_read_by_image_and_rows_count_from_0(tmp_path):
     }
     scored = {name: [rows.tolist() for rows in ground_truth.scored[name].values()] for name in SETTINGS}
     assert scored == {"easy": [[1], [], []], "medium": [[0, 1], [], []], "hard": [[0, 1], [0], []]}
+
+
+def test_a_missing_file_is_named_and_the_others_with_it(tmp_path):
+    with pytest.raises(
+        InputError, match=r"wider_face_val\.mat is missing: .* wider_hard_val\.mat of WIDER FACE"
+    ):
+        load_ground_truth(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +118,9 @@ def test_without_scipy_the_sentence_says_what_to_type(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "keys"),
     [
-        pytest.param("", (), id="empty"),
         pytest.param("e/a.jpg\n\n  f/b.jpg  \r\n", ("e/a", "f/b"), id="empty-lines-and-spaces"),
         pytest.param("some/where/e/a.jpg\n", ("e/a",), id="a-longer-path"),
+        pytest.param("\ufeffe/a.jpg\n", ("e/a",), id="a-byte-order-mark"),
     ],
 )
 def test_a_list_names_images_by_event_and_name(tmp_path, text, keys):
@@ -132,6 +139,14 @@ def test_a_line_that_is_no_image_is_named(tmp_path):
 def test_a_list_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match=r"missing\.txt cannot be read"):
         read_image_list(tmp_path / "missing.txt")
+
+
+@pytest.mark.parametrize("read", [read_image_list, read_names])
+def test_an_empty_list_is_refused(tmp_path, read):
+    (tmp_path / "list.txt").write_text("\n \n")
+
+    with pytest.raises(InputError, match=r"list\.txt is empty"):
+        read(tmp_path / "list.txt")
 
 
 @pytest.mark.shared

@@ -1,9 +1,9 @@
-"""WIDER FACE's ground truth files, and lists of its images. Knows nothing of predictions."""
+"""WIDER FACE's ground truth as its evaluation code ships it: four Matlab files in one folder."""
 
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from mogface_batch.errors import ConfigError, InputError
 
 SETTINGS = ("easy", "medium", "hard")
+_FACES_FILE = "wider_face_val.mat"
+_FILES = (_FACES_FILE, *(f"wider_{setting}_val.mat" for setting in SETTINGS))
 
 _LOADMAT_ERRORS = (OSError, EOFError, ValueError, TypeError, LookupError, NotImplementedError, zlib.error)
 
@@ -21,9 +23,9 @@ class GroundTruth:
     """Faces of WIDER FACE images, keyed ``event/name``."""
 
     boxes_xywh: Mapping[str, NDArray[np.int64]]
-    """All boxes of an image, (M, 4) x y w h in pixels. A few have no area, or a negative width."""
+    """All boxes of an image, (M, 4) x y w h in pixels. Some have no area, or a negative width."""
     scored: Mapping[str, Mapping[str, NDArray[np.intp]]]
-    """Setting, then image, to the (K,) rows of ``boxes_xywh`` that the setting scores, counted from 0."""
+    """For each setting and image the (K,) rows of ``boxes_xywh`` that the setting scores, counted from 0."""
 
 
 def load_ground_truth(folder: Path) -> GroundTruth:
@@ -33,7 +35,7 @@ def load_ground_truth(folder: Path) -> GroundTruth:
         ConfigError: SciPy is not installed.
         InputError: A file is missing, cannot be read, or does not fit the others.
     """
-    faces_path = folder / "wider_face_val.mat"
+    faces_path = folder / _FACES_FILE
     faces = _read_mat(faces_path, ("event_list", "file_list", "face_bbx_list"))
     try:
         keys = [
@@ -60,7 +62,7 @@ def _read_setting(path: Path, boxes: Mapping[str, NDArray[np.int64]]) -> dict[st
     for key, of_image in scored.items():
         if of_image.size and (of_image.min() < 0 or of_image.max() >= len(boxes[key])):
             raise InputError(
-                f"{path} scores boxes of {key} that wider_face_val.mat does not have; the files must be of one release."
+                f"{path} scores boxes of {key} that {_FACES_FILE} does not have; the files must be of one release."
             )
     return scored
 
@@ -79,15 +81,13 @@ def _read_mat(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
         raise ConfigError(
             "Reading WIDER FACE's ground truth needs SciPy: type `pip install 'mogface-batch[evaluate]'`."
         ) from error
-    try:
-        # Without the suffix that loadmat would add, a missing file is named as it was asked for.
-        content = loadmat(path, variable_names=names, appendmat=False)
-    except FileNotFoundError as error:
+    if not path.is_file():  # SciPy's own message for a missing file does not name it
         raise InputError(
-            f"{path} is missing. The folder must hold wider_face_val.mat and wider_easy_val.mat, "
-            "wider_medium_val.mat and wider_hard_val.mat of WIDER FACE's eval_tools."
-        ) from error
-    # loadmat trusts the file: cut or altered at random, it ended in each of these.
+            f"{path} is missing: the ground truth folder must hold {', '.join(_FILES)} of WIDER FACE's eval_tools.zip."
+        )
+    try:
+        content = loadmat(path, variable_names=names, appendmat=False)
+    # loadmat trusts the file: truncated or altered at random, it raised each of these.
     except (*_LOADMAT_ERRORS, MatReadError) as error:
         raise InputError(_not_ground_truth(path, error)) from error
     if absent := [name for name in names if name not in content]:
@@ -97,27 +97,4 @@ def _read_mat(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _not_ground_truth(path: Path, why: Exception | str) -> str:
     """Return the sentence for a file that is not what it should be."""
-    return (
-        f"{path} cannot be read as a WIDER FACE ground truth file ({why}); take it from eval_tools.zip again."
-    )
-
-
-def read_image_list(path: Path) -> tuple[str, ...]:
-    """Return the ``event/name`` keys of a text file with one ``event/name.jpg`` a line; empty lines are skipped.
-
-    Raises:
-        InputError: The file cannot be read, or a line does not name an image in an event's folder.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The image list {path} cannot be read ({error}).") from error
-    keys = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        image = PurePosixPath(line.strip())
-        if not image.parent.name:
-            raise InputError(f"{path}, line {number}: {line.strip()!r} is not event/name.jpg.")
-        keys.append(f"{image.parent.name}/{image.stem}")
-    return tuple(keys)
+    return f"{path} cannot be read as a WIDER FACE ground truth file ({why}); extract it from eval_tools.zip again."

@@ -7,7 +7,7 @@ import numpy as np
 
 from mogface_batch.columns import faces_from_column
 from mogface_batch.errors import InputError
-from mogface_batch.evaluation.annotations import Annotations
+from mogface_batch.evaluation.ground_truth import Annotations
 from mogface_batch.evaluation.predictions import is_table, load_predictions
 from mogface_batch.geometry import Faces
 from mogface_batch.schema import Status

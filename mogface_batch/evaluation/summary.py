@@ -9,11 +9,16 @@ from typing import Any
 
 from mogface_batch.errors import OutputError
 from mogface_batch.evaluation import widerface
-from mogface_batch.evaluation.annotations import Annotations, load_annotations, read_names
 from mogface_batch.evaluation.curves import Curve, curves_svg
+from mogface_batch.evaluation.detected_faces import found_faces
 from mogface_batch.evaluation.detection import BANDS, Tally, evaluate_detections
-from mogface_batch.evaluation.found import found_faces
-from mogface_batch.evaluation.ground_truth import load_ground_truth, read_image_list
+from mogface_batch.evaluation.ground_truth import (
+    Annotations,
+    load_annotations,
+    load_ground_truth,
+    read_image_list,
+    read_names,
+)
 from mogface_batch.evaluation.predictions import load_predictions
 from mogface_batch.geometry import Faces
 
