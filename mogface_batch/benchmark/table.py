@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mogface_batch.errors import OutputError
-from mogface_batch.export.files import write_whole
+from mogface_batch.local_files import write_file
 
 Cell = str | int | float | bool | None
 """None: it could not be measured, or does not apply."""
@@ -54,8 +54,8 @@ class Table:
             OutputError: They cannot be written.
         """
         try:
-            write_whole(folder / f"{self.name}.json", self.as_json().encode() + b"\n")
-            write_whole(folder / f"{self.name}.md", self.as_markdown().encode())
+            write_file(folder / f"{self.name}.json", self.as_json().encode() + b"\n")
+            write_file(folder / f"{self.name}.md", self.as_markdown().encode())
         except OSError as error:
             raise OutputError(f"{folder} cannot be written: {error.strerror}.") from None
 

@@ -7,7 +7,7 @@ import stat
 import time
 from dataclasses import dataclass
 
-from mogface_batch.errors import FetchFault, JobFault, RowFault
+from mogface_batch.errors import ErrorCode, FetchFault, JobFault, RowFault
 from mogface_batch.storage.addresses import is_remote, redacted, scheme_of
 from mogface_batch.storage.faults import TRANSIENT_CODES, code_of
 from mogface_batch.storage.filesystems import has_client
@@ -114,7 +114,7 @@ def _read_once(
 def _check_client(address: str) -> None:
     if not has_client(scheme_of(address)):
         what = f"there is no way to read {scheme_of(address)}://"
-        raise FetchFault("unsupported", f"{redacted(address)} could not be read: {what}.")
+        raise FetchFault(ErrorCode.UNSUPPORTED, f"{redacted(address)} could not be read: {what}.")
 
 
 def _read_local(path: str, *, max_bytes: int, only_bytes: int = -1) -> tuple[bytes, str]:

@@ -1,6 +1,6 @@
 """How large a file may be."""
 
-from mogface_batch.errors import TooLargeFault
+from mogface_batch.errors import ErrorCode, TooLargeFault
 from mogface_batch.storage.addresses import redacted
 
 
@@ -12,5 +12,6 @@ def check_size(address: str, size_bytes: int, max_bytes: int) -> None:
     """
     if size_bytes > max_bytes:
         raise TooLargeFault(
-            "too_many_bytes", f"{redacted(address)} has more bytes than limits.bytes={max_bytes} allows."
+            ErrorCode.TOO_MANY_BYTES,
+            f"{redacted(address)} has more bytes than limits.bytes={max_bytes} allows.",
         )

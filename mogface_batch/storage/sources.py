@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from mogface_batch.errors import FetchFault
+from mogface_batch.errors import ErrorCode, FetchFault
 from mogface_batch.storage.addresses import absolute, is_remote, is_url, redacted, scheme_of, store_of
 from mogface_batch.storage.filesystems import EXTRAS
 
@@ -51,7 +51,7 @@ class Sources:
             if self.allow is not None
             else "a manifest that lies elsewhere may not name it unless sources.allow does"
         )
-        raise FetchFault("not_allowed", f"{redacted(address)} was not read: {why}.")
+        raise FetchFault(ErrorCode.NOT_ALLOWED, f"{redacted(address)} was not read: {why}.")
 
     def _allows(self, address: str) -> bool:
         if self.allow is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mogface_batch.errors import ConfigError, InputError, JobFault, OutputError
+from mogface_batch.local_files import write_temporary
 from mogface_batch.storage.addresses import is_remote, redacted, scheme_of
 from mogface_batch.storage.faults import TRANSIENT_CODES, code_of
 from mogface_batch.storage.remote import remote_of
@@ -217,15 +218,8 @@ class LocalStore:
             folder = Path(self.address_of(TEMPORARY))
             folder.mkdir(parents=True, exist_ok=True)
             Path(self.address_of(name)).parent.mkdir(parents=True, exist_ok=True)
-            temporary = folder / secrets.token_hex(8)
-            try:
-                with temporary.open("xb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
+            with write_temporary(folder / secrets.token_hex(8), content) as temporary:
                 yield temporary
-            finally:
-                temporary.unlink(missing_ok=True)
 
 
 def _version(facts: os.stat_result) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 from fsspec.asyn import get_loop, sync
 
-from mogface_batch.errors import FetchFault
+from mogface_batch.errors import ErrorCode, FetchFault
 from mogface_batch.storage.addresses import is_url, redacted
 from mogface_batch.storage.filesystems import FsspecRemote, located, not_installed
 from mogface_batch.storage.limits import check_size
@@ -55,7 +55,7 @@ class WebRemote(FsspecRemote):
             if PRIVATE not in str(error):
                 raise
             why = f"{PRIVATE}, where a manifest that lies elsewhere may not lead unless sources.allow names the host"
-            raise FetchFault("not_allowed", f"{redacted(address)} was not read: {why}.") from None
+            raise FetchFault(ErrorCode.NOT_ALLOWED, f"{redacted(address)} was not read: {why}.") from None
         return got
 
     def open(self, address: str) -> IO[bytes]:
@@ -108,13 +108,15 @@ async def _get(
                     break
             return bytes(encoded[:only_bytes]), answer.headers.get("ETag")
     raise FetchFault(
-        "refused", f"{redacted(url)} could not be read: it leads from one place to the next for ever."
+        ErrorCode.REFUSED, f"{redacted(url)} could not be read: it leads from one place to the next for ever."
     )
 
 
 def _redirected(url: str, target: str, sources: Sources) -> str:
     if not is_url(target):
-        raise FetchFault("refused", f"{redacted(url)} could not be read: it leads to what is no web address.")
+        raise FetchFault(
+            ErrorCode.REFUSED, f"{redacted(url)} could not be read: it leads to what is no web address."
+        )
     sources.check(target)
     return target
 
