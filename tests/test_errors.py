@@ -9,7 +9,9 @@ from mogface_batch import errors
 
 def all_classes() -> list[type[errors.MogfaceBatchError]]:
     return [
-        kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if kind.__module__ == errors.__name__ and issubclass(kind, errors.MogfaceBatchError)
     ]
 
 

@@ -15,7 +15,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-HeightWidth = tuple[int, int]
+from mogface_batch.geometry import HeightWidth
+
 SIDE_STEP_PX = 32
 """Sides are multiples of this, and of the model's stride: fewer sizes to choose from, and whole feature maps."""
 

@@ -8,7 +8,7 @@ from typing_extensions import override
 from mogface_batch.canvases.policy import CanvasPolicy, HeightWidth
 from mogface_batch.config import CanvasOptions
 from mogface_batch.contract import ModelCard
-from mogface_batch.errors import TooLargeFault
+from mogface_batch.errors import ErrorCode, TooLargeFault
 from mogface_batch.geometry import Letterbox, padded_hw, scaled_hw
 
 
@@ -45,7 +45,7 @@ class NativePolicy(CanvasPolicy):
         height, width = padded_hw(content_hw, self.stride)
         if height * width > self.max_canvas_px:
             raise TooLargeFault(
-                "canvas_too_large",
+                ErrorCode.CANVAS_TOO_LARGE,
                 f"The image needs a canvas of {width}x{height}, more pixels than limits.canvas_px="
                 f"{self.max_canvas_px}: set canvas.shrink_over_px and canvas.shrink_to_px, or another canvas.policy.",
             )

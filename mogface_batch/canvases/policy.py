@@ -12,9 +12,8 @@ from typing import Any, ClassVar, Self
 from mogface_batch.config import CanvasOptions
 from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ConfigError
-from mogface_batch.geometry import Letterbox
+from mogface_batch.geometry import HeightWidth, Letterbox
 
-HeightWidth = tuple[int, int]
 DEFAULT_BATCH = 8
 
 

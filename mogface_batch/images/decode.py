@@ -16,7 +16,7 @@ import numpy as np
 import simplejpeg
 from PIL import AvifImagePlugin, Image, TiffImagePlugin
 
-from mogface_batch.errors import DecodeFault
+from mogface_batch.errors import DecodeFault, ErrorCode
 from mogface_batch.geometry import Pixels
 from mogface_batch.images.header import FORMATS, Header, cause, check_pixels, open_image, read_header
 from mogface_batch.images.memory import at_most_more
@@ -101,12 +101,12 @@ def decode_rgb(
         # Its text holds paths of the machine that built OpenCV.
         if error.code == cv2.Error.StsNoMem:
             raise _out_of_memory(header) from error
-        raise DecodeFault("undecodable", f"the {header.format} data cannot be decoded") from error
+        raise DecodeFault(ErrorCode.UNDECODABLE, f"the {header.format} data cannot be decoded") from error
     # A decoder that reads hostile bytes can raise anything; none of it is a bug of ours.
     except Exception as error:
         raise _pillow_fault(header, error) from error
     if upright.shape != (*_reduced_hw(header.upright_hw, reduced_by), 3):
-        raise DecodeFault("undecodable", "the image decodes to another size than its header declares")
+        raise DecodeFault(ErrorCode.UNDECODABLE, "the image decodes to another size than its header declares")
     return upright
 
 
@@ -130,14 +130,14 @@ def _unturned(raw: Pixels) -> Pixels:
 
 def _out_of_memory(header: Header) -> DecodeFault:
     height, width = header.raw_hw
-    return DecodeFault("out_of_memory", f"not enough memory to decode {width} x {height} pixels")
+    return DecodeFault(ErrorCode.OUT_OF_MEMORY, f"not enough memory to decode {width} x {height} pixels")
 
 
 def _pillow_fault(header: Header, error: Exception) -> DecodeFault:
     reason = cause(error)
     if any(sign in reason.lower() for sign in _SIGNS_OF_A_CUT):
-        return DecodeFault("truncated", f"the {header.format} data is cut short: {reason}")
-    return DecodeFault("undecodable", f"the {header.format} data cannot be decoded: {reason}")
+        return DecodeFault(ErrorCode.TRUNCATED, f"the {header.format} data is cut short: {reason}")
+    return DecodeFault(ErrorCode.UNDECODABLE, f"the {header.format} data cannot be decoded: {reason}")
 
 
 def _jpeg(encoded: bytes, header: Header, reduced_by: int) -> Pixels:
@@ -164,8 +164,8 @@ def _with_opencv(encoded: bytes, reduced_by: int) -> Pixels:
     if rgb is not None:
         return rgb
     if not _has_end(encoded, _JPEG_SCAN):
-        raise DecodeFault("truncated", "the jpeg data is cut short: its end marker is missing")
-    raise DecodeFault("undecodable", "the jpeg data cannot be decoded")
+        raise DecodeFault(ErrorCode.TRUNCATED, "the jpeg data is cut short: its end marker is missing")
+    raise DecodeFault(ErrorCode.UNDECODABLE, "the jpeg data cannot be decoded")
 
 
 def _has_end(encoded: bytes, data_begins: bytes) -> bool:
@@ -176,7 +176,7 @@ def _has_end(encoded: bytes, data_begins: bytes) -> bool:
 def _with_pillow(encoded: bytes, header: Header) -> Pixels:
     if header.format == "jpeg2000" and not _has_end(encoded, _JPEG_2000_DATA):
         # OpenJPEG leaves the tiles black that a cut file lacks.
-        raise DecodeFault("truncated", "the jpeg2000 data is cut short: its end marker is missing")
+        raise DecodeFault(ErrorCode.TRUNCATED, "the jpeg2000 data is cut short: its end marker is missing")
     with open_image(encoded) as image:
         # Pillow would turn a TIFF by the orientation in its XMP too, which is not EXIF.
         image.info.pop("xmp", None)

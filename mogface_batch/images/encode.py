@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mogface_batch.errors import TooLargeFault
+from mogface_batch.errors import ErrorCode, TooLargeFault
 
 _JPEG_SETTINGS = (cv2.IMWRITE_JPEG_QUALITY, 92)
 _JPEG_MOST_PX, _WEBP_MOST_PX, _PNG_MOST_PX = 65_500, 16_383, 1_000_000
@@ -39,7 +39,7 @@ def encode(rgb: NDArray[np.uint8], extension: str) -> bytes:
     height, width = rgb.shape[:2]
     if max(height, width) > _MOST_PX[kind]:
         raise TooLargeFault(
-            "picture_too_large",
+            ErrorCode.PICTURE_TOO_LARGE,
             f"the picture is {width} x {height}; a {kind} file holds at most {_MOST_PX[kind]} px a side",
         )
     written, encoded = cv2.imencode(kind, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _SETTINGS[kind])

@@ -16,7 +16,7 @@ from io import BytesIO
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from mogface_batch import geometry
-from mogface_batch.errors import DecodeFault, TooLargeFault
+from mogface_batch.errors import DecodeFault, ErrorCode, TooLargeFault
 from mogface_batch.images import jpeg_segments
 
 FORMATS = {
@@ -81,7 +81,7 @@ def read_header(encoded: bytes) -> Header:
         DecodeFault: ``empty_file``, ``not_an_image``, ``truncated`` or ``out_of_memory``.
     """
     if not encoded:
-        raise DecodeFault("empty_file", "the file is empty")
+        raise DecodeFault(ErrorCode.EMPTY_FILE, "the file is empty")
     if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
         return _webp_header(encoded)
     if encoded.startswith(jpeg_segments.JPEG) and (found := jpeg_segments.hw_and_exif(encoded)) is not None:
@@ -110,7 +110,7 @@ def check_pixels(header: Header, max_pixels: int) -> None:
     height, width = header.raw_hw
     if height * width > max_pixels:
         raise TooLargeFault(
-            "too_many_pixels",
+            ErrorCode.TOO_MANY_PIXELS,
             f"{width} x {height} is {height * width} pixels, more than limits.pixels = {max_pixels}",
         )
 
@@ -126,15 +126,15 @@ def open_image(encoded: bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         known = ", ".join(FORMATS.values())
         raise DecodeFault(
-            "not_an_image",
+            ErrorCode.NOT_AN_IMAGE,
             f"the file is no image of a format that is read ({known}), or its header is damaged",
         ) from error
     except MemoryError as error:
-        raise DecodeFault("out_of_memory", "not enough memory to open the image") from error
+        raise DecodeFault(ErrorCode.OUT_OF_MEMORY, "not enough memory to open the image") from error
     # A decoder that reads hostile bytes can raise anything; none of it is a bug of ours.
     except Exception as error:
         raise DecodeFault(
-            "not_an_image", f"the header of the image cannot be read: {cause(error)}"
+            ErrorCode.NOT_AN_IMAGE, f"the header of the image cannot be read: {cause(error)}"
         ) from error
 
 
@@ -154,13 +154,15 @@ def _tiff_header(image: TiffImagePlugin.TiffImageFile) -> Header:
 def _webp_header(encoded: bytes) -> Header:
     """Read it without Pillow, which allocates the whole canvas, twice, when it opens a WebP."""
     if len(encoded) < 8 + int.from_bytes(encoded[4:8], "little"):
-        raise DecodeFault("truncated", "the webp data is cut short: the file is smaller than it declares")
+        raise DecodeFault(
+            ErrorCode.TRUNCATED, "the webp data is cut short: the file is smaller than it declares"
+        )
     chunks = _riff_chunks(encoded)
     try:
         kind, body = next(chunks)
         raw_hw = _webp_hw(kind, body)
     except (StopIteration, struct.error) as error:
-        raise DecodeFault("not_an_image", "the header of the webp file is cut short") from error
+        raise DecodeFault(ErrorCode.NOT_AN_IMAGE, "the header of the webp file is cut short") from error
     is_all = int.from_bytes(encoded[4:8], "little") == 12 + len(body) + len(body) % 2
     exif = _first_chunk(b"EXIF", chunks)
     return Header("webp", raw_hw, _orientation(exif), is_plain_webp=kind == b"VP8 " and is_all)
@@ -175,7 +177,7 @@ def _webp_hw(kind: bytes, body: bytes) -> tuple[int, int]:
         return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
     if kind == b"VP8X" and len(body) >= 10:
         return int.from_bytes(body[7:10], "little") + 1, int.from_bytes(body[4:7], "little") + 1
-    raise DecodeFault("not_an_image", "the header of the webp file cannot be read")
+    raise DecodeFault(ErrorCode.NOT_AN_IMAGE, "the header of the webp file cannot be read")
 
 
 def _riff_chunks(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:

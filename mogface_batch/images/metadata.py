@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from mogface_batch.errors import TooLargeFault
+from mogface_batch.errors import ErrorCode, TooLargeFault
 from mogface_batch.geometry import Pixels
 from mogface_batch.images.header import cause, open_image
 
@@ -117,6 +117,7 @@ def encode_with(rgb: Pixels, extension: str, metadata: Metadata) -> bytes:
     except (OSError, ValueError, OverflowError, RuntimeError) as error:
         height, width = rgb.shape[:2]
         raise TooLargeFault(
-            "picture_too_large", f"{width} x {height} pixels cannot be written as {extension}: {cause(error)}"
+            ErrorCode.PICTURE_TOO_LARGE,
+            f"{width} x {height} pixels cannot be written as {extension}: {cause(error)}",
         ) from error
     return sink.getvalue()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mogface_batch import storage
 from mogface_batch.config import LimitOptions
-from mogface_batch.errors import DecodeFault, MogfaceBatchError
+from mogface_batch.errors import DecodeFault, ErrorCode, MogfaceBatchError
 from mogface_batch.geometry import Faces, Letterbox, scaled_hw
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.crops import crop_faces
@@ -96,7 +96,7 @@ def _made(wanted: _Wanted) -> Thumbnail:
 def _pixels(shown: Shown, address: str) -> Pixels:
     if not address:
         raise DecodeFault(
-            "no_source", "Nothing says where this image lies: the plan of its table is missing."
+            ErrorCode.NO_SOURCE, "Nothing says where this image lies: the plan of its table is missing."
         )
     fetched = storage.fetch(
         address,
@@ -105,5 +105,7 @@ def _pixels(shown: Shown, address: str) -> Pixels:
         attempts=_ATTEMPTS,
     )
     if shown.sha256 is not None and fetched.sha256 != shown.sha256:
-        raise DecodeFault("source_changed", "The image is another than the one that its faces were found in.")
+        raise DecodeFault(
+            ErrorCode.SOURCE_CHANGED, "The image is another than the one that its faces were found in."
+        )
     return decode_rgb(fetched.encoded, read_header(fetched.encoded))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mogface_batch import storage
 from mogface_batch.config import LimitOptions
-from mogface_batch.errors import FetchFault, OutputError, RowFault
+from mogface_batch.errors import ErrorCode, FetchFault, OutputError, RowFault
 
 REQUESTS_IN_FLIGHT = 16
 LONGEST_PAUSE_S = 30.0
@@ -125,7 +125,7 @@ def _fetch(address: str, limits: LimitOptions, sources: storage.Sources) -> Outc
     start = time.perf_counter()
     try:
         if not address:
-            raise FetchFault("no_uri", "The manifest row names no image.")
+            raise FetchFault(ErrorCode.NO_URI, "The manifest row names no image.")
         result: storage.Fetched | RowFault = storage.fetch(
             address,
             max_bytes=limits.bytes,

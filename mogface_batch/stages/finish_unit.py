@@ -5,14 +5,14 @@ import pyarrow.compute as pc
 
 from mogface_batch import storage
 from mogface_batch.columns import ENCODED
-from mogface_batch.errors import OutputError
+from mogface_batch.errors import ErrorCode, OutputError
 from mogface_batch.faults.ledger import Drawings
 from mogface_batch.output.layout import FINGERPRINT_FILE
 from mogface_batch.output.plan import Unit
 from mogface_batch.output.publish import Receipt
 from mogface_batch.stages.finish import Finish
 
-PICTURE_KILLED = "picture_killed_worker"
+PICTURE_KILLED = ErrorCode.PICTURE_KILLED_WORKER
 
 
 def finish_unit(finish: Finish, detected: pa.Table, unit: Unit, *, doubted_by: str | None) -> Receipt:

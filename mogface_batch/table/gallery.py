@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from mogface_batch.detector.pictures import draw_picture
-from mogface_batch.errors import FetchFault, RowFault
+from mogface_batch.errors import ErrorCode, FetchFault, RowFault
 from mogface_batch.geometry import Faces
 
 _LONGEST_PX = 480
@@ -50,7 +50,7 @@ def _figure(one: Shown) -> str:
     try:
         if not one.address:
             raise FetchFault(
-                "no_source", "Nothing says where this image lies: the plan of its table is missing."
+                ErrorCode.NO_SOURCE, "Nothing says where this image lies: the plan of its table is missing."
             )
         encoded = base64.b64encode(draw_picture(one.address, one.faces, longest_px=_LONGEST_PX)).decode()
         inside = f'<img alt="{caption}" src="data:image/jpeg;base64,{encoded}">'

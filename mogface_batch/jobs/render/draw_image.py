@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mogface_batch import storage
 from mogface_batch.config import DrawStyle, LimitOptions
-from mogface_batch.errors import DecodeFault, FetchFault, RowFault, TooLargeFault
+from mogface_batch.errors import DecodeFault, ErrorCode, FetchFault, RowFault, TooLargeFault
 from mogface_batch.geometry import Faces
 from mogface_batch.images.crops import crop_faces
 from mogface_batch.images.decode import decode_rgb, use_one_thread
@@ -104,7 +104,7 @@ class Render:
     def _fetched(self, subject: Subject) -> bytes:
         if not subject.address:
             raise FetchFault(
-                "no_source", "Nothing says where this image lies: the plan of its table is missing."
+                ErrorCode.NO_SOURCE, "Nothing says where this image lies: the plan of its table is missing."
             )
         fetched = storage.fetch(
             subject.address,
@@ -114,7 +114,7 @@ class Render:
         )
         if subject.sha256 is not None and fetched.sha256 != subject.sha256:
             raise DecodeFault(
-                "source_changed",
+                ErrorCode.SOURCE_CHANGED,
                 "The image is another than the one that its faces were found in: annotate it again.",
             )
         return fetched.encoded
