@@ -4,13 +4,13 @@ Names that a writer makes files of are safe on every disk and differ from each o
 """
 
 import hashlib
-import sqlite3
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from mogface_batch.output.picture_names import collision_key, marked, picture_name
 from mogface_batch.storage import is_url, scheme_of, without_query
+from mogface_batch.temporary_database import open_temporary_database
 
 _LARGEST_ID = (1 << 53) - 1
 """What JavaScript, and so most label tools, can count to."""
@@ -48,13 +48,8 @@ class Registry:
     """Gives out names and numbers once; its memory does not grow, what is taken lies in a temporary file."""
 
     def __init__(self) -> None:
-        # An empty name is a temporary file of SQLite's own, deleted when closed.
-        self._taken = sqlite3.connect("", isolation_level=None)
-        self._taken.executescript(
-            """
-            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32768; BEGIN;
-            CREATE TABLE taken (kind TEXT, key, PRIMARY KEY (kind, key)) WITHOUT ROWID;
-            """
+        self._database = open_temporary_database(
+            "CREATE TABLE taken (kind TEXT, key, PRIMARY KEY (kind, key)) WITHOUT ROWID;", cache_kib=32_768
         )
 
     def number(self, image_id: str) -> int:
@@ -78,12 +73,12 @@ class Registry:
         raise AssertionError(f"two images have the id {image_id!r}")
 
     def _claim(self, kind: str, key: str | int) -> bool:
-        done = self._taken.execute("INSERT OR IGNORE INTO taken VALUES (?, ?)", (kind, key))
+        done = self._database.execute("INSERT OR IGNORE INTO taken VALUES (?, ?)", (kind, key))
         return done.rowcount == 1
 
     def close(self) -> None:
         """Give the temporary file back."""
-        self._taken.close()
+        self._database.close()
 
 
 def _digest(text: str) -> bytes:

@@ -1,6 +1,5 @@
 """What the stores call the versions of the images that a manifest lists, for ``identity=etag``."""
 
-import sqlite3
 from collections.abc import Iterable
 from typing import Self
 
@@ -8,17 +7,15 @@ from mogface_batch import storage
 from mogface_batch.config import Identity
 from mogface_batch.errors import ConfigError
 from mogface_batch.planning.manifests import Manifest
+from mogface_batch.temporary_database import open_temporary_database
 
 
 class Etags:
     """Address -> etag; those of a bucket lie in a temporary file, since there may be millions."""
 
     def __init__(self) -> None:
-        # An empty name is a temporary file of SQLite's own, deleted when closed.
-        self._listed = sqlite3.connect("", isolation_level=None)
-        self._listed.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN;"
-            "CREATE TABLE listed (address TEXT PRIMARY KEY, etag TEXT) WITHOUT ROWID;"
+        self._database = open_temporary_database(
+            "CREATE TABLE listed (address TEXT PRIMARY KEY, etag TEXT) WITHOUT ROWID;", cache_kib=2048
         )
 
     @classmethod
@@ -44,15 +41,15 @@ class Etags:
 
     def add_all(self, listed: Iterable[tuple[str, str]]) -> None:
         """Take in addresses and their etags."""
-        self._listed.executemany("INSERT OR REPLACE INTO listed VALUES (?, ?)", listed)
+        self._database.executemany("INSERT OR REPLACE INTO listed VALUES (?, ?)", listed)
 
     def of_address(self, address: str) -> str | None:
         """Return an address's etag; None where it is not listed."""
         if not storage.is_remote(address):
             return storage.local_etag(address)
-        found = self._listed.execute("SELECT etag FROM listed WHERE address = ?", (address,)).fetchone()
+        found = self._database.execute("SELECT etag FROM listed WHERE address = ?", (address,)).fetchone()
         return None if found is None else str(found[0])
 
     def close(self) -> None:
         """Give the temporary file back."""
-        self._listed.close()
+        self._database.close()

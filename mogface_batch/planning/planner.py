@@ -8,7 +8,6 @@ So planners that run at the same time agree, and a row that is planned is never 
 import hashlib
 import itertools
 import re
-import sqlite3
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
@@ -32,6 +31,7 @@ from mogface_batch.output.tombstones import read_tombstones
 from mogface_batch.planning.manifests import Manifest, ManifestRows
 from mogface_batch.schema import ADDRESS, PICTURE, PLAN_COLUMNS
 from mogface_batch.storage import Store, is_remote
+from mogface_batch.temporary_database import open_temporary_database
 
 ROWS_PER_FILE = 16_384
 """So that a planner holds few rows, and a worker that needs one unit reads little beside it."""
@@ -56,15 +56,13 @@ class Planner:
         self._files_read = 0
         self._facts: list[tuple[str, list[tuple[str, int, int]]]] = []
         self._schema: pa.Schema | None = None
-        # An empty name is a temporary file of SQLite's own, deleted when closed.
-        self._known = sqlite3.connect("", isolation_level=None)
-        self._known.executescript(
+        self._database = open_temporary_database(
             """
-            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536; BEGIN;
             CREATE TABLE planned (id BLOB PRIMARY KEY) WITHOUT ROWID;
             CREATE TABLE named (id BLOB PRIMARY KEY, repeats INTEGER) WITHOUT ROWID;
             CREATE TABLE pictures (name INTEGER PRIMARY KEY, address INTEGER);
-            """
+            """,
+            cache_kib=65_536,
         )
         forget_read_files()
         for name in plan_names(store):
@@ -73,7 +71,7 @@ class Planner:
     @property
     def planned_rows(self) -> int:
         """Rows in all plan files that this planner has read or written."""
-        return int(self._known.execute("SELECT count(*) FROM planned").fetchone()[0])
+        return int(self._database.execute("SELECT count(*) FROM planned").fetchone()[0])
 
     @property
     def schema(self) -> pa.Schema | None:
@@ -135,7 +133,7 @@ class Planner:
     ) -> Iterator[tuple[ManifestRows, int, list[tuple[int, str]]]]:
         """Yield rows, how many of them count, and row number and id of those that are not planned."""
         self._check_columns(manifest)
-        self._known.execute("DELETE FROM named")
+        self._database.execute("DELETE FROM named")
         named = self.forgotten = 0
         for rows, some in _limited(manifest, limit):
             identified = list(self._identified(rows, some, named))
@@ -160,7 +158,7 @@ class Planner:
     def _check_rows(self, manifest: Manifest, limit: int | None) -> None:
         """Read a manifest that is more than a list of files to its end, so that a bad one is never half planned."""
         self._check_columns(manifest)
-        self._known.execute("DELETE FROM named")
+        self._database.execute("DELETE FROM named")
         if manifest.is_folder:
             return
         named = 0
@@ -173,7 +171,7 @@ class Planner:
     def is_planned(self, image_id: str) -> bool:
         """Whether a row with this id has a unit."""
         return (
-            self._known.execute("SELECT 1 FROM planned WHERE id = ?", (_id_key(image_id),)).fetchone()
+            self._database.execute("SELECT 1 FROM planned WHERE id = ?", (_id_key(image_id),)).fetchone()
             is not None
         )
 
@@ -184,14 +182,16 @@ class Planner:
         if _REPEAT.fullmatch(repeat):
             candidates.append((base, int(repeat)))
         for key, number in candidates:
-            found = self._known.execute("SELECT repeats FROM named WHERE id = ?", (_id_key(key),)).fetchone()
+            found = self._database.execute(
+                "SELECT repeats FROM named WHERE id = ?", (_id_key(key),)
+            ).fetchone()
             if found is not None and number <= found[0]:
                 return True
         return False
 
     def close(self) -> None:
         """Give the temporary file back."""
-        self._known.close()
+        self._database.close()
 
     def _identified(self, rows: ManifestRows, some: int, before: int) -> Iterator[tuple[int, str]]:
         for row in range(some):
@@ -201,7 +201,7 @@ class Planner:
                     f"The manifest has no id in row {before + row + 1} ({rows.uris[row]!r}): fill manifest.id_column, or leave that option out."
                 )
             base = own or _uri_digest(rows.addresses[row])
-            repeat = self._known.execute(
+            repeat = self._database.execute(
                 "INSERT INTO named VALUES (?, 0) ON CONFLICT DO UPDATE SET repeats = repeats + 1 RETURNING repeats",
                 (_id_key(base),),
             ).fetchone()[0]
@@ -260,12 +260,12 @@ class Planner:
             planned = file.read(columns=["image_id", ADDRESS, PICTURE])
         for batch in planned.to_batches():
             ids, addresses, names = (column.to_pylist() for column in batch.columns)
-            self._known.executemany("INSERT OR IGNORE INTO planned VALUES (?)", zip(map(_id_key, ids)))
+            self._database.executemany("INSERT OR IGNORE INTO planned VALUES (?)", zip(map(_id_key, ids)))
             owners = (
                 (_key(picture_names.collision_key(picture)), _key(address))
                 for picture, address in zip(names, addresses, strict=True)
             )
-            self._known.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?)", owners)
+            self._database.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?)", owners)
         self._files_read += 1
 
     def _pictures(self, rows: pa.Table) -> Iterator[str]:
@@ -284,7 +284,7 @@ class Planner:
     def _owner(self, key: int, taken: dict[int, int]) -> int | None:
         if key in taken:
             return taken[key]
-        found = self._known.execute("SELECT address FROM pictures WHERE name = ?", (key,)).fetchone()
+        found = self._database.execute("SELECT address FROM pictures WHERE name = ?", (key,)).fetchone()
         return None if found is None else int(found[0])
 
 

@@ -1,7 +1,6 @@
 """Where the images of an output table lie, and what their pictures are called: the plan knows."""
 
 import hashlib
-import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from mogface_batch.output import picture_names
 from mogface_batch.output.layout import PLAN_FOLDER
 from mogface_batch.schema import ADDRESS, PICTURE
 from mogface_batch.storage import Store, is_remote
+from mogface_batch.temporary_database import open_temporary_database
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +39,29 @@ class ImageAddresses:
         Raises:
             InputError: A plan file cannot be read.
         """
-        # An empty name is a temporary file of SQLite's own, deleted when closed.
-        self._known = sqlite3.connect("", isolation_level=None)
-        self._known.executescript(
-            """
-            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16384; BEGIN;
-            CREATE TABLE planned (image_id TEXT PRIMARY KEY, address TEXT, picture TEXT) WITHOUT ROWID;
-            """
+        self._database = open_temporary_database(
+            "CREATE TABLE planned (image_id TEXT PRIMARY KEY, address TEXT, picture TEXT) WITHOUT ROWID;",
+            cache_kib=16_384,
         )
         wanted = None if only is None else pa.array(only, pa.string())
         for rows in _planned(store):
             some = rows if wanted is None else rows.filter(pc.is_in(rows["image_id"], wanted))
             columns = (column.to_pylist() for column in some.columns)
-            self._known.executemany(
+            self._database.executemany(
                 "INSERT OR IGNORE INTO planned VALUES (?, ?, ?)", zip(*columns, strict=True)
             )
 
     def of(self, image_ids: Sequence[str], uris: Sequence[str]) -> Iterator[ImageAddress]:
         """Yield where each image lies; one that the plan does not know lies where its own URI says, if that is absolute."""
         for image_id, uri in zip(image_ids, uris, strict=True):
-            found = self._known.execute(
+            found = self._database.execute(
                 "SELECT address, picture FROM planned WHERE image_id = ?", (image_id,)
             ).fetchone()
             yield ImageAddress(*found) if found else _unplanned(uri)
 
     def close(self) -> None:
         """Give the temporary file back."""
-        self._known.close()
+        self._database.close()
 
 
 def _planned(store: Store) -> Iterator[pa.RecordBatch]:

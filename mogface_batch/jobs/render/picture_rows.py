@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from mogface_batch.errors import InputError
 from mogface_batch.output.layout import PICTURE_ROWS_FOLDER
 from mogface_batch.storage import Store
+from mogface_batch.temporary_database import open_temporary_database
 
 ROWS = pa.schema(
     [
@@ -43,14 +44,12 @@ class PictureRows:
             InputError: A part cannot be read.
         """
         self._store = store
-        # An empty name is a temporary file of SQLite's own, deleted when closed.
-        self._known = sqlite3.connect("", isolation_level=None)
-        self._known.executescript(
+        self._database = open_temporary_database(
             """
-            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16384; BEGIN;
             CREATE TABLE live (image_id TEXT PRIMARY KEY, made_of TEXT, status TEXT, small INTEGER, part TEXT,
                                seen INTEGER) WITHOUT ROWID;
-            """
+            """,
+            cache_kib=16_384,
         )
         self._parts: set[str] = set()
         """Only these are rewritten: another run's are its own."""
@@ -63,12 +62,12 @@ class PictureRows:
 
         A row that is asked for is one that the table has: `drop` keeps it.
         """
-        found = self._known.execute(
+        found = self._database.execute(
             "SELECT made_of, status FROM live WHERE image_id = ?", (image_id,)
         ).fetchone()
         if found is None or found[0] != made_of or found[1] == FAILED:
             return False
-        self._known.execute("UPDATE live SET seen = 1 WHERE image_id = ?", (image_id,))
+        self._database.execute("UPDATE live SET seen = 1 WHERE image_id = ?", (image_id,))
         return True
 
     def publish(self, rows: Sequence[dict[str, object]]) -> None:
@@ -114,15 +113,17 @@ class PictureRows:
 
     def counts(self) -> dict[str, int]:
         """Return how many rows there are of each status, and how many small faces."""
-        by_status = dict(self._known.execute("SELECT status, count(*) FROM live WHERE seen GROUP BY status"))
-        small = self._known.execute("SELECT coalesce(sum(small), 0) FROM live WHERE seen").fetchone()[0]
+        by_status = dict(
+            self._database.execute("SELECT status, count(*) FROM live WHERE seen GROUP BY status")
+        )
+        small = self._database.execute("SELECT coalesce(sum(small), 0) FROM live WHERE seen").fetchone()[0]
         return {status: by_status.get(status, 0) for status in (RENDERED, FAILED, NO_RESULT)} | {
             "small": small
         }
 
     def close(self) -> None:
         """Give the temporary file back."""
-        self._known.close()
+        self._database.close()
 
     def _read(self, part: str) -> pa.Table:
         content = self._store.read(f"{PICTURE_ROWS_FOLDER}/{part}")
@@ -138,20 +139,21 @@ class PictureRows:
         self._parts.add(part)
         small = [len(numbers or ()) for numbers in table["small_faces"].to_pylist()]
         columns = (table[name].to_pylist() for name in ("image_id", "made_of", "status"))
-        self._known.executemany(
+        self._database.executemany(
             "INSERT OR REPLACE INTO live VALUES (?, ?, ?, ?, ?, ?)",
             ((*row, count, part, seen) for *row, count in zip(*columns, small, strict=True)),
         )
 
     def _is_live(self, image_id: str, part: str) -> bool:
-        found = self._known.execute("SELECT part, seen FROM live WHERE image_id = ?", (image_id,)).fetchone()
+        found = self._database.execute(
+            "SELECT part, seen FROM live WHERE image_id = ?", (image_id,)
+        ).fetchone()
         return found is not None and tuple(found) == (part, 1)
 
     def _kept_names(self) -> sqlite3.Connection:
         """Return the files that a live row names: repeats of one image share a picture."""
-        kept = sqlite3.connect("", isolation_level=None)
-        kept.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN; CREATE TABLE names (name TEXT PRIMARY KEY) WITHOUT ROWID;"
+        kept = open_temporary_database(
+            "CREATE TABLE names (name TEXT PRIMARY KEY) WITHOUT ROWID;", cache_kib=2048
         )
         for part in sorted(self._parts):
             table = self._read(part)
