@@ -1,0 +1,33 @@
+"""The decisions are indexed, and each says its context and what was decided."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "docs/decisions"
+PAGES = sorted(FOLDER.glob("0*.md"))
+INDEX = (FOLDER / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_decision_is_in_the_index_under_its_number(page):
+    number = int(page.name[:4])
+
+    assert f"| [{number}]({page.name}) |" in INDEX
+    assert page.read_text().startswith(f"# {number}. ")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_decision_has_its_context_and_what_was_decided(page):
+    text = page.read_text()
+
+    assert "**Context.**" in text
+    assert "**Decision.**" in text
+
+
+def test_the_numbers_rise_in_the_index():
+    numbers = [int(number) for number in re.findall(r"^\| \[(\d+)\]", INDEX, re.MULTILINE)]
+
+    assert numbers == sorted(set(numbers))
