@@ -1,9 +1,62 @@
-"""Fixtures that several rooms share: servers that are started once for all tests."""
+"""What all tests share: servers that are started once, and the rule that says which tests are quick.
 
+A test has the mark `unit` unless it is in a room below that starts processes or needs torch, Ray or a browser, or
+uses a server. `make unit` runs the marked ones in an environment that has none of these.
+"""
+
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 from servers import _azurite, _fake_gcs, _proxy, az, faults, gs, radosgw, s3, web
 
 __all__ = ["_azurite", "_fake_gcs", "_proxy", "az", "faults", "gs", "radosgw", "s3", "web"]
 
+TESTS = Path(__file__).parent
+SERVERS = {"_azurite", "_fake_gcs", "_proxy", "az", "faults", "gs", "radosgw", "s3", "web"}
+HEAVY_ROOMS = {"benchmark", "benchmarks", "deaths", "docs", "engines", "export", "processes", "ray", "whole"}
+HEAVY_FILES = {
+    # whole jobs
+    "jobs/test_annotate.py",
+    "jobs/test_compact.py",
+    "jobs/test_dry_run.py",
+    "jobs/test_forget.py",
+    "jobs/test_lifetimes.py",
+    "jobs/test_render.py",
+    "jobs/test_resolve_canvases.py",
+    "jobs/test_status.py",
+    "cli/test_main.py",
+    "report/test_report.py",
+    "planning/test_sample.py",
+    # servers, by the name of a parameter
+    "planning/test_manifests_elsewhere.py",
+    "storage/test_etags.py",
+    "storage/test_hugging_face.py",
+    "storage/test_stores.py",
+    # a browser
+    "report/test_in_a_browser.py",
+    # the weights of builtin:retinaface
+    "test_models.py",
+}
+
 settings.register_profile("without a deadline", deadline=None)  # no timing decides a test
 settings.load_profile("without a deadline")
+
+
+def is_heavy(path: Path) -> bool:
+    """Return whether the tests in a file start processes or need more than the small packages."""
+    name = path.relative_to(TESTS)
+    return name.parts[0] in HEAVY_ROOMS or name.as_posix() in HEAVY_FILES
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Skip whole files before they import packages that `make unit` does not install."""
+    return True if config.option.markexpr == "unit" and is_heavy(collection_path) else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
+def pytest_collection_modifyitems(items):
+    """Mark the quick tests."""
+    for item in items:
+        if not is_heavy(item.path) and SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("unit")

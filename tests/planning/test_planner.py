@@ -167,7 +167,7 @@ def test_only_the_first_rows_are_planned_where_a_limit_says_so(store, tmp_path, 
 
 
 def test_a_limit_counts_over_batches_and_what_is_behind_it_is_not_read(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("mogface_batch.planning.manifests.manifest.ROWS_PER_BATCH", 2)
+    monkeypatch.setattr("mogface_batch.planning.manifests.source.ROWS_PER_BATCH", 2)
     rows = [{"uri": str(number), "id": str(number)} for number in range(3)] + [{"uri": "x", "id": None}] * 5
 
     assert extend(store, objects(tmp_path, *rows, id_column="id"), limit=3) == (3, 3)
@@ -210,7 +210,7 @@ def test_a_planner_knows_which_rows_its_manifest_names(store, tmp_path):
 @pytest.fixture
 def small_files(monkeypatch):
     monkeypatch.setattr(planner, "ROWS_PER_FILE", 10)
-    monkeypatch.setattr("mogface_batch.planning.manifests.manifest.ROWS_PER_BATCH", 7)
+    monkeypatch.setattr("mogface_batch.planning.manifests.source.ROWS_PER_BATCH", 7)
 
 
 @pytest.mark.parametrize("rows_per_unit", [1, 3, 4, 10, 15])
@@ -572,6 +572,8 @@ def test_a_picture_keeps_its_name_when_rows_are_added(store, tmp_path):
     ids=lambda column: str(column.type),
 )
 def test_a_column_of_any_type_is_the_same_when_it_is_planned_again(store, tmp_path, column):
+    if pa.types.is_timestamp(column.type):
+        pytest.importorskip("pandas", reason="nanoseconds as Python objects")
     schema = pa.schema(
         [pa.field("uri", pa.string(), nullable=False), pa.field("x", column.type, metadata={"k": "v"})]
     )
