@@ -52,7 +52,7 @@ def measure(settings: Settings, *, seen: Callable[[Table], None]) -> Table:
     """
     check_is_installed(settings.provider)
     from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: PLC0415 - this and the next need torch
-    from mogface_batch.export.detectors.mogface.pytorch.torch_detector import check_gpu, tflop_per_image  # noqa: PLC0415
+    from mogface_batch.export.detectors.mogface.pytorch.torch_detector import check_gpu, count_tflop_per_image  # noqa: PLC0415
 
     levels = Levels.parse(settings.levels)
     if settings.provider.is_gpu:
@@ -62,7 +62,7 @@ def measure(settings: Settings, *, seen: Callable[[Table], None]) -> Table:
         place = Place(files / f"mogface-{levels}", settings.levels, settings.canvas_hw, settings.provider)
         deadline = time.monotonic() + 60 * settings.minutes
         exporter = prepare(place)
-        tflop = tflop_per_image(levels, settings.canvas_hw)
+        tflop = count_tflop_per_image(levels, settings.canvas_hw)
         canvases = _write_canvases(Path(temporary), settings)
         table = Rows(_conditions(settings, exporter, tflop), seen)
         bench = Bench(settings, place, canvases, tflop, deadline, table)

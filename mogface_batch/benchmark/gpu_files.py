@@ -18,18 +18,18 @@ def prepare(place: Place) -> str:
         OutputError: They cannot be written.
     """
     from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: PLC0415
-    from mogface_batch.export.detectors.mogface.plain_graphs import bare_graph  # noqa: PLC0415 - torch takes seconds to load
+    from mogface_batch.export.detectors.mogface.plain_graphs import build_plain_graph  # noqa: PLC0415 - torch takes seconds to load
     from mogface_batch.export.detectors.mogface.pytorch.torch_detector import save_weights  # noqa: PLC0415
-    from mogface_batch.export.detectors.mogface.seeded_network import seeded_network  # noqa: PLC0415
+    from mogface_batch.export.detectors.mogface.seeded_network import make_seeded_network  # noqa: PLC0415
 
     done = place.folder / _EXPORTER
     try:
         if not done.exists():
             levels = Levels.parse(place.levels)
-            network = seeded_network(levels)
+            network = make_seeded_network(levels)
             place.folder.mkdir(parents=True, exist_ok=True)
             save_weights(network, place.folder / WEIGHTS)
-            plain, exporter = bare_graph(network, levels)
+            plain, exporter = build_plain_graph(network, levels)
             write_file(place.folder / PLAIN, plain)
             write_file(done, exporter.encode())  # last: it says that all is there
         return done.read_text(encoding="utf-8")
@@ -46,11 +46,11 @@ def provide(form: Form, place: Place) -> None:
     """
     if not isinstance(form, SessionForm) or (place.folder / form.graph).exists():
         return
-    from mogface_batch.export.detectors.mogface.plain_graphs import arranged  # noqa: PLC0415 - needs onnx
+    from mogface_batch.export.detectors.mogface.plain_graphs import arrange_graph  # noqa: PLC0415 - needs onnx
 
     try:
         plain = (place.folder / PLAIN).read_bytes()
-        write_file(place.folder / form.graph, arranged(plain, half=form.half, target=form.target))
+        write_file(place.folder / form.graph, arrange_graph(plain, half=form.half, target=form.target))
     except OSError as error:
         raise _unwritable(place.folder, error) from None
 

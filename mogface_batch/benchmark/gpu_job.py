@@ -100,12 +100,12 @@ def _write_images(folder: Path, canvases: Path, count: int) -> None:
 
 def _write_model(bench: Bench, form: SessionForm, folder: Path) -> Path:
     from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: PLC0415
-    from mogface_batch.export.detectors.mogface.plain_graphs import carded  # noqa: PLC0415 - needs onnx and pydantic
+    from mogface_batch.export.detectors.mogface.plain_graphs import add_card  # noqa: PLC0415 - needs onnx and pydantic
 
     graph = (bench.place.folder / form.graph).read_bytes()
     model = folder / "model.onnx"
     levels = Levels.parse(bench.settings.levels)
-    model.write_bytes(carded(graph, half=form.half, target=form.target, levels=levels))
+    model.write_bytes(add_card(graph, half=form.half, target=form.target, levels=levels))
     return model
 
 

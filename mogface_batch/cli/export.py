@@ -65,7 +65,7 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the file."""
     from mogface_batch.export.files import check_out, write_model
-    from mogface_batch.export.passes.variants import check_choice, variant
+    from mogface_batch.export.passes.variants import check_variant, make_variant
 
     detector, weights, out = arguments.detector, arguments.weights, arguments.out
     options = CompileOptions(levels=arguments.levels)
@@ -74,11 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "--calibration is for --precision fp16, which is checked for overflow on these images."
         )
-    check_choice(arguments.precision, arguments.target)
+    check_variant(arguments.precision, arguments.target)
     check_out(out)
     encoded = compile_detector(detector, weights, options)
     canvases = _canvases(encoded, arguments) if arguments.precision == "fp16" else None
-    made = variant(encoded, precision=arguments.precision, target=arguments.target, canvases=canvases)
+    made = make_variant(encoded, precision=arguments.precision, target=arguments.target, canvases=canvases)
     write_model(out, made.encoded)
     for remark in made.remarks:
         print(remark)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mogface_batch.contract import ModelCard
-    from mogface_batch.export.verify_model import Shown, Side
+    from mogface_batch.export.verify_model import ComparedImage, Side
 
 _TEXT = """\
 Compare a contract file, on real images, with the MogFace checkpoint that it was made from, run through ModelScope's
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     card = model.detector.card
     other, name = _other(arguments)
-    report = verify_model.compare(model, other, _shown(arguments, card), verify_model.gate_of(card))
+    report = verify_model.compare(model, other, _shown(arguments, card), verify_model.choose_gate(card))
     page = verify_model.as_markdown(report, model=arguments.file.name, against=name)
     if arguments.out is not None:
         _write(arguments.out, report, page)
@@ -99,23 +99,23 @@ def _other(arguments: argparse.Namespace) -> "tuple[Side, str]":
     ), f"ModelScope's pipeline with {against.rstrip('/').rpartition('/')[2]}"
 
 
-def _shown(arguments: argparse.Namespace, card: "ModelCard") -> "Iterator[Shown]":
+def _shown(arguments: argparse.Namespace, card: "ModelCard") -> "Iterator[ComparedImage]":
     from mogface_batch.canvases.policies import open_canvas_policy
     from mogface_batch.config import CanvasOptions, LimitOptions, Policy
-    from mogface_batch.detector.read_image import read_image
-    from mogface_batch.export.verify_model import Shown
+    from mogface_batch.export.verify_model import ComparedImage
     from mogface_batch.images.canvas import place_on_canvas
+    from mogface_batch.source_images import read_image
 
     options = CanvasOptions(policy=Policy.NATIVE, shrink_over_px=1500, shrink_to_px=1000)
     canvas_policy = open_canvas_policy(options, card, max_canvas_px=LimitOptions().canvas_px)
     for address in addresses(arguments.images, arguments.limit):
         try:
-            rgb, header = read_image(address)
-            letterbox = canvas_policy.fit(header.upright_hw)
+            image = read_image(address)
+            letterbox = canvas_policy.fit(image.header.upright_hw)
         except RowFault as fault:
             raise InputError(f"{address} cannot be compared: {fault}") from None
-        canvas = place_on_canvas(rgb, letterbox, card.pad_rgb, averaged=canvas_policy.averages)
-        yield Shown(rgb, canvas, letterbox.scale)
+        canvas = place_on_canvas(image.rgb, letterbox, card.pad_rgb, averaged=canvas_policy.averages)
+        yield ComparedImage(image.rgb, canvas, letterbox.scale)
 
 
 def _write(folder: Path, report: dict[str, Any], page: str) -> None:

@@ -23,7 +23,7 @@ from mogface_batch.geometry import Faces, Pixels, choose_faces
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ComparedImage:
     """An image as both sides see it."""
 
     rgb: Pixels
@@ -75,7 +75,7 @@ class FileSide:
         return faces, candidates.scores
 
 
-def compare(model: Side, other: Side, images: Iterable[Shown], gate: Gate) -> dict[str, Any]:
+def compare(model: Side, other: Side, images: Iterable[ComparedImage], gate: Gate) -> dict[str, Any]:
     """Return the parity report of two sides; see `evaluation.parity.Parity.report`."""
     parity = Parity(gate)
     for shown in images:
@@ -88,7 +88,7 @@ def compare(model: Side, other: Side, images: Iterable[Shown], gate: Gate) -> di
     return parity.report()
 
 
-def gate_of(card: ModelCard) -> Gate:
+def choose_gate(card: ModelCard) -> Gate:
     """Return the bounds for a file of this precision.
 
     Raises:
@@ -127,7 +127,7 @@ def store_verdict(path: Path, report: dict[str, Any], against: str) -> None:
     write_model(path, model.SerializeToString(deterministic=True))
 
 
-def as_markdown(report: dict[str, Any], *, model: str, against: str) -> str:
+def render_markdown(report: dict[str, Any], *, model: str, against: str) -> str:
     """Return the report as a page for people."""
     lines = [
         f"# {model} against {against}",

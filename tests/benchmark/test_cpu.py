@@ -4,14 +4,14 @@ from networks import noise
 
 from mogface_batch.benchmark.cpu import measure
 from mogface_batch.errors import ModelError
-from mogface_batch.export.passes.variants import variant
+from mogface_batch.export.passes.variants import make_variant
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     encoded = deep_file(folder / "plain.onnx").read_bytes()
-    made = variant(encoded, precision="fp32", target="cpu", canvases=None)
+    made = make_variant(encoded, precision="fp32", target="cpu", canvases=None)
     (folder / "cpu.onnx").write_bytes(made.encoded)
     return [folder / "plain.onnx", folder / "cpu.onnx"]
 

@@ -243,14 +243,14 @@ def test_the_graph_and_pytorch_find_the_same(document, folder):
 def test_group_norms_of_the_traced_graph_are_fused(document, folder):
     import onnx
 
-    from mogface_batch.export.detectors.mogface.plain_graphs import arranged
-    from mogface_batch.export.passes.cuda import group_norms
+    from mogface_batch.export.detectors.mogface.plain_graphs import arrange_graph
+    from mogface_batch.export.passes.cuda import count_group_norms
 
     plain = (folder / f"files/mogface-{LEVELS}/any-fp32.onnx").read_bytes()
 
-    fused = onnx.load_from_string(arranged(plain, half=True, target="cuda"))
+    fused = onnx.load_from_string(arrange_graph(plain, half=True, target="cuda"))
 
-    assert group_norms(fused) == 3 * 2 * 4  # levels, heads, layers
+    assert count_group_norms(fused) == 3 * 2 * 4  # levels, heads, layers
     assert "InstanceNormalization" not in {node.op_type for node in fused.graph.node}
 
 
@@ -261,10 +261,10 @@ def test_the_dead_branches_cost_what_modelscope_s_cost(dead_branches, tflop):
 
     from mogface_batch.export.detectors.mogface.network.levels import Levels
     from mogface_batch.export.detectors.mogface.network.mogface_network import MogFace
-    from mogface_batch.export.detectors.mogface.pytorch.torch_mogface import EagerMogFace
+    from mogface_batch.export.detectors.mogface.pytorch.torch_mogface import TorchMogFace
 
     with torch.device("meta"):
-        whole = EagerMogFace(MogFace(Levels()), (640, 640), dead_branches=dead_branches, channels_last=False)
+        whole = TorchMogFace(MogFace(Levels()), (640, 640), dead_branches=dead_branches, channels_last=False)
         with FlopCounterMode(display=False) as counter:
             boxes, scores = whole(torch.empty((1, 640, 640, 3), dtype=torch.uint8))
 

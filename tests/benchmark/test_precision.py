@@ -12,7 +12,7 @@ from mogface_batch.benchmark.table import Table
 from mogface_batch.benchmark.worker import Subject, Worker
 from mogface_batch.errors import DeviceError, ModelError, OutputError
 from mogface_batch.export.passes.calibration import Canvases
-from mogface_batch.export.passes.variants import variant
+from mogface_batch.export.passes.variants import make_variant
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     encoded = deep_file(folder / "fp32.onnx").read_bytes()
     canvases = Canvases(list(noise(1, (64, 96))), are_synthetic=True)
-    half = variant(encoded, precision="fp16", target="any", canvases=canvases)
+    half = make_variant(encoded, precision="fp16", target="any", canvases=canvases)
     (folder / "fp16.onnx").write_bytes(half.encoded)
     return folder
 

@@ -3,8 +3,8 @@ from deep_detector import deep_detector
 from networks import noise, session
 
 from mogface_batch.export.graph.contract_graph import read_contract
-from mogface_batch.export.passes.fp16 import float16_tensors
-from mogface_batch.export.passes.tensor_ranges import largest_values, measured_ranges
+from mogface_batch.export.passes.fp16 import list_float16_tensors
+from mogface_batch.export.passes.tensor_ranges import find_largest_values, measure_ranges
 
 CANVASES = noise(3, (64, 96))
 
@@ -12,10 +12,10 @@ CANVASES = noise(3, (64, 96))
 def test_ranges_are_those_of_the_tensors_canvas_by_canvas():
     encoded = deep_detector()
     model, _ = read_contract(encoded, "F")
-    names = float16_tensors(model)
+    names = list_float16_tensors(model)
     untouched = model.SerializeToString()
 
-    ranges = measured_ranges(model, names, CANVASES)
+    ranges = measure_ranges(model, names, CANVASES)
 
     assert model.SerializeToString() == untouched
     name = names[len(names) // 2]
@@ -25,13 +25,13 @@ def test_ranges_are_those_of_the_tensors_canvas_by_canvas():
 
 
 def test_the_largest_value_has_no_sign():
-    assert largest_values({"x": np.array([[-3.0, 1.0], [0.0, 2.0]])}) == {"x": 3.0}
+    assert find_largest_values({"x": np.array([[-3.0, 1.0], [0.0, 2.0]])}) == {"x": 3.0}
 
 
 def test_what_is_no_number_counts_as_infinite():
     encoded = deep_detector(loud=1e38)
     model, _ = read_contract(encoded, "F")
 
-    largest = largest_values(measured_ranges(model, float16_tensors(model), CANVASES[:1]))
+    largest = find_largest_values(measure_ranges(model, list_float16_tensors(model), CANVASES[:1]))
 
     assert max(largest.values()) == np.inf

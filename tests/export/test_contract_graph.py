@@ -16,7 +16,7 @@ def operators(nodes):
 def test_the_network_lies_between_its_first_and_its_last_layer():
     nodes = onnx.load_from_string(deep_detector()).graph.node
 
-    network = operators(contract_graph.network_nodes(nodes))
+    network = operators(contract_graph.find_network_nodes(nodes))
 
     assert (network[0], network[-1], network.count("Conv")) == ("Conv", "Conv", 6)
     assert {"InstanceNormalization", "MaxPool", "Resize", "Relu"} < set(network)
@@ -27,8 +27,8 @@ def test_the_first_and_the_last_layers():
     nodes = onnx.load_from_string(deep_detector()).graph.node
     convolutions = [node.output[0] for node in nodes if node.op_type == "Conv"]
 
-    assert [node.output[0] for node in contract_graph.first_layers(nodes)] == convolutions[:1]
-    assert [node.output[0] for node in contract_graph.last_layers(nodes)] == convolutions[-1:]
+    assert [node.output[0] for node in contract_graph.find_first_layers(nodes)] == convolutions[:1]
+    assert [node.output[0] for node in contract_graph.find_last_layers(nodes)] == convolutions[-1:]
 
 
 def test_branches_have_several_ends():
@@ -40,8 +40,8 @@ def test_branches_have_several_ends():
         helper.make_node("Sigmoid", ["right"], ["y"]),
     ]
 
-    assert operators(contract_graph.network_nodes(nodes)) == ["Conv", "Conv", "Relu", "Conv"]
-    assert [node.output[0] for node in contract_graph.last_layers(nodes)] == ["left", "right"]
+    assert operators(contract_graph.find_network_nodes(nodes)) == ["Conv", "Conv", "Relu", "Conv"]
+    assert [node.output[0] for node in contract_graph.find_last_layers(nodes)] == ["left", "right"]
 
 
 def test_constants_of_any_form_become_weights():

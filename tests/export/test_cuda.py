@@ -8,16 +8,16 @@ from fused_norms import run_fused
 from networks import noise, session
 
 from mogface_batch.errors import ModelError
-from mogface_batch.export.graph.contract_graph import FLOAT, FLOAT16, read_contract, tensor_types
+from mogface_batch.export.graph.contract_graph import FLOAT, FLOAT16, infer_tensor_types, read_contract
 from mogface_batch.export.passes.cuda import fuse_group_norms
-from mogface_batch.export.passes.fp16 import to_fp16
-from mogface_batch.export.passes.tensorrt import MAX_TOP_K, OPERATORS, suit_tensorrt
+from mogface_batch.export.passes.fp16 import convert_to_fp16
+from mogface_batch.export.passes.tensorrt import MAX_TOP_K, OPERATORS, adapt_to_tensorrt
 
 
 def fused(encoded=None, *, half=False):
     model, _ = read_contract(encoded or deep_detector(), "F")
     assert fuse_group_norms(model) == 1
-    return to_fp16(model) if half else model
+    return convert_to_fp16(model) if half else model
 
 
 def test_the_fused_file_finds_the_same():
@@ -55,7 +55,7 @@ def test_the_file_is_whole():
     (norm,) = (node for node in model.graph.node if node.op_type == "GroupNorm")
     gamma = next(tensor for tensor in model.graph.initializer if tensor.name == norm.input[1])
     assert list(gamma.dims) == [CHANNELS]
-    assert all(tensor_types(model).get(name) for node in model.graph.node for name in node.output)
+    assert all(infer_tensor_types(model).get(name) for node in model.graph.node for name in node.output)
 
 
 def test_the_same_file_gives_the_same_bytes():
@@ -67,7 +67,7 @@ def test_tensorrt_gets_no_more_candidates_than_it_takes():
     model, card = read_contract(encoded, "F")
     canvases = noise(1, (528, 528))  # 66 x 66 cells
 
-    assert suit_tensorrt(model, top_k=card.top_k) == MAX_TOP_K
+    assert adapt_to_tensorrt(model, top_k=card.top_k) == MAX_TOP_K
 
     boxes, scores = session(model.SerializeToString()).run(["boxes", "scores"], {"images": canvases})
     whole = session(encoded).run(["boxes", "scores"], {"images": canvases})
@@ -80,7 +80,7 @@ def test_tensorrt_gets_no_more_candidates_than_it_takes():
 def test_fewer_candidates_than_that_stay_as_they_are():
     model, _ = read_contract(deep_detector(), "F")
 
-    (scores,) = session((suit_tensorrt(model, top_k=5000), model.SerializeToString())[1]).run(
+    (scores,) = session((adapt_to_tensorrt(model, top_k=5000), model.SerializeToString())[1]).run(
         ["scores"], {"images": noise(1, (64, 96))}
     )
 
@@ -89,7 +89,7 @@ def test_fewer_candidates_than_that_stay_as_they_are():
 
 def test_tensorrt_refuses_operators_that_its_parser_does_not_take():
     with pytest.raises(ModelError, match=r"it holds GroupNorm, com\.microsoft"):
-        suit_tensorrt(fused(), top_k=100)
+        adapt_to_tensorrt(fused(), top_k=100)
 
 
 def test_tensorrt_refuses_a_later_opset():
@@ -97,4 +97,4 @@ def test_tensorrt_refuses_a_later_opset():
     model.opset_import[0].version = 21
 
     with pytest.raises(ModelError, match="opset 20 at most"):
-        suit_tensorrt(model, top_k=100)
+        adapt_to_tensorrt(model, top_k=100)

@@ -8,18 +8,18 @@ from onnx import numpy_helper
 from mogface_batch.export.graph.contract_graph import (
     FLOAT,
     FLOAT16,
-    network_nodes,
+    find_network_nodes,
+    infer_tensor_types,
     read_contract,
-    tensor_types,
 )
-from mogface_batch.export.passes.fp16 import float16_tensors, is_typed, to_fp16
-from mogface_batch.export.passes.tensor_ranges import LARGEST_SAFE, largest_values, measured_ranges
+from mogface_batch.export.passes.fp16 import convert_to_fp16, has_consistent_types, list_float16_tensors
+from mogface_batch.export.passes.tensor_ranges import MAX_SAFE_VALUE, find_largest_values, measure_ranges
 
 CANVASES = noise(3, (64, 96))
 
 
 def halved(encoded, **options):
-    return to_fp16(read_contract(encoded, "F")[0], **options)
+    return convert_to_fp16(read_contract(encoded, "F")[0], **options)
 
 
 def outputs(encoded, canvases=CANVASES):
@@ -28,14 +28,14 @@ def outputs(encoded, canvases=CANVASES):
 
 @pytest.mark.parametrize("opset", [11, 18, 20])
 def test_every_operator_has_the_types_that_it_takes(opset):
-    assert is_typed(halved(deep_detector(opset=opset)))
+    assert has_consistent_types(halved(deep_detector(opset=opset)))
 
 
 def test_the_network_is_float16_and_all_else_is_not():
     model = halved(deep_detector())
-    types = tensor_types(model)
+    types = infer_tensor_types(model)
 
-    inside = {node.output[0] for node in network_nodes(model.graph.node)}
+    inside = {node.output[0] for node in find_network_nodes(model.graph.node)}
     for node in model.graph.node:
         is_half = types[node.output[0]] == FLOAT16
         assert is_half == (node.output[0] in inside and node.op_type != "Shape") or node.op_type == "Cast", (
@@ -57,7 +57,7 @@ def test_no_two_casts_stand_between_neighbours():
 
 def test_scales_of_a_resize_stay_float32():
     model = halved(deep_detector())
-    types = tensor_types(model)
+    types = infer_tensor_types(model)
 
     (resize,) = (node for node in model.graph.node if node.op_type == "Resize")
 
@@ -77,16 +77,16 @@ def test_the_faces_are_nearly_the_same():
 def test_what_float16_cannot_hold_stays_in_float32():
     encoded = deep_detector(loud=1e6)
     model, _ = read_contract(encoded, "F")
-    values = largest_values(measured_ranges(model, float16_tensors(model), CANVASES))
-    kept = [name for name, value in values.items() if value > LARGEST_SAFE]
+    values = find_largest_values(measure_ranges(model, list_float16_tensors(model), CANVASES))
+    kept = [name for name, value in values.items() if value > MAX_SAFE_VALUE]
 
     careful, careless = halved(encoded, kept=kept), halved(encoded)
 
     assert len(kept) == 2  # a convolution's result and its Relu
-    assert is_typed(careful)
+    assert has_consistent_types(careful)
     wanted = outputs(encoded)[1]
     assert np.abs(outputs(careful.SerializeToString())[1] - wanted).max() < 0.01
-    types = tensor_types(careful)
+    types = infer_tensor_types(careful)
     assert {types[name] for name in kept} == {FLOAT}
     # The loud weights do not fit into float16 either: without the check the result is another one.
     assert not np.abs(outputs(careless.SerializeToString())[1] - wanted).max() < 0.01
@@ -109,4 +109,4 @@ def test_a_wrongly_typed_model_is_noticed():
     model = onnx.load_from_string(deep_detector())
     next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4).data_type = FLOAT16
 
-    assert not is_typed(model)
+    assert not has_consistent_types(model)

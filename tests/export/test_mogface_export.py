@@ -36,10 +36,10 @@ from mogface_batch.export.detectors.mogface.compile_mogface import compile_mogfa
 from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: E402
 from mogface_batch.export.detectors.mogface.network.mogface_network import MogFace  # noqa: E402
 from mogface_batch.export.passes.calibration import Canvases  # noqa: E402
-from mogface_batch.export.passes.fp16 import is_typed  # noqa: E402
+from mogface_batch.export.passes.fp16 import has_consistent_types  # noqa: E402
 from mogface_batch.export.passes.tensorrt import OPERATORS  # noqa: E402
-from mogface_batch.export.passes.variants import variant  # noqa: E402
-from mogface_batch.export.verify_model import FileSide, Shown, compare  # noqa: E402
+from mogface_batch.export.passes.variants import make_variant  # noqa: E402
+from mogface_batch.export.verify_model import ComparedImage, FileSide, compare  # noqa: E402
 from mogface_batch.geometry import Faces, choose_faces  # noqa: E402
 
 
@@ -213,7 +213,7 @@ def variants(full):
     """Return the whole network in float16, for any device, for CUDA and for TensorRT."""
     canvases, encoded = Canvases(list(synthetic_canvases(1, (64, 64))), are_synthetic=True), full.read_bytes()
     return {
-        target: variant(encoded, precision="fp16", target=target, canvases=canvases).encoded
+        target: make_variant(encoded, precision="fp16", target=target, canvases=canvases).encoded
         for target in ("any", "cuda", "tensorrt")
     }
 
@@ -226,7 +226,7 @@ def test_all_group_norms_are_fused_for_cuda(variants):
     assert operators.count("Transpose") == 2 + 2 * 48
     # One cast where the network begins, and one for each of the 12 maps that leave it; 13 are those of the head.
     assert operators.count("Cast") == 13 + 1 + 12
-    assert is_typed(model)
+    assert has_consistent_types(model)
 
 
 @pytest.mark.parametrize("target", ["any", "tensorrt"])
@@ -236,7 +236,7 @@ def test_float16_halves_the_file_and_is_typed(variants, full, target):
     assert len(variants[target]) < 0.51 * full.stat().st_size
     assert [entry.version for entry in model.opset_import] == [18]
     assert {node.op_type for node in model.graph.node} <= OPERATORS
-    assert is_typed(model)
+    assert has_consistent_types(model)
 
 
 def test_float16_finds_the_same_faces(variants, full, tmp_path):
@@ -245,7 +245,7 @@ def test_float16_finds_the_same_faces(variants, full, tmp_path):
     sides = (FileSide(path, score_at_least=None, threads=1) for path in (half, full))
     canvases = synthetic_canvases(2, (160, 160), seed=3)
 
-    report = compare(*sides, [Shown(canvas, canvas, 1.0) for canvas in canvases], GATES["fp16"])
+    report = compare(*sides, [ComparedImage(canvas, canvas, 1.0) for canvas in canvases], GATES["fp16"])
 
     assert report["failures"] == []
     assert report["reference_faces"] > 20
@@ -253,7 +253,7 @@ def test_float16_finds_the_same_faces(variants, full, tmp_path):
 
 def test_the_fused_network_finds_the_same_in_a_reference_evaluator(small):
     encoded, canvases = small[0].read_bytes(), synthetic_canvases(1, (64, 64), seed=4)
-    fused = variant(encoded, precision="fp32", target="cuda", canvases=None).encoded
+    fused = make_variant(encoded, precision="fp32", target="cuda", canvases=None).encoded
 
     boxes, scores = run_fused(onnx.load_from_string(fused), canvases)
 

@@ -11,10 +11,10 @@ from mogface_batch.cli import main
 from mogface_batch.detector import read_card
 from mogface_batch.evaluation.matching import match
 from mogface_batch.evaluation.parity import GATES
-from mogface_batch.export.verify_model import FileSide, Shown, compare
+from mogface_batch.export.verify_model import ComparedImage, FileSide, compare
 from mogface_batch.geometry import Letterbox
 from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.images.header import read_header
+from mogface_batch.images.image_header import read_header
 
 pytest.importorskip("torch")
 reference_module = pytest.importorskip("mogface_batch.export.detectors.mogface.modelscope_reference")
@@ -40,7 +40,9 @@ def model(request):
 def test_the_file_finds_the_faces_of_modelscope_s_pipeline(model, reference, hw):
     canvases = synthetic_canvases(2, hw, seed=hw[1])
 
-    report = compare(model, reference, [Shown(canvas, canvas, 1.0) for canvas in canvases], GATES["fp32"])
+    report = compare(
+        model, reference, [ComparedImage(canvas, canvas, 1.0) for canvas in canvases], GATES["fp32"]
+    )
 
     assert report["failures"] == []
     assert report["reference_faces"] > 0
@@ -67,7 +69,7 @@ def test_what_the_float32_shrinking_changes_is_told_apart_and_bounded(reference)
     """
     (wide,) = synthetic_canvases(1, (96, 1600))
     letterbox = Letterbox(
-        reference_module.shrink_scale((96, 1600)), content_hw=(60, 1000), canvas_hw=(60, 1000)
+        reference_module.compute_shrink_scale((96, 1600)), content_hw=(60, 1000), canvas_hw=(60, 1000)
     )
     canvas = place_on_canvas(wide, letterbox, (0, 0, 0), averaged=False)
 
@@ -105,7 +107,7 @@ def test_no_faces_are_no_faces():
     ("hw", "scale"), [((1500, 10), 1.0), ((10, 1501), 1000 / 1501), ((3000, 2000), 1 / 3)]
 )
 def test_an_image_is_shrunk_by_modelscope_s_rule(hw, scale):
-    assert reference_module.shrink_scale(hw) == scale
+    assert reference_module.compute_shrink_scale(hw) == scale
 
 
 @pytest.mark.slow

@@ -15,8 +15,8 @@ from mogface_batch.export.graph.contract_graph import read_contract
 from mogface_batch.export.passes import int8
 from mogface_batch.export.passes import int8_search as module
 from mogface_batch.export.passes.calibration import Canvases
-from mogface_batch.export.passes.int8_search import GROUPS, grouped, quantize
-from mogface_batch.export.passes.tensor_ranges import measured_ranges
+from mogface_batch.export.passes.int8_search import GROUPS, group_layers, quantize
+from mogface_batch.export.passes.tensor_ranges import measure_ranges
 
 CANVASES = Canvases(list(noise(6, (96, 128))), are_synthetic=False)
 
@@ -33,12 +33,12 @@ def card_of(encoded) -> ModelCard:
 
 def source(**options):
     model, _ = read_contract(deep_detector(**options), "F")
-    return int8.ready_for_int8(model)
+    return int8.prepare_for_int8(model)
 
 
 def in_int8(model, chosen, **options):
-    ranges = measured_ranges(model, int8.watched_tensors(model), CANVASES.pixels)
-    return int8.to_int8(model, ranges, chosen, reduce_range=options.pop("reduce_range", True))
+    ranges = measure_ranges(model, int8.list_activations(model), CANVASES.pixels)
+    return int8.quantize_layers(model, ranges, chosen, reduce_range=options.pop("reduce_range", True))
 
 
 def quantized_weights(model):
@@ -145,7 +145,7 @@ def test_groups_are_neighbours_and_none_is_much_of_the_work():
     layers = {f"w{number:02}": ["conv"] for number in range(40)} | {"shared": ["conv"] * 24, "last": ["conv"]}
     sizes = dict.fromkeys(layers, 10) | {"shared": 100}
 
-    groups = grouped(layers, sizes)
+    groups = group_layers(layers, sizes)
 
     assert [name for group in groups for name in group] == list(layers)
     assert ("shared",) in groups
@@ -153,7 +153,7 @@ def test_groups_are_neighbours_and_none_is_much_of_the_work():
 
 
 def test_few_layers_are_groups_of_their_own():
-    assert grouped({"a": ["x"], "b": ["y"]}, {"a": 1, "b": 1}) == [("a",), ("b",)]
+    assert group_layers({"a": ["x"], "b": ["y"]}, {"a": 1, "b": 1}) == [("a",), ("b",)]
 
 
 def test_images_without_faces_are_refused():

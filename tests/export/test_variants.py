@@ -11,13 +11,13 @@ from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ConfigError, ModelError
 from mogface_batch.export.graph.contract_graph import read_contract
 from mogface_batch.export.passes.calibration import Canvases, synthetic
-from mogface_batch.export.passes.variants import variant
+from mogface_batch.export.passes.variants import make_variant
 
 CANVASES = Canvases(list(noise(2, (64, 96))), are_synthetic=False)
 
 
 def made(precision="fp32", target="any", *, canvases=CANVASES, **options):
-    return variant(deep_detector(**options), precision=precision, target=target, canvases=canvases)
+    return make_variant(deep_detector(**options), precision=precision, target=target, canvases=canvases)
 
 
 def card_of(encoded) -> ModelCard:
@@ -127,12 +127,14 @@ def test_nonsense_is_refused_with_the_reason(precision, target, says):
 
 def test_a_variant_of_a_variant_is_refused():
     with pytest.raises(ModelError, match="fp16 for any already"):
-        variant(made("fp16").encoded, precision="fp16", target="cuda", canvases=CANVASES)
+        make_variant(made("fp16").encoded, precision="fp16", target="cuda", canvases=CANVASES)
 
 
 def test_a_variant_has_no_verdict_yet():
     encoded = deep_detector(parity={"passed": True})
 
     assert card_of(encoded).parity == {"passed": True}
-    assert card_of(variant(encoded, precision="fp32", target="cuda", canvases=None).encoded).parity is None
+    assert (
+        card_of(make_variant(encoded, precision="fp32", target="cuda", canvases=None).encoded).parity is None
+    )
     assert read_contract(encoded, "F")[1].parity == {"passed": True}

@@ -8,13 +8,13 @@ from mogface_checkpoint import shared_export, synthetic_canvases
 from onnx import TensorProto, helper, numpy_helper
 
 from mogface_batch.errors import ModelError
-from mogface_batch.export.passes.variants import variant
+from mogface_batch.export.passes.variants import make_variant
 from mogface_batch.export.passes.winograd import rewrite, use_winograd
-from mogface_batch.export.passes.winograd.cost import by_cost, direct_ns, winograd_ns
-from mogface_batch.export.passes.winograd.graph_index import Reading, sizes_at
+from mogface_batch.export.passes.winograd.cost import choose_by_cost, estimate_direct_ns, estimate_winograd_ns
+from mogface_batch.export.passes.winograd.graph_index import GraphIndex, infer_sizes
 from mogface_batch.export.passes.winograd.groups import NARROW
-from mogface_batch.export.passes.winograd.patterns import convolution
-from mogface_batch.export.passes.winograd.transforms import TAPS, transform
+from mogface_batch.export.passes.winograd.patterns import match_convolution
+from mogface_batch.export.passes.winograd.transforms import TAPS, build_transform
 
 CHANNELS = 4
 
@@ -31,20 +31,20 @@ class Net:
         self.nodes.append(helper.make_node(op, inputs, [name], **attributes))
         return name
 
-    def constant(self, values):
+    def add_constant(self, values):
         name = f"constant{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(values), name))
         return name
 
-    def floats(self, *shape, mean=0.0):
-        return self.constant((mean + self.rng.normal(size=shape)).astype(np.float32))
+    def add_floats(self, *shape, mean=0.0):
+        return self.add_constant((mean + self.rng.normal(size=shape)).astype(np.float32))
 
     def weights(self, channels=(CHANNELS, CHANNELS), bias=True):
         scale = np.float32(1 / np.sqrt(9 * channels[0]))
-        taps = self.constant(
+        taps = self.add_constant(
             (self.rng.normal(size=(channels[1], channels[0], 3, 3)) * scale).astype(np.float32)
         )
-        return [taps, self.floats(channels[1])] if bias else [taps]
+        return [taps, self.add_floats(channels[1])] if bias else [taps]
 
     def conv(self, value, weights=None, **attributes):
         return self.add("Conv", value, *(weights or self.weights()), **({"pads": [1, 1, 1, 1]} | attributes))
@@ -52,12 +52,12 @@ class Net:
     def group_norm(self, value, channels=CHANNELS, groups=2):
         """As torch exports it."""
         shape = self.add("Shape", value, start=0)
-        split = self.add("Reshape", value, self.constant(np.array([0, groups, -1])))
-        ones = self.constant(np.ones(groups, np.float32))
-        zeros = self.constant(np.zeros(groups, np.float32))
+        split = self.add("Reshape", value, self.add_constant(np.array([0, groups, -1])))
+        ones = self.add_constant(np.ones(groups, np.float32))
+        zeros = self.add_constant(np.zeros(groups, np.float32))
         back = self.add("Reshape", self.add("InstanceNormalization", split, ones, zeros, epsilon=1e-5), shape)
-        scaled = self.add("Mul", back, self.floats(channels, 1, 1, mean=1.0))
-        return self.add("Add", scaled, self.floats(channels, 1, 1))
+        scaled = self.add("Mul", back, self.add_floats(channels, 1, 1, mean=1.0))
+        return self.add("Add", scaled, self.add_floats(channels, 1, 1))
 
     def model(self, *outputs):
         declared = [
@@ -103,7 +103,7 @@ def ops(model):
 
 @pytest.mark.parametrize("outputs", [2, 4, 5, 6])
 def test_the_matrices_compute_a_correlation_of_three_taps(outputs):
-    matrices = transform(outputs)
+    matrices = build_transform(outputs)
     rng = np.random.default_rng(0)
     signal, taps = rng.normal(size=outputs + TAPS - 1), rng.normal(size=TAPS)
 
@@ -163,7 +163,7 @@ def test_a_group_norm_is_computed_in_tiles(relu, count):
 def test_a_group_norm_far_from_zero_keeps_its_digits():
     net = Net()
     taps = net.weights(bias=False)
-    out = net.group_norm(net.conv("images", [*taps, net.floats(CHANNELS, mean=30.0)]))
+    out = net.group_norm(net.conv("images", [*taps, net.add_floats(CHANNELS, mean=30.0)]))
 
     assert_same(net.model(out), images(), count=1, tolerance=2e-3)
 
@@ -171,17 +171,17 @@ def test_a_group_norm_far_from_zero_keeps_its_digits():
 def pyramid(levels=3):
     """Convolutions that share weights over maps of several sizes, as a detector's heads do, twice in a row."""
     net = Net()
-    shared, gamma = net.weights(), net.floats(CHANNELS, 1, 1, mean=1.0)
-    beta = net.floats(CHANNELS, 1, 1)
-    ones, zeros = (net.constant(np.full(2, value, np.float32)) for value in (1, 0))
-    groups = net.constant(np.array([0, 2, -1]))
+    shared, gamma = net.weights(), net.add_floats(CHANNELS, 1, 1, mean=1.0)
+    beta = net.add_floats(CHANNELS, 1, 1)
+    ones, zeros = (net.add_constant(np.full(2, value, np.float32)) for value in (1, 0))
+    groups = net.add_constant(np.array([0, 2, -1]))
     outs, level = [], "images"
     for _ in range(levels):
         out = level
         for _ in range(2):
             out = net.conv(out, shared)
-            normed = net.add("InstanceNormalization", net.add("Reshape", out, groups), ones, zeros)
-            back = net.add("Reshape", normed, net.add("Shape", out))
+            instance_norm = net.add("InstanceNormalization", net.add("Reshape", out, groups), ones, zeros)
+            back = net.add("Reshape", instance_norm, net.add("Shape", out))
             out = net.add("Relu", net.add("Add", net.add("Mul", back, gamma), beta))
         outs.append(out)
         level = net.add("MaxPool", level, kernel_shape=[2, 2], strides=[2, 2])
@@ -257,7 +257,7 @@ def test_no_image_at_all_gives_no_output():
 def test_what_is_no_plain_3x3_convolution_is_left_alone(attributes):
     net = Net()
     channels, kernel = attributes.pop("channels", (4, 4)), attributes.pop("kernel", 3)
-    weight = net.floats(channels[1], channels[0], kernel, kernel)
+    weight = net.add_floats(channels[1], channels[0], kernel, kernel)
     pads = {} if "auto_pad" in attributes or kernel == 1 else {"pads": [1, 1, 1, 1]}
     model = net.model(net.add("Conv", "images", weight, **(pads | attributes)))
     before = model.SerializeToString(deterministic=True)
@@ -292,13 +292,13 @@ def conv_of(channels):
     model = net.model(
         net.conv(net.conv("images", net.weights((CHANNELS, channels[0]))), net.weights(channels))
     )
-    return Reading(model.graph), model
+    return GraphIndex(model.graph), model
 
 
 def chosen(channels, hw):
-    reading, model = conv_of(channels)
-    found = convolution(reading, reading.nodes[1])
-    return by_cost(sizes_at(model, hw))([found])
+    index, model = conv_of(channels)
+    found = match_convolution(index, index.nodes[1])
+    return choose_by_cost(infer_sizes(model, hw))([found])
 
 
 def test_the_choice_depends_on_the_shape():
@@ -311,7 +311,7 @@ def test_the_choice_depends_on_the_shape():
 
 def test_larger_maps_gain_more():
     gains = [
-        direct_ns([hw], (256, 256)) / winograd_ns([hw], (256, 256), (6, 6), (1, 1))
+        estimate_direct_ns([hw], (256, 256)) / estimate_winograd_ns([hw], (256, 256), (6, 6), (1, 1))
         for hw in ((10, 10), (40, 40), (160, 160))
     ]
 
@@ -337,10 +337,10 @@ def test_a_model_of_an_old_opset_is_refused_with_a_sentence():
 
 @pytest.fixture
 def mogface(request, tmp_path):
-    plain = shared_export(request)
-    made = variant(plain.read_bytes(), precision="fp32", target="cpu", canvases=None)
+    plain_file = shared_export(request)
+    made = make_variant(plain_file.read_bytes(), precision="fp32", target="cpu", canvases=None)
     (tmp_path / "cpu.onnx").write_bytes(made.encoded)
-    return plain, tmp_path / "cpu.onnx"
+    return plain_file, tmp_path / "cpu.onnx"
 
 
 @pytest.mark.slow

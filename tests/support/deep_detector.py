@@ -47,8 +47,8 @@ def deep_detector(*, seed: int = 1, loud: float = 1.0, opset: int = 18, **card) 
     first = builder.add("Relu", conv(pixels, 3, CHANNELS))
     normed = builder.add("Relu", _group_norm(builder, conv(first, CHANNELS, CHANNELS), rng))
     loudly = builder.add("Relu", conv(normed, CHANNELS, CHANNELS, channel_out=loud))
-    quiet = builder.add("Relu", conv(loudly, CHANNELS, CHANNELS, channel_in=loud))
-    halved = builder.add("MaxPool", quiet, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    quieter = builder.add("Relu", conv(loudly, CHANNELS, CHANNELS, channel_in=loud))
+    halved = builder.add("MaxPool", quieter, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
     scales = builder.add_floats([1, 1, 2, 2])
     doubled = builder.add("Resize", halved, builder.add_floats([]), scales, mode="linear")
     cells = conv(
@@ -80,10 +80,10 @@ def deep_file(path: Path, **options) -> Path:
 def _group_norm(builder, values, rng):
     """Six operators, the Shape of its input among them."""
     shape = builder.add("Shape", values)
-    grouped = builder.add("Reshape", values, builder.add_integers([0, GROUPS, -1]))
+    grouped_values = builder.add("Reshape", values, builder.add_integers([0, GROUPS, -1]))
     ones, zeros = builder.add_floats(np.ones(GROUPS)), builder.add_floats(np.zeros(GROUPS))
     normed = builder.add(
-        "Reshape", builder.add("InstanceNormalization", grouped, ones, zeros, epsilon=1e-5), shape
+        "Reshape", builder.add("InstanceNormalization", grouped_values, ones, zeros, epsilon=1e-5), shape
     )
     weight, bias = (builder.add_floats(rng.normal(1, 0.2, (CHANNELS, 1, 1))) for _ in range(2))
     return builder.add("Add", builder.add("Mul", normed, weight), bias)

@@ -15,9 +15,12 @@ class GroupNorm(OpRun):
         assert activation == 0
         assert gamma.dtype == beta.dtype == np.float32
         count, height, width, channels = values.shape
-        grouped = values.astype(np.float32).reshape(count, height * width, groups, channels // groups)
-        mean, variance = grouped.mean(axis=(1, 3), keepdims=True), grouped.var(axis=(1, 3), keepdims=True)
-        normed = ((grouped - mean) / np.sqrt(variance + epsilon)).reshape(values.shape)
+        grouped_values = values.astype(np.float32).reshape(count, height * width, groups, channels // groups)
+        mean, variance = (
+            grouped_values.mean(axis=(1, 3), keepdims=True),
+            grouped_values.var(axis=(1, 3), keepdims=True),
+        )
+        normed = ((grouped_values - mean) / np.sqrt(variance + epsilon)).reshape(values.shape)
         return ((normed * gamma + beta).astype(values.dtype),)
 
 

@@ -46,11 +46,11 @@ def read_contract(encoded: bytes, where: str) -> tuple[Any, "ModelCard"]:
         raise ModelError(
             f"{where} is {card.precision} for {card.target} already: take the file in fp32, exported without --for."
         )
-    make_plain(model, where)
+    simplify_model(model, where)
     return model, card
 
 
-def make_plain(model: Any, where: str) -> None:  # noqa: ANN401 - onnx is untyped
+def simplify_model(model: Any, where: str) -> None:  # noqa: ANN401 - onnx is untyped
     """Let a model, which is changed, have the one form that passes know.
 
     Raises:
@@ -63,7 +63,7 @@ def make_plain(model: Any, where: str) -> None:  # noqa: ANN401 - onnx is untype
     ):
         raise ModelError(f"{where} has branches or loops in its graph, which no detector of ours has.")
     _turn_constants_into_weights(model.graph)
-    if not network_nodes(model.graph.node):
+    if not find_network_nodes(model.graph.node):
         raise ModelError(f"{where} holds no network: there is no {', '.join(sorted(HEAVY))} in it.")
 
 
@@ -88,7 +88,7 @@ def write_contract(model: Any, card: "ModelCard") -> bytes:  # noqa: ANN401 - on
     return encoded
 
 
-def network_nodes(nodes: Iterable[Any]) -> list[Any]:
+def find_network_nodes(nodes: Iterable[Any]) -> list[Any]:
     """Return the nodes of the network, in the graph's order."""
     nodes = list(nodes)
     after = _reached(nodes)
@@ -96,21 +96,21 @@ def network_nodes(nodes: Iterable[Any]) -> list[Any]:
     return [node for node in nodes if node.output[0] in after and node.output[0] in before]
 
 
-def first_layers(nodes: Iterable[Any]) -> list[Any]:
+def find_first_layers(nodes: Iterable[Any]) -> list[Any]:
     """Return the heavy nodes that no other one comes before."""
     nodes = list(nodes)
     after = _reached(nodes, strictly=True)
     return [node for node in nodes if node.op_type in HEAVY and node.output[0] not in after]
 
 
-def last_layers(nodes: Iterable[Any]) -> list[Any]:
+def find_last_layers(nodes: Iterable[Any]) -> list[Any]:
     """Return the heavy nodes that no other one comes after."""
     nodes = list(nodes)
     before = _reached(reversed(nodes), backwards=True, strictly=True)
     return [node for node in nodes if node.op_type in HEAVY and node.output[0] not in before]
 
 
-def tensor_types(model: Any) -> dict[str, int]:  # noqa: ANN401
+def infer_tensor_types(model: Any) -> dict[str, int]:  # noqa: ANN401
     """Return tensor -> its element type, as far as ONNX can tell."""
     graph = onnx.shape_inference.infer_shapes(model).graph
     declared = (*graph.input, *graph.output, *graph.value_info)

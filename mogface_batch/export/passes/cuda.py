@@ -32,6 +32,6 @@ def fuse_group_norms(model: Any) -> int:  # noqa: ANN401 - onnx is untyped
     return len(fused)
 
 
-def group_norms(model: Any) -> int:  # noqa: ANN401
+def count_group_norms(model: Any) -> int:  # noqa: ANN401
     """Return how many fused group norms a model holds."""
     return sum(node.op_type == "GroupNorm" and node.domain == DOMAIN for node in model.graph.node)

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from mogface_batch.export.graph.contract_graph import FLOAT, FLOAT16, network_nodes, tensor_types
+from mogface_batch.export.graph.contract_graph import FLOAT, FLOAT16, find_network_nodes, infer_tensor_types
 
 LARGEST_FP16 = 65504.0
 FLOAT_INPUTS = {"Resize": (1, 2), "GroupNorm": (1, 2)}
@@ -19,7 +19,7 @@ FLOAT_INPUTS = {"Resize": (1, 2), "GroupNorm": (1, 2)}
 _ASKS_FOR_SHAPE = ("Shape", "Size")
 
 
-def to_fp16(model: Any, *, kept: Collection[str] = ()) -> Any:  # noqa: ANN401 - onnx is untyped
+def convert_to_fp16(model: Any, *, kept: Collection[str] = ()) -> Any:  # noqa: ANN401 - onnx is untyped
     """Return the model with its network in float16.
 
     Args:
@@ -27,10 +27,10 @@ def to_fp16(model: Any, *, kept: Collection[str] = ()) -> Any:  # noqa: ANN401 -
         kept: Tensors of the network that stay in float32, since they are too large: so do the nodes that make or
             read them.
     """
-    types = tensor_types(model)
+    types = infer_tensor_types(model)
     inside = {
         node.output[0]
-        for node in network_nodes(model.graph.node)
+        for node in find_network_nodes(model.graph.node)
         if not _touches(node, kept) and _has_floats(node, types)
     }
     halves = _Halves(model, types)
@@ -109,16 +109,16 @@ def _half_weight(weight: Any, name: str) -> Any:  # noqa: ANN401
     return numpy_helper.from_array(np.clip(values, -LARGEST_FP16, LARGEST_FP16).astype(np.float16), name)
 
 
-def float16_tensors(model: Any) -> list[str]:  # noqa: ANN401
-    """Return the tensors, weights left out, that `to_fp16` would put into float16."""
-    types = tensor_types(model)
+def list_float16_tensors(model: Any) -> list[str]:  # noqa: ANN401
+    """Return the tensors, weights left out, that `convert_to_fp16` would put into float16."""
+    types = infer_tensor_types(model)
     weights = {tensor.name for tensor in model.graph.initializer}
-    nodes = network_nodes(model.graph.node)
+    nodes = find_network_nodes(model.graph.node)
     names = {name: None for node in nodes for name in (*node.input, *node.output)}
     return [name for name in names if types.get(name) == FLOAT and name not in weights]
 
 
-def is_typed(model: Any) -> bool:  # noqa: ANN401
+def has_consistent_types(model: Any) -> bool:  # noqa: ANN401
     """Return whether every operator's types agree, as a runtime without casts of its own demands."""
     try:
         onnx.checker.check_model(model, full_check=True)

@@ -15,10 +15,10 @@ from onnx import version_converter
 
 from mogface_batch.export.graph.contract_graph import (
     FLOAT,
-    first_layers,
-    last_layers,
-    network_nodes,
-    tensor_types,
+    find_first_layers,
+    find_last_layers,
+    find_network_nodes,
+    infer_tensor_types,
 )
 from mogface_batch.export.passes.tensor_ranges import Ranges
 
@@ -30,7 +30,7 @@ OLDEST_OPSET = 13
 DOT_PRODUCT_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
-def ready_for_int8(model: Any) -> Any:  # noqa: ANN401 - onnx is untyped
+def prepare_for_int8(model: Any) -> Any:  # noqa: ANN401 - onnx is untyped
     """Return a model in a late enough opset, with names for all nodes and types for all tensors."""
     if any(entry.domain in {"", "ai.onnx"} and entry.version < OLDEST_OPSET for entry in model.opset_import):
         model = version_converter.convert_version(model, OLDEST_OPSET)
@@ -50,32 +50,32 @@ def layers(model: Any) -> dict[str, list[str]]:  # noqa: ANN401
     stay in float32.
     """
     nodes = list(model.graph.node)
-    outer = {node.output[0] for node in (*first_layers(nodes), *last_layers(nodes))}
+    outer = {node.output[0] for node in (*find_first_layers(nodes), *find_last_layers(nodes))}
     weights = {tensor.name for tensor in model.graph.initializer}
     found: dict[str, list[str]] = {}
-    for node in network_nodes(nodes):
+    for node in find_network_nodes(nodes):
         if node.op_type in LAYERS and node.output[0] not in outer and node.input[1] in weights:
             found.setdefault(node.input[1], []).append(node.name)
     return found
 
 
-def watched_tensors(model: Any) -> list[str]:  # noqa: ANN401
+def list_activations(model: Any) -> list[str]:  # noqa: ANN401
     """Return the activations whose ranges INT8 needs."""
-    types = tensor_types(model)
+    types = infer_tensor_types(model)
     weights = {tensor.name for tensor in model.graph.initializer}
     names: dict[str, None] = {}
-    for node in network_nodes(model.graph.node):
+    for node in find_network_nodes(model.graph.node):
         if node.op_type in (*LAYERS, *FOLLOWERS):
             names |= dict.fromkeys((node.input[0], *node.output))
     return [name for name in names if types.get(name) == FLOAT and name not in weights]
 
 
-def to_int8(model: Any, ranges: Ranges, chosen: Collection[str], *, reduce_range: bool) -> Any:  # noqa: ANN401
+def quantize_layers(model: Any, ranges: Ranges, chosen: Collection[str], *, reduce_range: bool) -> Any:  # noqa: ANN401
     """Return a new model with some layers in INT8.
 
     Args:
-        model: From `ready_for_int8`; not changed.
-        ranges: Of `watched_tensors`.
+        model: From `prepare_for_int8`; not changed.
+        ranges: Of `list_activations`.
         chosen: Of `layers`.
         reduce_range: Weights of 7 bit: on x86 without dot product instructions two products of 8 bit can overflow.
     """

@@ -18,7 +18,7 @@ from mogface_batch.evaluation.parity import Gate, Parity
 from mogface_batch.export.graph.contract_graph import read_contract, write_contract
 from mogface_batch.export.passes import int8
 from mogface_batch.export.passes.calibration import Canvases
-from mogface_batch.export.passes.tensor_ranges import Ranges, measured_ranges
+from mogface_batch.export.passes.tensor_ranges import Ranges, measure_ranges
 from mogface_batch.export.verify_model import FileSide
 from mogface_batch.geometry import Faces
 
@@ -26,7 +26,7 @@ GROUPS = 16
 """Layers are measured in about so many groups of neighbours: one by one would take an hour on MogFace."""
 ALONE_ON = 6
 """Canvases on which each group is measured alone; whether the gate holds is measured on all."""
-MOST_RESTORED = 0.5
+MAX_RESTORED_SHARE = 0.5
 """Of the groups: a file with more of them in float32 is hardly faster."""
 
 GATE = Gate(close_iou=0.8, close_share=0.97, gained_share=0.03, score_difference=0.1, score_share=0.99)
@@ -60,7 +60,7 @@ class _Source:
     reduce_range: bool
 
     def in_int8(self, chosen: Collection[str], **card: Any) -> bytes:  # noqa: ANN401 - fields of the card
-        quantized = int8.to_int8(self.model, self.ranges, chosen, reduce_range=self.reduce_range)
+        quantized = int8.quantize_layers(self.model, self.ranges, chosen, reduce_range=self.reduce_range)
         return write_contract(
             quantized, self.card.model_copy(update={"precision": "int8", "parity": None} | card)
         )
@@ -97,7 +97,7 @@ def quantize(
         encoded: The file in fp32, for any device.
         canvases: Of images with faces.
         where: What to call the file.
-        reduce_range: See `int8.to_int8`.
+        reduce_range: See `int8.quantize_layers`.
         say: Called with a sentence about each step.
 
     Raises:
@@ -105,7 +105,7 @@ def quantize(
         InputError: The canvases show no face.
     """
     model, card = read_contract(encoded, where)
-    model = int8.ready_for_int8(model)
+    model = int8.prepare_for_int8(model)
     layers = int8.layers(model)
     if not layers:
         raise ModelError(f"{where} has no layer between its first and its last that could be put into INT8.")
@@ -116,9 +116,9 @@ def quantize(
                 "The model finds no face on the calibration images, so nothing can be measured. Take images with faces."
             )
         say(f"{scale.faces} faces on {len(canvases.pixels)} canvases; measuring the ranges of all layers")
-        ranges = measured_ranges(model, int8.watched_tensors(model), canvases.pixels)
+        ranges = measure_ranges(model, int8.list_activations(model), canvases.pixels)
         source = _Source(encoded, model, card, ranges, reduce_range)
-        groups = grouped(layers, {tensor.name: prod(tensor.dims) for tensor in model.graph.initializer})
+        groups = group_layers(layers, {tensor.name: prod(tensor.dims) for tensor in model.graph.initializer})
         kept, parity = _Search(source, groups, scale, say).result()
     restored = tuple(name for group in groups if group in kept for name in group)
     chosen = [name for name in layers if name not in restored]
@@ -160,7 +160,7 @@ class _Search:
             self._say(f"{_short(group)} alone in INT8: harm {harm[group]:.3f}")
         worst_first = sorted(self._groups, key=lambda group: -harm[group])
         tried: list[tuple[tuple[Group, ...], Parity]] = []
-        for count in range(1, 1 + int(MOST_RESTORED * len(self._groups))):
+        for count in range(1, 1 + int(MAX_RESTORED_SHARE * len(self._groups))):
             kept = tuple(worst_first[:count])
             tried.append((kept, self._without(kept, f"{_short(kept[-1])} in float32")))
             if _passes(tried[-1][1]):
@@ -191,7 +191,7 @@ def _passes(parity: Parity) -> bool:
     return not parity.report()["failures"]
 
 
-def grouped(layers: Mapping[str, Sequence[str]], sizes: Mapping[str, int]) -> list[Group]:
+def group_layers(layers: Mapping[str, Sequence[str]], sizes: Mapping[str, int]) -> list[Group]:
     """Return runs of neighbouring layers; each has at most a `GROUPS`-th of all layers and of all work, or is alone.
 
     Args:

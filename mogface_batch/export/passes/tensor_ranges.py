@@ -11,14 +11,14 @@ from onnx import helper
 from mogface_batch.detector.session import loaded_onnxruntime
 from mogface_batch.export.graph.contract_graph import FLOAT
 
-LARGEST_SAFE = 2e4
+MAX_SAFE_VALUE = 2e4
 """A tensor that exceeds this stays in float32: other images may drive it three times as far before float16 ends."""
 
 Ranges = Mapping[str, NDArray[np.float64]]
 """Tensor -> (canvases, 2): its least and largest value on each canvas; infinite where one is no number."""
 
 
-def measured_ranges(
+def measure_ranges(
     model: Any,  # noqa: ANN401 - onnx is untyped
     tensors: Sequence[str],
     canvases: Sequence[NDArray[np.uint8]],
@@ -52,6 +52,6 @@ def measured_ranges(
     return {name: found[:, number] for number, name in enumerate(tensors)}
 
 
-def largest_values(ranges: Ranges) -> dict[str, float]:
+def find_largest_values(ranges: Ranges) -> dict[str, float]:
     """Return tensor -> its largest absolute value on any canvas."""
     return {name: float(np.abs(values).max()) for name, values in ranges.items()}

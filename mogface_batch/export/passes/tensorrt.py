@@ -82,7 +82,7 @@ OPERATORS = frozenset(
 """Those of TensorRT 10's ONNX parser that a detector may need. Source: onnx-tensorrt, docs/operators.md."""
 
 
-def suit_tensorrt(model: Any, *, top_k: int) -> int:  # noqa: ANN401 - onnx is untyped
+def adapt_to_tensorrt(model: Any, *, top_k: int) -> int:  # noqa: ANN401 - onnx is untyped
     """Let at most `MAX_TOP_K` candidates leave the graph of a model, which is changed; return how many do.
 
     Raises:

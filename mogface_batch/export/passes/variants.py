@@ -14,9 +14,9 @@ from mogface_batch.errors import ConfigError
 from mogface_batch.export.graph.contract_graph import read_contract, write_contract
 from mogface_batch.export.passes.calibration import Canvases
 from mogface_batch.export.passes.cuda import fuse_group_norms
-from mogface_batch.export.passes.fp16 import float16_tensors, to_fp16
-from mogface_batch.export.passes.tensor_ranges import LARGEST_SAFE, largest_values, measured_ranges
-from mogface_batch.export.passes.tensorrt import suit_tensorrt
+from mogface_batch.export.passes.fp16 import convert_to_fp16, list_float16_tensors
+from mogface_batch.export.passes.tensor_ranges import MAX_SAFE_VALUE, find_largest_values, measure_ranges
+from mogface_batch.export.passes.tensorrt import adapt_to_tensorrt
 from mogface_batch.export.passes.winograd import use_winograd
 
 PRECISIONS = ("fp32", "fp16")
@@ -31,7 +31,7 @@ class Variant:
     remarks: tuple[str, ...]
 
 
-def check_choice(precision: str, target: str) -> None:
+def check_variant(precision: str, target: str) -> None:
     """Refuse what cannot be made, or would help nobody.
 
     Raises:
@@ -49,7 +49,7 @@ def check_choice(precision: str, target: str) -> None:
         )
 
 
-def variant(encoded: bytes, *, precision: str, target: str, canvases: Canvases | None) -> Variant:
+def make_variant(encoded: bytes, *, precision: str, target: str, canvases: Canvases | None) -> Variant:
     """Return a contract file in another precision, or arranged for a device; the same arguments give the same bytes.
 
     Args:
@@ -59,10 +59,10 @@ def variant(encoded: bytes, *, precision: str, target: str, canvases: Canvases |
         canvases: What fp16 is checked on for overflow; not read for fp32.
 
     Raises:
-        ConfigError: See `check_choice`.
+        ConfigError: See `check_variant`.
         ModelError: The file cannot be taken apart, or holds what the device does not take.
     """
-    check_choice(precision, target)
+    check_variant(precision, target)
     if (precision, target) == ("fp32", "any"):
         return Variant(encoded, ())
     model, card = read_contract(encoded, "The file")
@@ -80,15 +80,17 @@ def variant(encoded: bytes, *, precision: str, target: str, canvases: Canvases |
         kept, largest = _too_large(model, canvases)
         changed |= {"kept_fp32": kept, "calibration": canvases.summary() | {"largest_value": largest}}
         remarks.append(_overflow_remark(kept, largest, canvases))
-    arranged, remark = _arrange(model, target, card)
+    arrange_graph, remark = _arrange(model, target, card)
     if precision == "fp16":
-        to_fp16(model, kept=kept)
-    return Variant(write_contract(model, card.model_copy(update=changed | arranged)), (*remarks, *remark))
+        convert_to_fp16(model, kept=kept)
+    return Variant(
+        write_contract(model, card.model_copy(update=changed | arrange_graph)), (*remarks, *remark)
+    )
 
 
 def _too_large(model: Any, canvases: Canvases) -> tuple[tuple[str, ...], float]:  # noqa: ANN401 - onnx is untyped
-    values = largest_values(measured_ranges(model, float16_tensors(model), canvases.pixels))
-    kept = tuple(name for name, value in values.items() if value > LARGEST_SAFE)
+    values = find_largest_values(measure_ranges(model, list_float16_tensors(model), canvases.pixels))
+    kept = tuple(name for name, value in values.items() if value > MAX_SAFE_VALUE)
     return kept, float(f"{max(values.values()):.3g}")
 
 
@@ -101,7 +103,7 @@ def _overflow_remark(kept: tuple[str, ...], largest: float, canvases: Canvases) 
     )
     return (
         f"Overflow check on {len(canvases.pixels)} {seen}: the largest value inside the network is {largest:g}, "
-        f"the bound {LARGEST_SAFE:g}; {remains}."
+        f"the bound {MAX_SAFE_VALUE:g}; {remains}."
     )
 
 
@@ -115,7 +117,7 @@ def _arrange(model: Any, target: str, card: ModelCard) -> tuple[dict[str, Any], 
             f"{fused} group norms are fused: the file runs on provider cuda only.",
         )
     if target == "tensorrt":
-        most = suit_tensorrt(model, top_k=card.top_k)
+        most = adapt_to_tensorrt(model, top_k=card.top_k)
         return {"top_k": most}, (f"At most {most} candidates leave the graph, TensorRT's own limit.",)
     if target == "cpu":
         count = use_winograd(model, card.default_canvas_hw)

@@ -70,7 +70,7 @@ def read_checkpoint(weights: str) -> Checkpoint:
     Raises:
         ModelError: It cannot be had or read, holds more than weights, or is not MogFace's.
     """
-    path, hub_id = located(weights)
+    path, hub_id = locate_checkpoint(weights)
     encoded, name = read_weights_file(path)
     tensors = _state_dict(_loaded(encoded, str(path)), str(path))
     wrong = _differences(tensors)
@@ -81,7 +81,7 @@ def read_checkpoint(weights: str) -> Checkpoint:
     return Checkpoint(source, hashlib.sha256(encoded).hexdigest(), floats)
 
 
-def located(weights: str) -> tuple[Path, str | None]:
+def locate_checkpoint(weights: str) -> tuple[Path, str | None]:
     """Return the checkpoint's path, and the hub id if it came from there; see `read_checkpoint`.
 
     Raises:

@@ -10,10 +10,10 @@ from mogface_batch.export import graph
 from mogface_batch.export.detectors import CompileOptions
 from mogface_batch.export.detectors.mogface import NOT_INSTALLED
 from mogface_batch.export.detectors.mogface.checkpoint import Checkpoint, read_checkpoint
-from mogface_batch.export.detectors.mogface.detector_graph import with_ends
-from mogface_batch.export.detectors.mogface.mogface_card import mogface_card
+from mogface_batch.export.detectors.mogface.detector_graph import build_detector_graph
+from mogface_batch.export.detectors.mogface.mogface_card import make_mogface_card
 from mogface_batch.export.detectors.mogface.network.levels import Levels
-from mogface_batch.export.detectors.mogface.to_onnx import to_onnx
+from mogface_batch.export.detectors.mogface.to_onnx import convert_to_onnx
 
 if importlib.util.find_spec("onnxscript") is None:
     raise ModelError(NOT_INSTALLED.format("onnxscript"))
@@ -21,8 +21,8 @@ if importlib.util.find_spec("onnxscript") is None:
 
 def compile_mogface(checkpoint: Checkpoint, levels: Levels) -> bytes:
     """Return the contract file; the same checkpoint, levels and packages give the same bytes."""
-    builder = with_ends(to_onnx(checkpoint.network(levels)), levels)
-    return graph.build_contract_file(builder, mogface_card(checkpoint.source, checkpoint.sha256, levels))
+    builder = build_detector_graph(convert_to_onnx(checkpoint.network(levels)), levels)
+    return graph.build_contract_file(builder, make_mogface_card(checkpoint.source, checkpoint.sha256, levels))
 
 
 def compile_detector(weights: str, options: CompileOptions) -> bytes:

@@ -9,7 +9,7 @@ STD_RGB = (58.395, 57.120003, 57.375)
 """Source: ModelScope's ``MogFaceDetector.forward``; the pixel is then divided by 255 once more."""
 
 
-def with_ends(network: bytes, levels: Levels) -> graph.GraphBuilder:
+def build_detector_graph(network: bytes, levels: Levels) -> graph.GraphBuilder:
     """Return the whole graph of a detector.
 
     Args:

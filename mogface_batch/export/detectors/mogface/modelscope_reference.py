@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from mogface_batch.errors import DeviceError, ModelError
-from mogface_batch.export.detectors.mogface.checkpoint import CHECKPOINT_NAME, located
-from mogface_batch.export.detectors.mogface.silence import quiet
+from mogface_batch.export.detectors.mogface.checkpoint import CHECKPOINT_NAME, locate_checkpoint
+from mogface_batch.export.detectors.mogface.silence import silence_libraries
 from mogface_batch.geometry import Faces
 
 SHRINK_OVER_PX, SHRINK_TO_PX = 1500, 1000
@@ -47,14 +47,14 @@ class Reference:
             raise DeviceError(
                 f"torch {torch.__version__} sees no GPU, so ModelScope's pipeline cannot run on one."
             )
-        file, _ = located(weights)
+        file, _ = locate_checkpoint(weights)
         if threads is not None:
             torch.set_num_threads(threads)
         with tempfile.TemporaryDirectory(prefix="mogface-batch-reference-") as name:
             folder = Path(name)
             (folder / CHECKPOINT_NAME).symlink_to(file.absolute())
             (folder / "configuration.json").write_text(json.dumps(_CONFIGURATION))
-            with quiet():
+            with silence_libraries():
                 self._pipeline = pipeline(
                     "face-detection", model=str(folder), device="gpu" if on_gpu else "cpu"
                 )
@@ -79,13 +79,15 @@ class Reference:
         Args:
             rgb: (H, W, 3). If a side is over 1500 px, the pipeline shrinks it by its own rule, in float32.
         """
-        with quiet(), torch.inference_mode():
+        with silence_libraries(), torch.inference_mode():
             # It takes arrays as OpenCV reads them, blue first, and turns them round.
             found = self._pipeline(np.ascontiguousarray(rgb[:, :, ::-1]))
-        return corrected(found["boxes"], found["scores"], scale=shrink_scale((rgb.shape[0], rgb.shape[1])))
+        return corrected(
+            found["boxes"], found["scores"], scale=compute_shrink_scale((rgb.shape[0], rgb.shape[1]))
+        )
 
 
-def shrink_scale(image_hw: tuple[int, int]) -> float:
+def compute_shrink_scale(image_hw: tuple[int, int]) -> float:
     """Return the factor by which ModelScope's pipeline shrinks an image."""
     longer = max(image_hw)
     return SHRINK_TO_PX / longer if longer > SHRINK_OVER_PX else 1.0
@@ -97,7 +99,7 @@ def corrected(boxes: list[list[float]], scores: list[float], *, scale: float) ->
     Args:
         boxes: x1 y1 x2 y2 with inclusive corners, divided by ``scale``.
         scores: Divided by ``scale`` too, which is the bug.
-        scale: See `shrink_scale`.
+        scale: See `compute_shrink_scale`.
     """
     found = np.array(boxes, dtype=np.float64).reshape(-1, 4)
     # The corners are inclusive in the pixels of the shrunk image, where the detector saw it.
@@ -107,7 +109,7 @@ def corrected(boxes: list[list[float]], scores: list[float], *, scale: float) ->
 
 def _pipeline_function() -> Any:  # noqa: ANN401 - modelscope is untyped
     try:
-        with quiet():
+        with silence_libraries():
             from modelscope.pipelines import pipeline  # noqa: PLC0415 - seconds to import, and an extra of its own
     except ImportError as error:
         raise ModelError(

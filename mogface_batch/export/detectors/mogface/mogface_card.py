@@ -10,7 +10,7 @@ from mogface_batch.export.detectors.mogface.network.levels import Levels
 LICENCE = "unverified: the owner of the weights states none; ModelScope's code is Apache-2.0"
 
 
-def mogface_card(source: str, sha256: str, levels: Levels) -> ModelCard:
+def make_mogface_card(source: str, sha256: str, levels: Levels) -> ModelCard:
     """Return the card of a file in float32, for any device.
 
     Args:

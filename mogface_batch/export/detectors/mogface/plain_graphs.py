@@ -7,33 +7,33 @@ import onnx
 
 from mogface_batch.contract import TOP_K
 from mogface_batch.export import graph
-from mogface_batch.export.detectors.mogface.detector_graph import with_ends
+from mogface_batch.export.detectors.mogface.detector_graph import build_detector_graph
 from mogface_batch.export.detectors.mogface.network.levels import Levels
 from mogface_batch.export.detectors.mogface.network.mogface_network import MogFace
-from mogface_batch.export.detectors.mogface.to_onnx import to_onnx, to_onnx_by_tracing
-from mogface_batch.export.graph.contract_graph import make_plain, write_contract
+from mogface_batch.export.detectors.mogface.to_onnx import convert_to_onnx, trace_to_onnx
+from mogface_batch.export.graph.contract_graph import simplify_model, write_contract
 from mogface_batch.export.passes.cuda import fuse_group_norms
-from mogface_batch.export.passes.fp16 import to_fp16
-from mogface_batch.export.passes.tensorrt import suit_tensorrt
+from mogface_batch.export.passes.fp16 import convert_to_fp16
+from mogface_batch.export.passes.tensorrt import adapt_to_tensorrt
 
 
-def bare_graph(network: MogFace, levels: Levels) -> tuple[bytes, str]:
+def build_plain_graph(network: MogFace, levels: Levels) -> tuple[bytes, str]:
     """Return the graph in float32 for any device, and which of torch's exporters made it: the former needs torch alone."""
     if importlib.util.find_spec("onnxscript") is None:
-        encoded, exporter = to_onnx_by_tracing(network), "torch.onnx, by tracing"
+        encoded, exporter = trace_to_onnx(network), "torch.onnx, by tracing"
     else:
-        encoded, exporter = to_onnx(network), "torch.onnx"
-    model = graph.build_contract_model(with_ends(encoded, levels), "mogface-seeded")
-    make_plain(model, "The graph")
+        encoded, exporter = convert_to_onnx(network), "torch.onnx"
+    model = graph.build_contract_model(build_detector_graph(encoded, levels), "mogface-seeded")
+    simplify_model(model, "The graph")
     plain: bytes = model.SerializeToString(deterministic=True)
     return plain, exporter
 
 
-def arranged(plain: bytes, *, half: bool, target: str) -> bytes:
+def arrange_graph(plain: bytes, *, half: bool, target: str) -> bytes:
     """Return the graph in a precision, for a device; float16 without a search for values that are too large.
 
     Args:
-        plain: From `bare_graph`.
+        plain: From `build_plain_graph`.
         half: float16 instead of float32.
         target: ``any``, ``cuda`` or ``tensorrt``, as for ``export --for``.
     """
@@ -41,25 +41,25 @@ def arranged(plain: bytes, *, half: bool, target: str) -> bytes:
     if target == "cuda":
         fuse_group_norms(model)
     if target == "tensorrt":
-        suit_tensorrt(model, top_k=TOP_K)
+        adapt_to_tensorrt(model, top_k=TOP_K)
     if half:
-        to_fp16(model)
+        convert_to_fp16(model)
     encoded: bytes = model.SerializeToString(deterministic=True)
     return encoded
 
 
-def carded(bare: bytes, *, half: bool, target: str, levels: Levels) -> bytes:
+def add_card(bare: bytes, *, half: bool, target: str, levels: Levels) -> bytes:
     """Return a bare graph as a contract file; needs pydantic.
 
     Args:
-        bare: From `arranged`, or in float32 for any device.
+        bare: From `arrange_graph`, or in float32 for any device.
         half: Whether it is in float16.
         target: What it is arranged for.
         levels: Those of the network.
     """
-    from mogface_batch.export.detectors.mogface.mogface_card import mogface_card  # noqa: PLC0415 - pydantic may not be there
+    from mogface_batch.export.detectors.mogface.mogface_card import make_mogface_card  # noqa: PLC0415 - pydantic may not be there
 
-    card = mogface_card("a seed, for benchmarks", hashlib.sha256(bare).hexdigest(), levels)
+    card = make_mogface_card("a seed, for benchmarks", hashlib.sha256(bare).hexdigest(), levels)
     changed = {
         "precision": "fp16" if half else "fp32",
         "target": target,

@@ -22,7 +22,7 @@ BRANCH = 0.2
 _CANVAS_HW = (192, 192)
 
 
-def seeded_network(levels: Levels, *, seed: int = 1) -> MogFace:
+def make_seeded_network(levels: Levels, *, seed: int = 1) -> MogFace:
     """Return MogFace; the same levels, seed, machine and torch give the same weights.
 
     The first convolution undoes the division by 255 that MogFace alone has; each residual branch counts a fifth; batch

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_libraries() -> Iterator[None]:
     """Silence prints, warnings and logs below errors; none of them says anything about MogFace."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -8,7 +8,7 @@ import onnx
 import torch
 
 from mogface_batch.export.detectors.mogface.network.mogface_network import MogFace
-from mogface_batch.export.detectors.mogface.silence import quiet
+from mogface_batch.export.detectors.mogface.silence import silence_libraries
 
 OPSET = 18
 """From 21 on group norms become an operator for which ONNX Runtime has no kernel; from 18 to 20 they can be fused."""
@@ -20,10 +20,10 @@ _SMALL_EXAMPLE = (2, 3, 133, 197)
 """The same; for the exporter that computes what it traces."""
 
 
-def to_onnx(network: MogFace) -> bytes:
+def convert_to_onnx(network: MogFace) -> bytes:
     """Return the network by torch's present exporter, which needs the package onnxscript."""
     sizes = {axis: torch.export.Dim(name) for axis, name in _SIZES.items()}
-    with quiet():
+    with silence_libraries():
         exported = torch.onnx.export(
             network,
             (torch.zeros(_EXAMPLE),),
@@ -40,10 +40,10 @@ def to_onnx(network: MogFace) -> bytes:
     return encoded
 
 
-def to_onnx_by_tracing(network: MogFace) -> bytes:
+def trace_to_onnx(network: MogFace) -> bytes:
     """Return the network by torch's former exporter, which needs torch alone: the same layers, in other small change."""
     file = io.BytesIO()
-    with quiet():
+    with silence_libraries():
         torch.onnx.export(
             network,
             (torch.zeros(_SMALL_EXAMPLE),),

@@ -29,7 +29,7 @@ _MARGIN = 0.9
 """A rewritten convolution must be at most this share of the direct one: the estimate is rough."""
 
 
-def by_cost(sizes: Mapping[str, tuple[int, int]]) -> Callable[[Sequence[Convolution]], Sides | None]:
+def choose_by_cost(sizes: Mapping[str, tuple[int, int]]) -> Callable[[Sequence[Convolution]], Sides | None]:
     """Return the choice that is cheapest when values have these heights and widths."""
 
     def choose(members: Sequence[Convolution]) -> Sides | None:
@@ -42,22 +42,23 @@ def by_cost(sizes: Mapping[str, tuple[int, int]]) -> Callable[[Sequence[Convolut
         outputs_hw = [hw for hw in known if hw is not None]
         dilations = members[0].kind.dilations
         costs = {
-            (side, side): winograd_ns(outputs_hw, (read, given), (side, side), dilations) for side in SIDES
+            (side, side): estimate_winograd_ns(outputs_hw, (read, given), (side, side), dilations)
+            for side in SIDES
         }
         best = min(costs, key=lambda sides: costs[sides])
-        return best if costs[best] < _MARGIN * direct_ns(outputs_hw, (read, given)) else None
+        return best if costs[best] < _MARGIN * estimate_direct_ns(outputs_hw, (read, given)) else None
 
     return choose
 
 
-def direct_ns(outputs_hw: Sequence[tuple[int, int]], channels: tuple[int, int]) -> float:
+def estimate_direct_ns(outputs_hw: Sequence[tuple[int, int]], channels: tuple[int, int]) -> float:
     """Return the time of the convolutions as they are."""
     read, given = channels
     pixels = sum(height * width for height, width in outputs_hw)
     return 2 * TAPS * TAPS * read * given * pixels * _DIRECT_NS_PER_FLOP
 
 
-def winograd_ns(
+def estimate_winograd_ns(
     outputs_hw: Sequence[tuple[int, int]], channels: tuple[int, int], sides: Sides, dilations: tuple[int, int]
 ) -> float:
     """Return the time of the convolutions, computed as one in tiles of ``sides``."""

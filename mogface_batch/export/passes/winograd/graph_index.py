@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 
-class Reading:
+class GraphIndex:
     """A graph, indexed once; not changed."""
 
     def __init__(self, graph: Any) -> None:  # noqa: ANN401 - onnx is untyped
@@ -20,19 +20,19 @@ class Reading:
         self._producer = {name: node for node in self.nodes for name in node.output}
         self._readers: dict[str, list[Any]] = defaultdict(list)
         for node in self.nodes:
-            for name in set(reads(node)):
+            for name in set(list_reads(node)):
                 self._readers[name].append(node)
         self._same_sized = self._size_roots()
 
-    def producer(self, value: str) -> Any:  # noqa: ANN401 - onnx is untyped
+    def find_producer(self, value: str) -> Any:  # noqa: ANN401 - onnx is untyped
         """Return the node that makes a value, or None."""
         return self._producer.get(value)
 
-    def readers(self, value: str) -> list[Any]:
+    def find_readers(self, value: str) -> list[Any]:
         """Return the nodes that read a value, those with a body that reads it too."""
         return self._readers.get(value, [])
 
-    def same_sized(self, value: str) -> str:
+    def find_same_sized(self, value: str) -> str:
         """Return the earliest value [N, C, H, W] that surely has the same N, H and W as this one."""
         return self._same_sized.get(value, value)
 
@@ -46,23 +46,25 @@ class Reading:
 
     def _of_same_size(self, node: Any) -> list[str]:  # noqa: ANN401 - onnx is untyped
         """Return the inputs whose N, H and W are those of the output, if they agree among themselves."""
-        if node.op_type in {"Relu", "Add"} or (node.op_type == "Concat" and attribute(node, "axis", 0) == 1):
+        if node.op_type in {"Relu", "Add"} or (
+            node.op_type == "Concat" and read_attribute(node, "axis", 0) == 1
+        ):
             return list(node.input)
-        if node.op_type != "Conv" or attribute(node, "auto_pad", b"NOTSET") != b"NOTSET":
+        if node.op_type != "Conv" or read_attribute(node, "auto_pad", b"NOTSET") != b"NOTSET":
             return []
-        kernel = (self.shape_of_constant(node.input[1]) or (0, 0, 0, 0))[2:]
-        if len(kernel) != 2 or any(stride != 1 for stride in attribute(node, "strides", [1, 1])):
+        kernel = (self.read_constant_shape(node.input[1]) or (0, 0, 0, 0))[2:]
+        if len(kernel) != 2 or any(stride != 1 for stride in read_attribute(node, "strides", [1, 1])):
             return []
-        pads, dilations = attribute(node, "pads", [0] * 4), attribute(node, "dilations", [1, 1])
+        pads, dilations = read_attribute(node, "pads", [0] * 4), read_attribute(node, "dilations", [1, 1])
         grown = (pads[axis] + pads[axis + 2] - dilations[axis] * (kernel[axis] - 1) for axis in (0, 1))
         return [] if any(grown) else [node.input[0]]
 
-    def shape_of_constant(self, value: str) -> tuple[int, ...] | None:
+    def read_constant_shape(self, value: str) -> tuple[int, ...] | None:
         """Return the shape of a constant of the file, None where it is none."""
         tensor = self._initializers.get(value)
         return None if tensor is None else tuple(tensor.dims)
 
-    def constant(self, value: str) -> NDArray[np.generic] | None:
+    def read_constant(self, value: str) -> NDArray[np.generic] | None:
         """Return a constant of the file, None where it is none."""
         tensor = self._initializers.get(value)
         return None if tensor is None else numpy_helper.to_array(tensor)
@@ -73,22 +75,22 @@ class Reading:
         return tensor is not None and tensor.data_type == onnx.TensorProto.FLOAT
 
 
-def attribute(node: Any, name: str, default: Any) -> Any:  # noqa: ANN401 - onnx is untyped
+def read_attribute(node: Any, name: str, default: Any) -> Any:  # noqa: ANN401 - onnx is untyped
     """Return an attribute of a node."""
     found = [helper.get_attribute_value(entry) for entry in node.attribute if entry.name == name]
     return found[0] if found else default
 
 
-def reads(node: Any) -> Iterator[str]:  # noqa: ANN401 - onnx is untyped
+def list_reads(node: Any) -> Iterator[str]:  # noqa: ANN401 - onnx is untyped
     """Yield the values that a node reads, inside its bodies too."""
     yield from (name for name in node.input if name)
     for entry in node.attribute:
         for body in (entry.g, *entry.graphs):
             for inner in body.node:
-                yield from reads(inner)
+                yield from list_reads(inner)
 
 
-def sizes_at(model: Any, canvas_hw: tuple[int, int]) -> dict[str, tuple[int, int]]:  # noqa: ANN401 - onnx is untyped
+def infer_sizes(model: Any, canvas_hw: tuple[int, int]) -> dict[str, tuple[int, int]]:  # noqa: ANN401 - onnx is untyped
     """Return height and width of every [N, C, H, W] value that is known for canvases of one size.
 
     Args:

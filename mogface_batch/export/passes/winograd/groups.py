@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mogface_batch.export.passes.winograd.graph_index import Reading, reads
-from mogface_batch.export.passes.winograd.patterns import Convolution, Kind, convolution
+from mogface_batch.export.passes.winograd.graph_index import GraphIndex, list_reads
+from mogface_batch.export.passes.winograd.patterns import Convolution, Kind, match_convolution
 
 Sides = tuple[int, int]
 """Outputs of a tile, down and across."""
@@ -23,10 +23,10 @@ class Group:
     sides: Sides
 
 
-def planned(reading: Reading, choose: Choice) -> list[Group]:
+def plan_groups(index: GraphIndex, choose: Choice) -> list[Group]:
     """Return the groups that are to be rewritten, in the order of the graph."""
-    found = [conv for node in reading.nodes if (conv := convolution(reading, node)) is not None]
-    ranks = _ranks(reading, {conv.convolved: conv.kind for conv in found})
+    found = [conv for node in index.nodes if (conv := match_convolution(index, node)) is not None]
+    ranks = _ranks(index, {conv.convolved: conv.kind for conv in found})
     together: dict[tuple[Kind, int], list[Convolution]] = defaultdict(list)
     for conv in found:
         together[conv.kind, ranks[conv.convolved]].append(conv)
@@ -34,16 +34,16 @@ def planned(reading: Reading, choose: Choice) -> list[Group]:
     return [Group(members, sides) for members, sides in chosen if sides is not None]
 
 
-def _ranks(reading: Reading, kinds: Mapping[str, Kind]) -> dict[str, int]:
+def _ranks(index: GraphIndex, kinds: Mapping[str, Kind]) -> dict[str, int]:
     """Return, for each convolution's output, how many of its own kind lie before it, one after another.
 
     Where one of a kind depends on another its rank is higher; so those of one rank are independent.
     """
     depths: dict[str, dict[Kind, int]] = {}
     ranks: dict[str, int] = {}
-    for node in reading.nodes:
+    for node in index.nodes:
         depth: dict[Kind, int] = {}
-        for name in reads(node):
+        for name in list_reads(node):
             for kind, count in depths.get(name, {}).items():
                 depth[kind] = max(depth.get(kind, 0), count)
         for output in node.output:

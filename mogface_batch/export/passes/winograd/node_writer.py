@@ -11,7 +11,7 @@ Value = str
 """The name of a tensor in the graph."""
 
 
-class Emitter:
+class NodeWriter:
     """The rewritten graph while it grows."""
 
     def __init__(self, prefix: str) -> None:
@@ -41,7 +41,7 @@ class Emitter:
         self.nodes.append(helper.make_node("Split", [value, sizes], outputs, name=outputs[0], axis=axis))
         return outputs
 
-    def constant(self, values: NDArray[np.generic]) -> Value:
+    def add_constant(self, values: NDArray[np.generic]) -> Value:
         """Return a constant."""
         key = (values.dtype.str, values.shape, values.tobytes())
         if key not in self._known:
@@ -49,27 +49,27 @@ class Emitter:
             self.initializers.append(numpy_helper.from_array(values, self._known[key]))
         return self._known[key]
 
-    def named(self, name: str, values: NDArray[np.generic]) -> Value:
+    def add_large_constant(self, name: str, values: NDArray[np.generic]) -> Value:
         """Return a constant that is not compared with others, for large ones."""
         self.initializers.append(numpy_helper.from_array(values, self._prefix + name))
         return self._prefix + name
 
-    def floats(self, values: object) -> Value:
+    def add_floats(self, values: object) -> Value:
         """Return a float32 constant."""
-        return self.constant(np.array(values, dtype=np.float32))
+        return self.add_constant(np.array(values, dtype=np.float32))
 
-    def integers(self, values: object) -> Value:
+    def add_integers(self, values: object) -> Value:
         """Return an int64 constant."""
-        return self.constant(np.array(values, dtype=np.int64))
+        return self.add_constant(np.array(values, dtype=np.int64))
 
     def reshape(self, value: Value, *shape: int) -> Value:
         """Return the tensor in another shape; one length may be -1."""
-        return self.add("Reshape", value, self.integers(shape))
+        return self.add("Reshape", value, self.add_integers(shape))
 
-    def total(self, values: Sequence[Value]) -> Value:
+    def add_sum(self, values: Sequence[Value]) -> Value:
         """Return the sum of some int64 scalars, 0 of none."""
         if not values:
-            return self.integers(0)
+            return self.add_integers(0)
         result = values[0]
         for value in values[1:]:
             result = self.add("Add", result, value)

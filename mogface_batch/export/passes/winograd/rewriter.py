@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from mogface_batch.export.passes.winograd.epilogue import biased, normed
-from mogface_batch.export.passes.winograd.graph_index import Reading, attribute, reads
+from mogface_batch.export.passes.winograd.epilogue import add_bias, apply_group_norm
+from mogface_batch.export.passes.winograd.graph_index import GraphIndex, list_reads, read_attribute
 from mogface_batch.export.passes.winograd.groups import NARROW, Group
-from mogface_batch.export.passes.winograd.node_writer import Emitter, Value
+from mogface_batch.export.passes.winograd.node_writer import NodeWriter, Value
 from mogface_batch.export.passes.winograd.patterns import Convolution
 from mogface_batch.export.passes.winograd.tile_matrix import (
     Part,
@@ -15,19 +15,19 @@ from mogface_batch.export.passes.winograd.tile_matrix import (
     Plain,
     Source,
     Tiled,
-    laid_out,
-    pixels,
-    plain,
+    gather_sources,
+    lay_out_maps,
+    write_plain,
 )
 from mogface_batch.export.passes.winograd.tile_positions import (
     Sizes,
     Tiling,
     Window,
-    scalar,
-    sizes_of,
-    window_rows,
+    compute_scalar,
+    compute_window_rows,
+    read_sizes,
 )
-from mogface_batch.export.passes.winograd.transforms import TAPS, Matrix, transform
+from mogface_batch.export.passes.winograd.transforms import TAPS, Matrix, build_transform
 
 
 class Rewrite:
@@ -36,9 +36,9 @@ class Rewrite:
     A result in tiles becomes a plain tensor only when a node that knows no tiles reads it.
     """
 
-    def __init__(self, reading: Reading, groups: list[Group], prefix: str) -> None:
-        self.emitter = Emitter(prefix)
-        self._reading = reading
+    def __init__(self, index: GraphIndex, groups: list[Group], prefix: str) -> None:
+        self.writer = NodeWriter(prefix)
+        self._index = index
         self._in_tiles: dict[str, Part] = {}
         self._joined: dict[str, Any] = {}
         """Outputs of channel Concats of such results, which may never be needed."""
@@ -48,7 +48,7 @@ class Rewrite:
         self._absorbed = {name for node in nodes for name in node.output}
         owners = {id(node): group for group in groups for conv in group.members for node in conv.nodes}
         self._steps: list[Any] = []
-        for node in reading.nodes:
+        for node in index.nodes:
             step = owners.get(id(node), node)
             if step not in self._steps[-1:] and not (isinstance(step, Group) and step in self._steps):
                 self._steps.append(step)
@@ -69,14 +69,14 @@ class Rewrite:
                     later.append(step)
             # Two groups may wait for each other: those members go on that can.
             waiting = later if len(later) < len(waiting) else _split(later, known)
-        for name in self._reading.outputs:
+        for name in self._index.outputs:
             self._write(name)
 
     def _emit(self, step: Any) -> list[str]:  # noqa: ANN401 - onnx is untyped
         if isinstance(step, Group):
             self._convolve(step)
             return [conv.result for conv in step.members]
-        channels = step.op_type == "Concat" and attribute(step, "axis", 0) == 1
+        channels = step.op_type == "Concat" and read_attribute(step, "axis", 0) == 1
         if channels and all(name in self._in_tiles for name in step.input):
             self._joined[step.output[0]] = step
         else:
@@ -84,9 +84,9 @@ class Rewrite:
         return list(step.output)
 
     def _keep(self, node: Any) -> None:  # noqa: ANN401 - onnx is untyped
-        for name in reads(node):
+        for name in list_reads(node):
             self._write(name)
-        self.emitter.nodes.append(node)
+        self.writer.nodes.append(node)
 
     def _write(self, name: str) -> None:
         """Make the plain tensor of a value, unless it is there."""
@@ -97,24 +97,24 @@ class Rewrite:
             self._keep(self._joined[name])
         elif name in self._in_tiles:
             self._written.add(name)
-            plain(self.emitter, self._in_tiles[name], name)
+            write_plain(self.writer, self._in_tiles[name], name)
 
     def _convolve(self, group: Group) -> None:
-        e, kind = self.emitter, group.members[0].kind
+        writer, kind = self.writer, group.members[0].kind
         given = group.members[0].channels[1]
         tilings = (Tiling(group.sides[0], kind.dilations[0]), Tiling(group.sides[1], kind.dilations[1]))
-        source = pixels(e, self._sources(group.members))
+        source = gather_sources(writer, self._sources(group.members))
         sizes = tuple(
-            _output_sizes(e, conv, placed.sizes)
+            _output_sizes(writer, conv, placed.sizes)
             for conv, placed in zip(group.members, source.placements, strict=True)
         )
         windows = (Window(tilings[0], kind.pads[0]), Window(tilings[1], kind.pads[1]))
-        rows = _rows(e, windows, sizes, source)
+        rows = _rows(writer, windows, sizes, source)
         if group.sides == NARROW:
             matrix = self._narrow(kind.weight, source.matrix, rows)
         else:
             matrix = self._winograd(kind.weight, tilings, source.matrix, rows)
-        firsts, tiles = laid_out(e, tilings, sizes)
+        firsts, tiles = lay_out_maps(writer, tilings, sizes)
         result = Tiled(matrix, given, tilings, sizes, firsts, tiles)
         result = Tiled(self._finished(group.members[0], result), given, tilings, sizes, firsts, tiles)
         for number, conv in enumerate(group.members):
@@ -122,13 +122,13 @@ class Rewrite:
 
     def _winograd(self, weight: str, tilings: tuple[Tiling, Tiling], pixels: Value, rows: Value) -> Value:
         """Return the outputs, (side * side, tiles, channels): few products of numbers, many bytes moved."""
-        e = self.emitter
+        writer = self.writer
         given, read = self._channels(weight)
-        down, across = (transform(tiling.side) for tiling in tilings)
-        cut = e.add("Gather", pixels, e.reshape(rows, -1), axis=0)
-        evaluated = _both_ways(e, cut, (down.inputs, across.inputs), read)
-        product = e.add("MatMul", evaluated, self._weights(weight, tilings))
-        return _both_ways(e, product, (down.output, across.output), given)
+        down, across = (build_transform(tiling.side) for tiling in tilings)
+        cut = writer.add("Gather", pixels, writer.reshape(rows, -1), axis=0)
+        evaluated = _both_ways(writer, cut, (down.inputs, across.inputs), read)
+        product = writer.add("MatMul", evaluated, self._weights(weight, tilings))
+        return _both_ways(writer, product, (down.output, across.output), given)
 
     def _weights(self, weight: str, tilings: tuple[Tiling, Tiling]) -> Value:
         """Return the evaluated taps, (points, channels in, channels out).
@@ -137,11 +137,13 @@ class Rewrite:
         """
         sides = tuple(tiling.side for tiling in tilings)
         if (weight, sides) not in self._evaluated:
-            down, across = (transform(side).weights for side in sides)
-            taps = np.asarray(self._reading.constant(weight), dtype=np.float64)
+            down, across = (build_transform(side).weights for side in sides)
+            taps = np.asarray(self._index.read_constant(weight), dtype=np.float64)
             points = np.einsum("ph,oihw,qw->pqio", down, taps, across, optimize=True)
             points = points.reshape(-1, *points.shape[2:]).astype(np.float32)
-            self._evaluated[weight, sides] = self.emitter.named(f"{weight}_{sides[0]}x{sides[1]}", points)
+            self._evaluated[weight, sides] = self.writer.add_large_constant(
+                f"{weight}_{sides[0]}x{sides[1]}", points
+            )
         return self._evaluated[weight, sides]
 
     def _narrow(self, weight: str, pixels: Value, rows: Value) -> Value:
@@ -149,29 +151,31 @@ class Rewrite:
 
         With few outputs this moves far fewer bytes than to gather the inputs first.
         """
-        e = self.emitter
+        writer = self.writer
         given, read = self._channels(weight)
-        taps = e.reshape(e.add("Transpose", weight, perm=[1, 2, 3, 0]), read, -1)
-        products = e.reshape(e.add("MatMul", pixels, taps), -1, given)
-        each = e.integers(np.arange(TAPS * TAPS).reshape(-1, 1))
-        rows = e.add("Add", scalar(e, "Mul", rows, TAPS * TAPS), each)
-        return e.add("ReduceSum", e.add("Gather", products, rows, axis=0), e.integers([0]), keepdims=1)
+        taps = writer.reshape(writer.add("Transpose", weight, perm=[1, 2, 3, 0]), read, -1)
+        products = writer.reshape(writer.add("MatMul", pixels, taps), -1, given)
+        each = writer.add_integers(np.arange(TAPS * TAPS).reshape(-1, 1))
+        rows = writer.add("Add", compute_scalar(writer, "Mul", rows, TAPS * TAPS), each)
+        return writer.add(
+            "ReduceSum", writer.add("Gather", products, rows, axis=0), writer.add_integers([0]), keepdims=1
+        )
 
     def _channels(self, weight: str) -> tuple[int, int]:
         """Return channels out and in."""
-        given, read, *_ = self._reading.shape_of_constant(weight) or (0, 0)
+        given, read, *_ = self._index.read_constant_shape(weight) or (0, 0)
         return given, read
 
     def _finished(self, conv: Convolution, tiled: Tiled) -> Value:
-        kind, e = conv.kind, self.emitter
-        constant = self._reading.constant(kind.bias) if kind.bias else None
+        kind, writer = conv.kind, self.writer
+        constant = self._index.read_constant(kind.bias) if kind.bias else None
         bias = np.zeros(tiled.channels, np.float32) if constant is None else constant.astype(np.float32)
         matrix = tiled.matrix
         if kind.norm is not None:
-            matrix = normed(e, tiled, kind.norm, bias)
+            matrix = apply_group_norm(writer, tiled, kind.norm, bias)
         elif constant is not None:
-            matrix = biased(e, tiled, bias)
-        return e.add("Relu", matrix) if kind.relu else matrix
+            matrix = add_bias(writer, tiled, bias)
+        return writer.add("Relu", matrix) if kind.relu else matrix
 
     def _sources(self, members: list[Convolution]) -> list[Source]:
         joined = [self._joined_source(conv.source) for conv in members]
@@ -187,7 +191,7 @@ class Rewrite:
         first = parts[0]
         if any(part.tiled.layout != first.tiled.layout or part.number != first.number for part in parts):
             return None
-        matrix = self.emitter.add("Concat", *(part.tiled.matrix for part in parts), axis=2)
+        matrix = self.writer.add("Concat", *(part.tiled.matrix for part in parts), axis=2)
         channels = sum(part.tiled.channels for part in parts)
         tiled = first.tiled
         return Part(
@@ -201,15 +205,15 @@ class Rewrite:
         return Plain(conv.source, conv.channels[0], self._sizes(conv.source))
 
     def _sizes(self, value: str) -> Sizes:
-        root = self._reading.same_sized(value)
+        root = self._index.find_same_sized(value)
         if root in self._in_tiles:
             part = self._in_tiles[root]
             return part.tiled.sizes[part.number]
-        return sizes_of(self.emitter, value if root in self._joined or root in self._absorbed else root)
+        return read_sizes(self.writer, value if root in self._joined or root in self._absorbed else root)
 
 
 def _needs(step: Any) -> list[str]:  # noqa: ANN401 - onnx is untyped
-    return [conv.source for conv in step.members] if isinstance(step, Group) else list(reads(step))
+    return [conv.source for conv in step.members] if isinstance(step, Group) else list(list_reads(step))
 
 
 def _split(waiting: list[Any], known: set[str]) -> list[Any]:
@@ -227,29 +231,34 @@ def _split(waiting: list[Any], known: set[str]) -> list[Any]:
     raise ValueError("the nodes of the graph are not in an order in which they can run")
 
 
-def _output_sizes(e: Emitter, conv: Convolution, sizes: Sizes) -> Sizes:
+def _output_sizes(writer: NodeWriter, conv: Convolution, sizes: Sizes) -> Sizes:
     top, left, bottom, right = conv.kind.pads
     grown = (top + bottom, left + right)
     lengths = []
     for length, pads, dilation in zip(sizes[1:], grown, conv.kind.dilations, strict=True):
         change = pads - (TAPS - 1) * dilation
-        lengths.append(scalar(e, "Add", length, change) if change else length)
+        lengths.append(compute_scalar(writer, "Add", length, change) if change else length)
     return Sizes(sizes.images, *lengths)
 
 
-def _rows(e: Emitter, windows: tuple[Window, Window], sizes: tuple[Sizes, ...], source: Pixels) -> Value:
+def _rows(
+    writer: NodeWriter, windows: tuple[Window, Window], sizes: tuple[Sizes, ...], source: Pixels
+) -> Value:
     """Return (taps, tiles): the row of the matrix of pixels that each tap of each tile reads; the dummy reads zeros."""
     rows = [
-        window_rows(e, windows, size, placed) for size, placed in zip(sizes, source.placements, strict=True)
+        compute_window_rows(writer, windows, size, placed)
+        for size, placed in zip(sizes, source.placements, strict=True)
     ]
     taps = (windows[0].tiling.side + TAPS - 1) * (windows[1].tiling.side + TAPS - 1)
-    every = e.add("Concat", *rows, e.integers(np.full((taps, 1), -1)), axis=1)
-    return e.add("Where", e.add("Less", every, e.integers(0)), source.zero_row, every)
+    every = writer.add("Concat", *rows, writer.add_integers(np.full((taps, 1), -1)), axis=1)
+    return writer.add("Where", writer.add("Less", every, writer.add_integers(0)), source.zero_row, every)
 
 
-def _both_ways(e: Emitter, value: Value, matrices: tuple[Matrix, Matrix], columns: int) -> Value:
+def _both_ways(writer: NodeWriter, value: Value, matrices: tuple[Matrix, Matrix], columns: int) -> Value:
     """Return (points, -1, columns): one matrix applied along the rows of each tile, another along its columns."""
     down, across = matrices
-    value = e.add("MatMul", e.floats(down), e.reshape(value, down.shape[1], -1))
-    value = e.reshape(value, down.shape[0], across.shape[1], -1)
-    return e.reshape(e.add("MatMul", e.floats(across), value), down.shape[0] * across.shape[0], -1, columns)
+    value = writer.add("MatMul", writer.add_floats(down), writer.reshape(value, down.shape[1], -1))
+    value = writer.reshape(value, down.shape[0], across.shape[1], -1)
+    return writer.reshape(
+        writer.add("MatMul", writer.add_floats(across), value), down.shape[0] * across.shape[0], -1, columns
+    )

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mogface_batch.export.passes.winograd.node_writer import Emitter, Value
+from mogface_batch.export.passes.winograd.node_writer import NodeWriter, Value
 from mogface_batch.export.passes.winograd.tile_positions import (
     PLAIN,
     Placement,
     Sizes,
     Tiling,
-    image_rows,
-    scalar,
-    tiles_of_image,
+    compute_image_rows,
+    compute_scalar,
+    count_tiles_of_image,
 )
 
 
@@ -72,20 +72,20 @@ class Pixels:
     """Number of a row that is zero."""
 
 
-def laid_out(
-    e: Emitter, tilings: tuple[Tiling, Tiling], sizes: Sequence[Sizes]
+def lay_out_maps(
+    writer: NodeWriter, tilings: tuple[Tiling, Tiling], sizes: Sequence[Sizes]
 ) -> tuple[tuple[Value, ...], Value]:
     """Return the first tile of each of some maps, one after the other, and the count with the dummy."""
-    counts = [e.add("Mul", size.images, tiles_of_image(e, tilings, size)) for size in sizes]
-    firsts = tuple(e.total(counts[:number]) for number in range(len(counts)))
-    return firsts, scalar(e, "Add", e.total(counts), 1)
+    counts = [writer.add("Mul", size.images, count_tiles_of_image(writer, tilings, size)) for size in sizes]
+    firsts = tuple(writer.add_sum(counts[:number]) for number in range(len(counts)))
+    return firsts, compute_scalar(writer, "Add", writer.add_sum(counts), 1)
 
 
-def pixels(e: Emitter, sources: Sequence[Source]) -> Pixels:
+def gather_sources(writer: NodeWriter, sources: Sequence[Source]) -> Pixels:
     """Return some maps in one matrix; those that lie in the same one already are not copied."""
     matrices: list[Value] = []
     bases: list[Value] = []
-    base, zero_row = e.integers(0), None
+    base, zero_row = writer.add_integers(0), None
     numbers: dict[Value, int] = {}
     for source in sources:
         key = source.value if isinstance(source, Plain) else source.tiled.matrix
@@ -93,40 +93,44 @@ def pixels(e: Emitter, sources: Sequence[Source]) -> Pixels:
             continue
         numbers[key] = len(matrices)
         bases.append(base)
-        matrices.append(_rows(e, source))
+        matrices.append(_rows(writer, source))
         if isinstance(source, Part) and zero_row is None:
-            zero_row = scalar(e, "Sub", e.add("Add", base, source.tiled.tiles), 1)
-        base = e.add("Add", base, _row_count(e, source))
+            zero_row = compute_scalar(writer, "Sub", writer.add("Add", base, source.tiled.tiles), 1)
+        base = writer.add("Add", base, _row_count(writer, source))
     if zero_row is None:
         zero_row = base
-        matrices.append(e.floats([[0.0] * sources[0].channels] if isinstance(sources[0], Plain) else 0.0))
-    matrix = matrices[0] if len(matrices) == 1 else e.add("Concat", *matrices, axis=0)
+        matrices.append(
+            writer.add_floats([[0.0] * sources[0].channels] if isinstance(sources[0], Plain) else 0.0)
+        )
+    matrix = matrices[0] if len(matrices) == 1 else writer.add("Concat", *matrices, axis=0)
     placements = []
     for source in sources:
         if isinstance(source, Part):
             placements.append(source.tiled.placement(source.number, bases[numbers[source.tiled.matrix]]))
         else:
-            zero = e.integers(0)
+            zero = writer.add_integers(0)
             base = bases[numbers[source.value]]
             placements.append(Placement((PLAIN, PLAIN), source.sizes, zero, zero, base))
     return Pixels(matrix, tuple(placements), zero_row)
 
 
-def plain(e: Emitter, part: Part, name: Value) -> None:
+def write_plain(writer: NodeWriter, part: Part, name: Value) -> None:
     """Make [N, C, H, W] of a map, under the name that the graph knows it by."""
-    rows = image_rows(e, part.tiled.placement(part.number, e.integers(0)))
-    e.add("Transpose", e.add("Gather", _rows(e, part), rows, axis=0), perm=[0, 3, 1, 2], output=name)
+    rows = compute_image_rows(writer, part.tiled.placement(part.number, writer.add_integers(0)))
+    writer.add(
+        "Transpose", writer.add("Gather", _rows(writer, part), rows, axis=0), perm=[0, 3, 1, 2], output=name
+    )
 
 
-def _rows(e: Emitter, source: Source) -> Value:
+def _rows(writer: NodeWriter, source: Source) -> Value:
     if isinstance(source, Part):
-        return e.reshape(source.tiled.matrix, -1, source.tiled.channels)
-    return e.reshape(e.add("Transpose", source.value, perm=[0, 2, 3, 1]), -1, source.channels)
+        return writer.reshape(source.tiled.matrix, -1, source.tiled.channels)
+    return writer.reshape(writer.add("Transpose", source.value, perm=[0, 2, 3, 1]), -1, source.channels)
 
 
-def _row_count(e: Emitter, source: Source) -> Value:
+def _row_count(writer: NodeWriter, source: Source) -> Value:
     if isinstance(source, Part):
         (down, right) = source.tiled.tilings
-        return scalar(e, "Mul", source.tiled.tiles, down.side * right.side)
+        return compute_scalar(writer, "Mul", source.tiled.tiles, down.side * right.side)
     images, height, width = source.sizes
-    return e.add("Mul", images, e.add("Mul", height, width))
+    return writer.add("Mul", images, writer.add("Mul", height, width))

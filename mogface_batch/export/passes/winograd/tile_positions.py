@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mogface_batch.export.passes.winograd.node_writer import Emitter, Value
+from mogface_batch.export.passes.winograd.node_writer import NodeWriter, Value
 
 _NOWHERE = -(2**40)
 """Added to an index, it stays negative."""
@@ -59,102 +59,125 @@ class Placement:
     """Row of the matrix at which the order begins."""
 
 
-def scalar(e: Emitter, op: str, left: Value, right: Value | int) -> Value:
+def compute_scalar(writer: NodeWriter, op: str, left: Value, right: Value | int) -> Value:
     """Return a sum, product, ... of int64 tensors; an int is a constant."""
-    return e.add(op, left, right if isinstance(right, str) else e.integers(right))
+    return writer.add(op, left, right if isinstance(right, str) else writer.add_integers(right))
 
 
-def sizes_of(e: Emitter, value: Value) -> Sizes:
+def read_sizes(writer: NodeWriter, value: Value) -> Sizes:
     """Return the sizes of a tensor [N, C, H, W]."""
-    shape = e.add("Shape", value)
-    return Sizes(*(e.add("Gather", shape, e.integers(axis), axis=0) for axis in (0, 2, 3)))
+    shape = writer.add("Shape", value)
+    return Sizes(*(writer.add("Gather", shape, writer.add_integers(axis), axis=0) for axis in (0, 2, 3)))
 
 
-def tile_count(e: Emitter, length: Value, tiling: Tiling) -> Value:
+def count_tiles(writer: NodeWriter, length: Value, tiling: Tiling) -> Value:
     """Return how many tiles an axis of ``length`` outputs has: ceil(ceil(length / dilation) / side) * dilation."""
-    each = scalar(e, "Div", scalar(e, "Add", length, tiling.dilation - 1), tiling.dilation)
-    runs = scalar(e, "Div", scalar(e, "Add", each, tiling.side - 1), tiling.side)
-    return scalar(e, "Mul", runs, tiling.dilation)
+    each = compute_scalar(
+        writer, "Div", compute_scalar(writer, "Add", length, tiling.dilation - 1), tiling.dilation
+    )
+    runs = compute_scalar(writer, "Div", compute_scalar(writer, "Add", each, tiling.side - 1), tiling.side)
+    return compute_scalar(writer, "Mul", runs, tiling.dilation)
 
 
-def tiles_of_image(e: Emitter, tilings: tuple[Tiling, Tiling], sizes: Sizes) -> Value:
+def count_tiles_of_image(writer: NodeWriter, tilings: tuple[Tiling, Tiling], sizes: Sizes) -> Value:
     """Return the tiles of one image, all its rows and columns of tiles."""
-    rows, columns = (tile_count(e, length, tiling) for length, tiling in zip(sizes[1:], tilings, strict=True))
-    return e.add("Mul", rows, columns)
+    rows, columns = (
+        count_tiles(writer, length, tiling) for length, tiling in zip(sizes[1:], tilings, strict=True)
+    )
+    return writer.add("Mul", rows, columns)
 
 
-def counted(e: Emitter, length: Value) -> Value:
+def count_up(writer: NodeWriter, length: Value) -> Value:
     """Return 0 .. length - 1."""
-    return e.add("Range", e.integers(0), length, e.integers(1))
+    return writer.add("Range", writer.add_integers(0), length, writer.add_integers(1))
 
 
-def output_positions(e: Emitter, length: Value, tiling: Tiling) -> Value:
+def compute_output_positions(writer: NodeWriter, length: Value, tiling: Tiling) -> Value:
     """Return (side, tiles): which output of an axis lies where in which tile; some are beyond ``length``."""
-    tile = counted(e, tile_count(e, length, tiling))
-    run = scalar(e, "Div", tile, tiling.dilation)
-    residue = e.add("Sub", tile, scalar(e, "Mul", run, tiling.dilation))
-    start = e.add("Add", scalar(e, "Mul", run, tiling.dilation * tiling.side), residue)
-    return e.add("Add", e.integers(np.arange(tiling.side).reshape(-1, 1) * tiling.dilation), start)
+    tile = count_up(writer, count_tiles(writer, length, tiling))
+    run = compute_scalar(writer, "Div", tile, tiling.dilation)
+    residue = writer.add("Sub", tile, compute_scalar(writer, "Mul", run, tiling.dilation))
+    start = writer.add("Add", compute_scalar(writer, "Mul", run, tiling.dilation * tiling.side), residue)
+    return writer.add(
+        "Add", writer.add_integers(np.arange(tiling.side).reshape(-1, 1) * tiling.dilation), start
+    )
 
 
-def window_positions(e: Emitter, length: Value, window: Window) -> Value:
+def compute_window_positions(writer: NodeWriter, length: Value, window: Window) -> Value:
     """Return (side + 2, tiles): which input each tap of each tile reads; some lie outside the input."""
     side, dilation = window.tiling
-    first = e.add("Gather", output_positions(e, length, window.tiling), e.integers([0]), axis=0)
-    return e.add("Add", e.integers(np.arange(side + 2).reshape(-1, 1) * dilation - window.pad), first)
+    first = writer.add(
+        "Gather", compute_output_positions(writer, length, window.tiling), writer.add_integers([0]), axis=0
+    )
+    return writer.add(
+        "Add", writer.add_integers(np.arange(side + 2).reshape(-1, 1) * dilation - window.pad), first
+    )
 
 
-def window_rows(e: Emitter, windows: tuple[Window, Window], outputs: Sizes, source: Placement) -> Value:
+def compute_window_rows(
+    writer: NodeWriter, windows: tuple[Window, Window], outputs: Sizes, source: Placement
+) -> Value:
     """Return (taps, N * tiles of an image): the row of the matrix that each tap reads, negative for padding."""
     vertical, horizontal = (
-        window_positions(e, length, window) for length, window in zip(outputs[1:], windows, strict=True)
+        compute_window_positions(writer, length, window)
+        for length, window in zip(outputs[1:], windows, strict=True)
     )
-    rows = _rows(e, source, vertical, horizontal)
+    rows = _rows(writer, source, vertical, horizontal)
     taps = [window.tiling.side + 2 for window in windows]
-    return e.reshape(rows, taps[0] * taps[1], -1)
+    return writer.reshape(rows, taps[0] * taps[1], -1)
 
 
-def image_rows(e: Emitter, source: Placement) -> Value:
+def compute_image_rows(writer: NodeWriter, source: Placement) -> Value:
     """Return (N, H, W): the row of the matrix of each pixel."""
-    every = [e.reshape(counted(e, length), 1, -1) for length in source.sizes[1:]]
-    rows = _rows(e, source, every[0], every[1])
-    shape = e.add("Concat", *(e.reshape(size, 1) for size in source.sizes), axis=0)
-    return e.add("Reshape", rows, shape, allowzero=1)
+    every = [writer.reshape(count_up(writer, length), 1, -1) for length in source.sizes[1:]]
+    rows = _rows(writer, source, every[0], every[1])
+    shape = writer.add("Concat", *(writer.reshape(size, 1) for size in source.sizes), axis=0)
+    return writer.add("Reshape", rows, shape, allowzero=1)
 
 
-def inside(e: Emitter, tilings: tuple[Tiling, Tiling], sizes: Sizes) -> Value:
+def mark_existing_outputs(writer: NodeWriter, tilings: tuple[Tiling, Tiling], sizes: Sizes) -> Value:
     """Return bool (side * side, N * tiles of an image): whether an output exists."""
     flags = [
-        e.add("Less", output_positions(e, length, tiling), length)
+        writer.add("Less", compute_output_positions(writer, length, tiling), length)
         for length, tiling in zip(sizes[1:], tilings, strict=True)
     ]
     (side, _), (other, _) = tilings
-    both = e.add("And", e.reshape(flags[0], side, 1, 1, -1, 1), e.reshape(flags[1], 1, other, 1, 1, -1))
-    image = e.reshape(e.add("Less", counted(e, sizes.images), sizes.images), -1, 1, 1)
-    return e.reshape(e.add("And", both, image), side * other, -1)
+    both = writer.add(
+        "And", writer.reshape(flags[0], side, 1, 1, -1, 1), writer.reshape(flags[1], 1, other, 1, 1, -1)
+    )
+    image = writer.reshape(writer.add("Less", count_up(writer, sizes.images), sizes.images), -1, 1, 1)
+    return writer.reshape(writer.add("And", both, image), side * other, -1)
 
 
-def _rows(e: Emitter, source: Placement, vertical: Value, horizontal: Value) -> Value:
+def _rows(writer: NodeWriter, source: Placement, vertical: Value, horizontal: Value) -> Value:
     """Return (taps, taps, N, tiles, tiles) from positions (taps, tiles) along each axis."""
     (_, across) = source.tilings
-    columns = tile_count(e, source.sizes.width, across)
-    in_tile = scalar(e, "Mul", source.tiles, across.side)
-    down = _steps(e, vertical, source.sizes.height, source.tilings[0], (in_tile, columns))
-    right = _steps(e, horizontal, source.sizes.width, across, (source.tiles, e.integers(1)))
-    each = tiles_of_image(e, source.tilings, source.sizes)
-    start = e.add("Add", source.base, source.first)
-    images = e.add("Add", e.add("Mul", counted(e, source.sizes.images), each), start)
-    place = e.add("Add", e.add("Unsqueeze", right, e.integers([0, 2, 3])), e.reshape(images, -1, 1, 1))
-    return e.add("Add", e.add("Unsqueeze", down, e.integers([1, 2, 4])), place)
+    columns = count_tiles(writer, source.sizes.width, across)
+    in_tile = compute_scalar(writer, "Mul", source.tiles, across.side)
+    down = _steps(writer, vertical, source.sizes.height, source.tilings[0], (in_tile, columns))
+    right = _steps(writer, horizontal, source.sizes.width, across, (source.tiles, writer.add_integers(1)))
+    each = count_tiles_of_image(writer, source.tilings, source.sizes)
+    start = writer.add("Add", source.base, source.first)
+    images = writer.add("Add", writer.add("Mul", count_up(writer, source.sizes.images), each), start)
+    place = writer.add(
+        "Add",
+        writer.add("Unsqueeze", right, writer.add_integers([0, 2, 3])),
+        writer.reshape(images, -1, 1, 1),
+    )
+    return writer.add("Add", writer.add("Unsqueeze", down, writer.add_integers([1, 2, 4])), place)
 
 
-def _steps(e: Emitter, position: Value, length: Value, tiling: Tiling, strides: tuple[Value, Value]) -> Value:
+def _steps(
+    writer: NodeWriter, position: Value, length: Value, tiling: Tiling, strides: tuple[Value, Value]
+) -> Value:
     """Return what a position along one axis adds to the row; far below zero where it lies outside."""
-    spaced = scalar(e, "Div", position, tiling.dilation)
-    residue = e.add("Sub", position, scalar(e, "Mul", spaced, tiling.dilation))
-    run = scalar(e, "Div", spaced, tiling.side)
-    offset = e.add("Sub", spaced, scalar(e, "Mul", run, tiling.side))
-    tile = e.add("Add", scalar(e, "Mul", run, tiling.dilation), residue)
-    step = e.add("Add", e.add("Mul", offset, strides[0]), e.add("Mul", tile, strides[1]))
-    within = e.add("And", e.add("Less", e.integers(-1), position), e.add("Less", position, length))
-    return e.add("Where", within, step, e.integers(_NOWHERE))
+    spaced = compute_scalar(writer, "Div", position, tiling.dilation)
+    residue = writer.add("Sub", position, compute_scalar(writer, "Mul", spaced, tiling.dilation))
+    run = compute_scalar(writer, "Div", spaced, tiling.side)
+    offset = writer.add("Sub", spaced, compute_scalar(writer, "Mul", run, tiling.side))
+    tile = writer.add("Add", compute_scalar(writer, "Mul", run, tiling.dilation), residue)
+    step = writer.add("Add", writer.add("Mul", offset, strides[0]), writer.add("Mul", tile, strides[1]))
+    within = writer.add(
+        "And", writer.add("Less", writer.add_integers(-1), position), writer.add("Less", position, length)
+    )
+    return writer.add("Where", within, step, writer.add_integers(_NOWHERE))

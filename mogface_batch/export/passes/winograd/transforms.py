@@ -40,7 +40,7 @@ class Transform(NamedTuple):
 
 
 @cache
-def transform(outputs: int) -> Transform:
+def build_transform(outputs: int) -> Transform:
     """Return the matrices of F(``outputs``, 3), for 2, 4, 5 or 6 outputs."""
     points = _POINTS[outputs]
     columns = len(points) + 1

@@ -3,9 +3,9 @@
 from typing import Any
 
 from mogface_batch.errors import ModelError
-from mogface_batch.export.passes.winograd.cost import by_cost
-from mogface_batch.export.passes.winograd.graph_index import Reading, reads, sizes_at
-from mogface_batch.export.passes.winograd.groups import Choice, planned
+from mogface_batch.export.passes.winograd.cost import choose_by_cost
+from mogface_batch.export.passes.winograd.graph_index import GraphIndex, infer_sizes, list_reads
+from mogface_batch.export.passes.winograd.groups import Choice, plan_groups
 from mogface_batch.export.passes.winograd.rewriter import Rewrite
 
 PREFIX = "winograd/"
@@ -26,7 +26,7 @@ def use_winograd(model: Any, canvas_hw: tuple[int, int]) -> int:  # noqa: ANN401
     Raises:
         ModelError: The model's operators are too old for it.
     """
-    return rewrite(model, by_cost(sizes_at(model, canvas_hw)))
+    return rewrite(model, choose_by_cost(infer_sizes(model, canvas_hw)))
 
 
 def rewrite(model: Any, choose: Choice) -> int:  # noqa: ANN401 - onnx is untyped
@@ -36,8 +36,8 @@ def rewrite(model: Any, choose: Choice) -> int:  # noqa: ANN401 - onnx is untype
         ModelError: There are some, and the model's operators are too old for it.
     """
     graph = model.graph
-    reading = Reading(graph)
-    groups = planned(reading, choose)
+    index = GraphIndex(graph)
+    groups = plan_groups(index, choose)
     if not groups:
         return 0
     opset = next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
@@ -46,12 +46,12 @@ def rewrite(model: Any, choose: Choice) -> int:  # noqa: ANN401 - onnx is untype
             f"The model uses ONNX opset {opset}, and the rewrite for the CPU needs {_OPSET} or newer: "
             "use the file for any device."
         )
-    new = Rewrite(reading, groups, PREFIX)
+    new = Rewrite(index, groups, PREFIX)
     new.run({value.name for value in (*graph.input, *graph.initializer)})
-    used = {name for node in new.emitter.nodes for name in reads(node)}
+    used = {name for node in new.writer.nodes for name in list_reads(node)}
     used.update(output.name for output in graph.output)
-    constants = [tensor for tensor in (*graph.initializer, *new.emitter.initializers) if tensor.name in used]
-    nodes = list(new.emitter.nodes)
+    constants = [tensor for tensor in (*graph.initializer, *new.writer.initializers) if tensor.name in used]
+    nodes = list(new.writer.nodes)
     for field in ("node", "value_info", "initializer"):
         graph.ClearField(field)
     graph.node.extend(nodes)

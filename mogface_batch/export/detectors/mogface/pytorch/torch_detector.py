@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mogface_batch.errors import DeviceError, quote_first_line
 from mogface_batch.export.detectors.mogface.network.levels import Levels
 from mogface_batch.export.detectors.mogface.network.mogface_network import MogFace
-from mogface_batch.export.detectors.mogface.pytorch.torch_mogface import EagerMogFace
+from mogface_batch.export.detectors.mogface.pytorch.torch_mogface import TorchMogFace
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class TorchDetector:
 
     def _loaded(
         self, weights: Path, levels: Levels, canvas_hw: tuple[int, int], options: TorchOptions
-    ) -> EagerMogFace:
+    ) -> TorchMogFace:
         with torch.device("meta"):
             network = MogFace(levels)
         network.load_state_dict(
@@ -73,7 +73,7 @@ class TorchDetector:
         )
         if options.half:
             network.half()
-        return EagerMogFace(
+        return TorchMogFace(
             network, canvas_hw, dead_branches=options.dead_branches, channels_last=options.channels_last
         )
 
@@ -112,7 +112,7 @@ def save_weights(network: MogFace, path: Path) -> None:
     torch.save(network.state_dict(), path)
 
 
-def tflop_per_image(levels: Levels, canvas_hw: tuple[int, int]) -> float:
+def count_tflop_per_image(levels: Levels, canvas_hw: tuple[int, int]) -> float:
     """Return the arithmetic of the network on one canvas in 10^12 operations, two for each multiplication and addition."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         MogFace(levels).eval()(torch.empty(1, 3, *canvas_hw))

@@ -14,7 +14,7 @@ _DEAD_INPUTS = (256, 512, 1024, 2048, CHANNELS, CHANNELS)
 """Source: ModelScope's ``LFPN``, its ``dsfd_modules``: of C2 to C5 and of the smoothed C6 and C7."""
 
 
-class EagerMogFace(nn.Module):
+class TorchMogFace(nn.Module):
     """The network with its ends, for canvases of one size.
 
     Args:
@@ -72,7 +72,7 @@ class EagerMogFace(nn.Module):
 
 
 def _decoded(anchors: Tensor, offsets: Tensor) -> Tensor:
-    """Return corners [N, A, 4] as `ends.with_ends` does."""
+    """Return corners [N, A, 4] as `ends.build_detector_graph` does."""
     centres, sizes = anchors[:, :2], anchors[:, 2:]
     middle = centres + offsets[..., :2] * sizes
     half = offsets[..., 2:].exp() * sizes / 2
