@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 from mogface_batch import storage
 from mogface_batch.config import ManifestFormat, ManifestOptions
 from mogface_batch.errors import InputError
-from mogface_batch.planning.manifests import Manifest, open_manifest
-from mogface_batch.planning.manifests import manifest as manifest_module
+from mogface_batch.planning.manifests import Manifest, open_manifest, source
 
 
 def opened(uri: object, **options) -> Manifest:
@@ -70,7 +69,7 @@ def parquet(columns: dict[str, object] | pa.Table) -> bytes:
 def batches(request, monkeypatch):
     """Run a test as it is, and with a batch for every row."""
     if request.param == "tiny-batches":
-        monkeypatch.setattr(manifest_module, "ROWS_PER_BATCH", 1)
+        monkeypatch.setattr(source, "ROWS_PER_BATCH", 1)
 
 
 # -- every format, from everywhere -----------------------------------------------------------------------------
@@ -256,8 +255,8 @@ def test_tabs_part_the_cells_of_a_tsv(tmp_path):
     [
         pytest.param("", "is empty: its first line must name the columns", id="empty"),
         pytest.param("\n\n", "is empty: its first line must name the columns", id="blank-lines"),
-        pytest.param("uri,x\na,1\nb,2,3\n", "has 3 cells in line 3, and 2 columns", id="a-cell-too-many"),
-        pytest.param("uri,x\na,1\nb\n", "has 1 cells in line 3, and 2 columns", id="a-cell-too-few"),
+        pytest.param("uri,x\na,1\nb,2,3\n", "has 3 cells in line 3, but 2 columns", id="a-cell-too-many"),
+        pytest.param("uri,x\na,1\nb\n", "has 1 cells in line 3, but 2 columns", id="a-cell-too-few"),
         pytest.param(
             'uri,x\na,"1\nb,2\nc,3\n', "in line 4: unexpected end of data", id="a-quote-never-closed"
         ),
@@ -317,15 +316,15 @@ def test_json_lines_carry_what_they_hold(tmp_path, batches):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        pytest.param("", "has no column 'uri'; it has none", id="empty"),
-        pytest.param('{"uri": "a"}\n\n{"uri": \n', "no JSON in line 3", id="broken"),
-        pytest.param('{"uri": "a"}\n["b"]\n', "no object in line 2", id="a-list"),
+        pytest.param("", "has no column 'uri'; its columns are: none", id="empty"),
+        pytest.param('{"uri": "a"}\n\n{"uri": \n', "not valid JSON in line 3", id="broken"),
+        pytest.param('{"uri": "a"}\n["b"]\n', "does not have an object in line 2", id="a-list"),
         pytest.param(
-            lines({"uri": "a", "x": 1}, {"uri": "b", "x": "s"}), "is no jsonl that can be read", id="mixed"
+            lines({"uri": "a", "x": 1}, {"uri": "b", "x": "s"}), "cannot be read as jsonl", id="mixed"
         ),
-        pytest.param(lines({"uri": "a", "x": 2**70}), "is no jsonl that can be read", id="a-huge-number"),
-        pytest.param('{"uri": "\\ud800"}\n', "is no jsonl that can be read", id="half-a-character"),
-        pytest.param('{"uri": "a", "x": ' + "[" * 9999, "is no jsonl that can be read", id="very-deep"),
+        pytest.param(lines({"uri": "a", "x": 2**70}), "cannot be read as jsonl", id="a-huge-number"),
+        pytest.param('{"uri": "\\ud800"}\n', "cannot be read as jsonl", id="half-a-character"),
+        pytest.param('{"uri": "a", "x": ' + "[" * 9999, "cannot be read as jsonl", id="very-deep"),
         pytest.param(
             lines({"uri": "a", "x": {}}), "column 'x' that the output table cannot hold", id="nothing-in-it"
         ),
@@ -443,9 +442,9 @@ def test_no_parquet_in_a_glob_or_a_folder_that_should_have_some(tmp_path):
 def test_a_missing_column_is_refused_with_those_that_are_there(tmp_path):
     path = write(tmp_path, "m.csv", "path,id\na,1\n")
 
-    assert "has no column 'uri'; it has path, id. Set manifest.uri_column." in refusal(path)
+    assert "has no column 'uri'; its columns are: path, id. Set manifest.uri_column." in refusal(path)
     text = refusal(path, uri_column="path", id_column="key")
-    assert "has no column 'key'; it has path, id. Set manifest.id_column." in text
+    assert "has no column 'key'; its columns are: path, id. Set manifest.id_column." in text
 
 
 def test_a_text_has_no_id_column(tmp_path):
@@ -514,12 +513,12 @@ def test_a_name_that_is_too_long_is_no_manifest():
 def test_an_image_is_no_manifest(tmp_path):
     text = refusal(write(tmp_path, "a.jpg", b"\xff\xd8"))
 
-    assert "is no manifest by its name" in text
+    assert "does not say what kind of manifest it is" in text
     assert "mogface-batch detect" in text
 
 
 def test_a_file_is_no_folder(tmp_path):
-    assert "is no folder" in refusal(write(tmp_path, "m.csv", ""), format=ManifestFormat.FOLDER)
+    assert "is not a folder" in refusal(write(tmp_path, "m.csv", ""), format=ManifestFormat.FOLDER)
 
 
 def test_an_object_that_is_not_there_is_refused():

@@ -1,0 +1,82 @@
+"""What every manifest format gives, and what the formats share."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pyarrow as pa
+
+from mogface_batch import storage
+from mogface_batch.config import ManifestOptions
+from mogface_batch.errors import InputError
+
+ROWS_PER_BATCH = 4096
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestSource:
+    """A manifest of any format: the columns of all rows, and a function that streams the rows."""
+
+    schema: pa.Schema
+    batches: Callable[[], Iterator[pa.RecordBatch]]
+
+
+def source_of_uris(options: ManifestOptions, uris: Callable[[], Iterator[str]]) -> ManifestSource:
+    """Return a source whose only column is the URI."""
+    schema = pa.schema([pa.field(options.uri_column, pa.string())])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in iterate_batches(uris()):
+            yield pa.RecordBatch.from_arrays([pa.array(batch, pa.string())], schema=schema)
+
+    return ManifestSource(schema, batches)
+
+
+def iterate_batches(items: Iterator[T]) -> Iterator[list[T]]:
+    """Yield the items in lists of `ROWS_PER_BATCH`; the last one may be shorter."""
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == ROWS_PER_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def iterate_lines(address: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and text of each line that is not blank.
+
+    Raises:
+        InputError: A line is not UTF-8.
+    """
+    with storage.open_binary(address) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError:
+                raise InputError(
+                    f"The manifest {storage.redacted(address)} is not UTF-8 in line {number}."
+                ) from None
+            if text.strip():
+                yield number, text
+
+
+def is_glob(options: ManifestOptions, address: str) -> bool:
+    """Return whether the manifest is a glob: one that is also the name of a file or folder is not."""
+    return storage.is_glob(options.uri) and storage.is_pattern(address)
+
+
+def suffix_of(address: str) -> str:
+    """Return the extension in lower case, without the one of a compression."""
+    name = storage.without_query(address).rpartition("/")[2].lower()
+    for compressed in COMPRESSED_SUFFIXES:
+        name = name.removesuffix(compressed)
+    return "." + name.rpartition(".")[2]
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, as the end of a sentence."""
+    return str(error).partition("\n")[0].rstrip(".")[:300] + "."
