@@ -11,7 +11,7 @@ It knows nothing of how images are fetched or decoded beside asking for it. Read
 from dataclasses import dataclass
 
 from mogface_batch.output.layout import REPORT_FILE
-from mogface_batch.report.page import page
+from mogface_batch.report.page import render_page
 from mogface_batch.report.run_facts import run_facts
 from mogface_batch.report.statistics import COLUMNS, Statistics, statistics_of
 from mogface_batch.report.thumbnails import Pictures, thumbnails
@@ -47,7 +47,7 @@ def write_report(output: str, *, with_pictures: bool = True) -> Written:
     statistics = statistics_of(table.batches(COLUMNS))
     facts = run_facts(table.store, table.lineage)
     pictures = _pictures(table.store, statistics) if with_pictures else None
-    content = page(table.store.address, statistics, facts, pictures).encode()
+    content = render_page(table.store.address, statistics, facts, pictures).encode()
     table.store.replace(REPORT_FILE, content)
     notes = []
     if pictures is not None and pictures.missing:

@@ -1,84 +1,126 @@
-"""Charts as HTML and inline SVG, each with its numbers as a table. Styled by `page.css` alone."""
+"""The geometry of the page's charts; `templates/charts.html.j2` draws them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from mogface_batch.report.text import number, safe
+_WIDTH, _HEIGHT, _FOOT, _HEAD = 340, 170, 26, 18
+"""In the chart's own units; the foot has the ticks, the head the number over the highest column."""
+_GAP = 0.1
+"""Of a column's place, free on each of its sides."""
+_VISIBLE_HEIGHT = 1.5
+"""At least so high is a column that is not zero."""
+_VALUE_MARGIN = 24.0
+"""Half the width of a number: so far from the edges it stays inside the chart."""
 
-_WIDE, _HIGH, _FOOT, _HEAD = 340, 170, 26, 18
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column and its row in the table."""
+
+    label: str
+    tick: str
+    count: int
+    x: float
+    y: float
+    width: float
+    height: float
+    middle_x: float
+    value_x: float
+    value_y: float
+    is_highest: bool
 
 
-def columns(
-    title: str, unit: str, ticks: Sequence[str], labels: Sequence[str], values: Sequence[int], *, caption: str
-) -> str:
-    """Return a column chart.
+@dataclass(frozen=True, slots=True)
+class ColumnChart:
+    """A column chart, and all its numbers as a table."""
+
+    title: str
+    caption: str
+    unit: str
+    columns: Sequence[Column]
+    width: int = _WIDTH
+    height: int = _HEIGHT
+    tick_y: int = _HEIGHT - 9
+    axis_y: float = _HEIGHT - _FOOT + 0.5
+
+    @property
+    def total(self) -> int:
+        """The sum of all columns."""
+        return sum(column.count for column in self.columns)
+
+
+def build_column_chart(
+    title: str, unit: str, bars: Sequence[tuple[str, str, int]], *, caption: str
+) -> ColumnChart:
+    """Return the chart.
 
     Args:
         title: What is counted by what.
-        unit: Of the values, such as ``images``.
-        ticks: What stands under each column.
-        labels: What each column is called in the table.
-        values: Not negative.
+        unit: Of the counts, such as ``images``.
+        bars: Text under the column, label in the table, and count, which is not negative.
         caption: One sentence under the title.
     """
-    most = max([*values, 1])
-    step = _WIDE / len(values)
-    drawn = []
-    for place, (tick, value) in enumerate(zip(ticks, values, strict=True)):
-        high = (_HIGH - _FOOT - _HEAD) * value / most
-        high = max(high, 1.5) if value else 0
-        left, top = place * step + step * 0.1, _HIGH - _FOOT - high
-        drawn.append(
-            f'<rect class="bar" x="{left:.1f}" y="{top:.1f}" width="{step * 0.8:.1f}" height="{high:.1f}" rx="2"/>'
-        )
-        middle = place * step + step / 2
-        drawn.append(f'<text class="tick" x="{middle:.1f}" y="{_HIGH - 9}">{safe(tick)}</text>')
-        if value == most:
-            drawn.append(
-                f'<text class="value" x="{_pulled(middle):.1f}" y="{top - 5:.1f}">{number(value)}</text>'
+    highest = max([count for *_, count in bars], default=0) or 1
+    step = _WIDTH / len(bars)
+    columns = []
+    for position, (tick, label, count) in enumerate(bars):
+        height = (_HEIGHT - _FOOT - _HEAD) * count / highest
+        height = max(height, _VISIBLE_HEIGHT) if count else 0.0
+        y, middle_x = _HEIGHT - _FOOT - height, position * step + step / 2
+        columns.append(
+            Column(
+                label=label,
+                tick=tick,
+                count=count,
+                x=round(position * step + step * _GAP, 1),
+                y=round(y, 1),
+                width=round(step * (1 - 2 * _GAP), 1),
+                height=round(height, 1),
+                middle_x=round(middle_x, 1),
+                value_x=round(min(max(middle_x, _VALUE_MARGIN), _WIDTH - _VALUE_MARGIN), 1),
+                value_y=round(y - 5, 1),
+                is_highest=count == highest,
             )
-    axis = _HIGH - _FOOT + 0.5
-    return (
-        f'<figure class="card chart"><figcaption><h3>{safe(title)}</h3><p>{safe(caption)}</p></figcaption>'
-        f'<svg viewBox="0 0 {_WIDE} {_HIGH}" aria-hidden="true">{"".join(drawn)}'
-        f'<line class="axis" x1="0" x2="{_WIDE}" y1="{axis}" y2="{axis}"/></svg>'
-        f"<details><summary>{safe(title)} as a table</summary>{_numbers(title, unit, labels, values)}</details></figure>"
-    )
+        )
+    return ColumnChart(title, caption, unit, columns)
 
 
-def _pulled(middle: float) -> float:
-    """Return where a number over a column stays inside the picture."""
-    return min(max(middle, 24), _WIDE - 24)
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One row of a table of bars."""
+
+    label: str
+    width_percent: float
+    texts: Sequence[str]
+    """In the columns after the bar."""
+    kind: str
+    """A class for the bar's colour: ``bad`` or nothing."""
 
 
-def _numbers(title: str, unit: str, labels: Sequence[str], values: Sequence[int]) -> str:
-    total = sum(values) or 1
-    rows = "".join(
-        f'<tr><th scope="row">{safe(label)}</th><td>{number(value)}</td><td>{100 * value / total:.1f} %</td></tr>'
-        for label, value in zip(labels, values, strict=True)
-    )
-    head = f'<tr><th scope="col">{safe(title)}</th><th scope="col">{safe(unit)}</th><th scope="col">share</th></tr>'
-    return f'<table class="numbers"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+@dataclass(frozen=True, slots=True)
+class BarTable:
+    """A table whose rows are bars."""
+
+    caption: str
+    """For screen readers."""
+    label_head: str
+    text_heads: Sequence[str]
+    bars: Sequence[Bar]
 
 
-def bars(caption: str, head: Sequence[str], rows: Sequence[tuple[str, float, Sequence[str], str]]) -> str:
-    """Return a table whose rows are bars.
+def build_bar_table(
+    caption: str, heads: Sequence[str], rows: Sequence[tuple[str, float, Sequence[str], str]]
+) -> BarTable:
+    """Return the table.
 
     Args:
         caption: For screen readers.
-        head: What the label, and each text behind the bar, is.
-        rows: Label, length of the bar, texts behind it, and a class for the bar's colour.
+        heads: Of the labels, then of each text after the bar.
+        rows: Label, length of the bar, texts after it, and `Bar.kind`.
     """
-    most = max([length for _, length, *_ in rows], default=0) or 1
-    body = "".join(
-        f'<tr><th scope="row">{safe(label)}</th><td class="track"><svg aria-hidden="true">'
-        f'<rect class="bar {kind}" width="{max(100 * length / most, 0.5):.1f}%" height="100%" rx="3"/></svg></td>'
-        + "".join(f"<td>{safe(text)}</td>" for text in texts)
-        + "</tr>"
+    longest = max([length for _, length, *_ in rows], default=0) or 1
+    bars = [
+        Bar(label, round(max(100 * length / longest, 0.5), 1), texts, kind)
         for label, length, texts, kind in rows
-    )
-    first, *others = head
-    heads = "".join(f'<th scope="col">{safe(name)}</th>' for name in others)
-    return (
-        f'<table class="bars"><caption class="unseen">{safe(caption)}</caption><thead><tr><th scope="col">{safe(first)}</th>'
-        f'<td class="track"></td>{heads}</tr></thead><tbody>{body}</tbody></table>'
-    )
+    ]
+    return BarTable(caption, heads[0], heads[1:], bars)

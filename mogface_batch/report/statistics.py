@@ -44,6 +44,11 @@ class Shown:
     """At most `FACES_SHOWN_AT_MOST`, the best; or the one face that is meant."""
     face_count: int
 
+    @property
+    def marks(self) -> list[tuple[list[float], float]]:
+        """Box (x1, y1, x2, y2) and score of each face, for the page."""
+        return list(zip(self.faces.boxes_xyxy.tolist(), self.faces.scores.tolist(), strict=True))
+
 
 @dataclass(slots=True)
 class Failure:
@@ -81,6 +86,13 @@ class Statistics:
     def failed(self) -> int:
         """Rows whose status is not ok."""
         return self.rows - self.by_status[Status.OK]
+
+    @property
+    def failures_by_count(self) -> list[Failure]:
+        """The failures, the most frequent first."""
+        return sorted(
+            self.failures.values(), key=lambda failure: (-failure.count, failure.status, failure.code)
+        )
 
     @property
     def shown(self) -> list[Shown]:

@@ -1,54 +1,81 @@
-"""Texts of strangers, made harmless for a page."""
+"""Numbers and texts for people: the filters of the page's templates.
 
-import html
+Jinja escapes what HTML would take for markup. What it leaves as it is, characters that are invisible or turn the
+writing direction, `spell_out` shows as their code.
+"""
+
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
 _INVISIBLE = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
-MOST_CHARACTERS = 240
+"""Unicode categories: control, format, surrogate, private, unassigned, line and paragraph separators."""
+_CHARACTERS_AT_MOST = 240
 
 
-def safe(value: object, *, at_most: int = MOST_CHARACTERS) -> str:
-    """Return a text for an element or a quoted attribute: escaped, on one line, its middle left out where it is long.
+def spell_out(text: str) -> str:
+    r"""Return the text with each invisible or direction-changing character as its code, such as ``\u{202e}``.
 
-    What is invisible or turns the writing direction is spelled out, so that no name looks like another.
+    So the text stays on one line, and no name looks like another.
     """
-    text = str(value)
-    if len(text) > at_most:
-        text = f"{text[: at_most // 2]} … {text[-at_most // 2 :]}"
-    spelled = "".join(
+    return "".join(
         f"\\u{{{ord(letter):x}}}" if unicodedata.category(letter) in _INVISIBLE else letter for letter in text
     )
-    return html.escape(spelled, quote=True)
 
 
-def number(value: float) -> str:
-    """Return a whole number for people, its thousands apart."""
+def shorten(text: str, characters_at_most: int = _CHARACTERS_AT_MOST) -> str:
+    """Return the text, with its middle left out if it is longer."""
+    if len(text) <= characters_at_most:
+        return text
+    half = characters_at_most // 2
+    return f"{text[:half]} … {text[-half:]}"
+
+
+def format_number(value: float) -> str:
+    """Return a whole number with commas between thousands."""
     return f"{value:,.0f}"
 
 
-def bytes_of(value: float) -> str:
-    """Return a size for people."""
+def format_rate(value: float) -> str:
+    """Return a number with one decimal and commas between thousands."""
+    return f"{value:,.1f}"
+
+
+def format_bytes(size_bytes: float) -> str:
+    """Return a size in the unit that gives one to three digits before the point."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} PB"
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} PB"
 
 
-def seconds_of(value: float) -> str:
-    """Return a time for people."""
-    if value < 120:
-        return f"{value:.1f} s"
-    minutes, seconds = divmod(round(value), 60)
+def format_seconds(duration_s: float) -> str:
+    """Return a duration in seconds, minutes and seconds, or hours and minutes."""
+    if duration_s < 120:
+        return f"{duration_s:.1f} s"
+    minutes, seconds = divmod(round(duration_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """Return a number and its noun."""
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+def format_share(part: float, total: float) -> str:
+    """Return a part of a total in per cent; 0 % of nothing."""
+    return f"{100 * part / (total or 1):.1f} %"
 
 
-def share(part: float, whole: float) -> str:
-    """Return a part of a whole in per cent."""
-    return f"{100 * part / (whole or 1):.1f} %"
+def add_noun(count: int, singular: str) -> str:
+    """Return a number and its noun, in the plural where the number is not 1."""
+    return f"{format_number(count)} {singular if count == 1 else singular + 's'}"
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "shorten": shorten,
+    "number": format_number,
+    "rate": format_rate,
+    "size": format_bytes,
+    "duration": format_seconds,
+    "share": format_share,
+    "with_noun": add_noun,
+}
+"""What templates call them."""

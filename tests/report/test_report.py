@@ -90,14 +90,14 @@ def test_pictures_whose_source_is_gone_or_changed_are_counted(tmp_path):
 
     assert written.notes[0].startswith("6 of 12 pictures could not be made")
     assert page.count("there is no such file") == 3
-    assert page.count("The image is another than the one that its faces were found in.") == 3
+    assert page.count("The image has changed since its faces were found: annotate it again.") == 3
     assert page.count("data:image/webp") == 6
 
 
 def test_a_relative_name_without_a_plan_says_that_nobody_knows_where_it_lies(tmp_path):
     _, page = page_of(out_of(tmp_path, [image("a", [(0, 0, 9, 9)], uri="a.jpg")]))
 
-    assert page.count("Nothing says where this image lies") == 3
+    assert page.count("The location of this image is unknown") == 3
 
 
 def test_a_store_that_cannot_be_reached_costs_the_pictures_alone(tmp_path):
