@@ -5,10 +5,10 @@ from typing import Any, Self
 
 from typing_extensions import override
 
-from mogface_batch.canvases.policy import CanvasPolicy, HeightWidth, check_canvases
+from mogface_batch.canvases.policy import CanvasPolicy, check_canvases
 from mogface_batch.config import CanvasOptions
 from mogface_batch.contract import ModelCard
-from mogface_batch.geometry import Letterbox
+from mogface_batch.geometry import HeightWidth, Letterbox
 
 DEFAULT_BUCKETS = 3
 

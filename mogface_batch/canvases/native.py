@@ -5,11 +5,11 @@ from typing import Any, ClassVar, Self
 
 from typing_extensions import override
 
-from mogface_batch.canvases.policy import CanvasPolicy, HeightWidth
+from mogface_batch.canvases.policy import CanvasPolicy
 from mogface_batch.config import CanvasOptions
 from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ErrorCode, TooLargeFault
-from mogface_batch.geometry import Letterbox, padded_hw, scaled_hw
+from mogface_batch.geometry import HeightWidth, Letterbox, padded_hw, scaled_hw
 
 
 @dataclass(frozen=True, slots=True)
