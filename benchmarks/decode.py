@@ -28,7 +28,7 @@ from mogface_batch.benchmark.machine import machine
 from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.geometry import Letterbox, Pixels
 from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.images.decode import check_pixels, decode_rgb, read_header, reduction, use_one_thread
+from mogface_batch.images.decode import check_pixels, decode_rgb, read_header, choose_reduction, use_one_thread
 
 FORMATS: Mapping[str, Mapping[str, int]] = {
     "JPEG": {"quality": 90},
@@ -172,7 +172,7 @@ def _measured(pixels: Pixels, path: Path, fmt: str, repeats: int) -> dict[str, C
         "decoded_MB_per_s": whole.per_s * len(encoded) / 1e6,
         "simplejpeg_images_per_s": bare.per_s if bare else None,
         "times_as_fast_as_simplejpeg": whole.times_as_fast_as(bare) if bare else None,
-        "reduced_by": reduction(header, Letterbox.fit(header.upright_hw, CANVAS_HW).scale),
+        "reduced_by": choose_reduction(header, Letterbox.fit(header.upright_hw, CANVAS_HW).scale),
         "placed_images_per_s": placed.per_s,
         "placed_MB_per_s": placed.per_s * len(encoded) / 1e6,
         "imread_images_per_s": turns["imread_linear"].per_s,
@@ -212,7 +212,7 @@ def _placed(path: Path) -> Pixels:
     header = read_header(encoded)
     check_pixels(header, 100_000_000)
     letterbox = Letterbox.fit(header.upright_hw, CANVAS_HW)
-    by = reduction(header, letterbox.scale)
+    by = choose_reduction(header, letterbox.scale)
     rgb = decode_rgb(encoded, header, memory_bytes=_MEMORY_BYTES, reduced_by=by)
     return place_on_canvas(rgb, letterbox, (0, 0, 0), reduced_by=by)
 

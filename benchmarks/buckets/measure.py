@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mogface_batch.stages.lanes import Lanes, largest_first
 
 from mogface_batch import storage
 from mogface_batch.benchmark.machine import machine
@@ -27,7 +28,6 @@ from mogface_batch.canvases.batching import batch_size, rows_per_unit
 from mogface_batch.config import JobConfig, ManifestOptions, Policy, validate
 from mogface_batch.contract import ModelCard
 from mogface_batch.detector import FaceDetector, read_card
-from mogface_batch.detector.read_image import read_image
 from mogface_batch.errors import DeviceError, InputError, RowFault
 from mogface_batch.evaluation.parity import GATES, Parity
 from mogface_batch.geometry import Faces, HeightWidth, Letterbox, Pixels, choose_faces
@@ -35,7 +35,7 @@ from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.jobs.annotate import Model, lanes
 from mogface_batch.jobs.resolve_canvases import resolve_canvases
 from mogface_batch.planning.manifests import open_manifest
-from mogface_batch.stages.lanes import Lanes, largest_first
+from mogface_batch.source_images import read_image
 
 METHOD = (
     "session: as the job opens it; images already decoded and shrunk, which is the same in all forms; each form in a process of its own; they "
@@ -154,12 +154,12 @@ def _contents(setting: Setting, card: ModelCard) -> list[Pixels]:
 
 def _content(address: str, within_hw: HeightWidth, card: ModelCard) -> Pixels:
     try:
-        rgb, header = read_image(address)
+        image = read_image(address)
     except RowFault as fault:
         raise InputError(f"{storage.redacted(address)} cannot be used: {fault}") from None
-    letterbox = Letterbox.fit(header.upright_hw, within_hw)
+    letterbox = Letterbox.fit(image.header.upright_hw, within_hw)
     alone = replace(letterbox, canvas_hw=letterbox.content_hw)
-    return place_on_canvas(rgb, alone, card.pad_rgb)
+    return place_on_canvas(image.rgb, alone, card.pad_rgb)
 
 
 # -- the sessions ----------------------------------------------------------------------------------------------
