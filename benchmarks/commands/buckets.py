@@ -12,7 +12,7 @@ from mogface_batch.cli.benchmark.options import (
     check_at_least,
     session_threads,
 )
-from mogface_batch.cli.images import canvas_hw, check_limit
+from mogface_batch.cli.images import check_limit, parse_canvas_hw
 from mogface_batch.cli.options import Subparsers, add_verb
 from mogface_batch.errors import ConfigError
 
@@ -69,7 +69,7 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
     setting = Setting(
         model=models.resolve(arguments.model).path,
         manifest=arguments.images,
-        within_hw=canvas_hw(arguments.canvas),
+        within_hw=parse_canvas_hw(arguments.canvas),
         provider=provider.value,
         threads=session_threads(arguments.threads, provider),
         batch_size=arguments.batch,

@@ -12,7 +12,7 @@ from mogface_batch.cli.benchmark.options import (
     check_at_least,
     session_threads,
 )
-from mogface_batch.cli.images import addresses, canvas_hw, check_limit
+from mogface_batch.cli.images import check_limit, list_addresses, parse_canvas_hw
 from mogface_batch.cli.options import Subparsers, add_verb
 from mogface_batch.errors import ConfigError
 
@@ -65,7 +65,7 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
     from mogface_batch.detector.model_file import read_card
     from mogface_batch.detector.providers import parsed_provider
 
-    hw = canvas_hw(arguments.canvas)
+    hw = parse_canvas_hw(arguments.canvas)
     check_at_least(1, "--repeats", arguments.repeats)
     check_at_least(1, "--batch", arguments.batch)
     check_at_least(1, "--threads", arguments.threads)
@@ -83,7 +83,7 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
         threads=session_threads(arguments.threads, provider),
     )
     return measure(
-        list(addresses(arguments.images, arguments.limit)),
+        list(list_addresses(arguments.images, arguments.limit)),
         setting,
         jobs=checked(arguments.jobs) if arguments.jobs else available(),
         seconds=arguments.seconds,

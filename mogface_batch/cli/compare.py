@@ -20,8 +20,8 @@ Exit code 8 if a gate fails.
 def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = add_verb(verbs, "compare", "what changed from one output to another", _TEXT)
-    parser.add_argument("out_a", metavar="OUT_A")
-    parser.add_argument("out_b", metavar="OUT_B")
+    parser.add_argument("out_a", metavar="OUT_A", help="the output folder to compare with")
+    parser.add_argument("out_b", metavar="OUT_B", help="the output folder that may differ")
     parser.add_argument(
         "--gate",
         metavar="KEY=VALUE",

@@ -27,7 +27,7 @@ Images that could not be read are left out, and counted.
 def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = add_verb(verbs, "convert", "the table in another tool's format", _TEXT)
-    parser.add_argument("out_folder", metavar="OUT")
+    parser.add_argument("out_folder", metavar="OUT", help="an output folder or URI")
     parser.add_argument("--to", metavar="FORMAT", choices=_FORMATS, required=True, help=", ".join(_FORMATS))
     parser.add_argument("--out", metavar="PATH", required=True, help="the file or new folder to write")
     parser.add_argument(

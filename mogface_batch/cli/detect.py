@@ -66,13 +66,13 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print a line for each image; the exit code is 3 where one could not be read."""
     from mogface_batch.api.face_detector import FaceDetector
-    from mogface_batch.images.silence import native_code_silenced
+    from mogface_batch.images.silence_decoders import silence_native_code
 
     out = Path(arguments.out)
     _refuse_foreign_folder(out)
     detector = FaceDetector.open(arguments.model, provider=arguments.provider)
     failed = 0
-    with native_code_silenced():
+    with silence_native_code():
         for uri, picture in _name_pictures(arguments.images, out):
             line = _detect_image(detector, uri, picture, arguments)
             failed += line["status"] != "ok"
@@ -126,11 +126,11 @@ def _detect_image(
     detector: "FaceDetector", uri: str, picture: Path, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Return the line of an image, and draw its picture."""
-    from mogface_batch.detector.read_image import read_image
     from mogface_batch.schema import Status, choose_status
+    from mogface_batch.source_images import read_image
 
     try:
-        rgb, header = read_image(uri)
+        image = read_image(uri)
     except RowFault as fault:
         return {
             "uri": uri,
@@ -138,8 +138,8 @@ def _detect_image(
             "error_code": fault.code,
             "error_message": fault.message,
         }
-    faces = detector.detect(rgb, score_threshold=arguments.score_threshold)
-    height, width = header.upright_hw
+    faces = detector.detect(image.rgb, score_threshold=arguments.score_threshold)
+    height, width = image.header.upright_hw
     return {
         "uri": uri,
         "status": Status.OK.value,
@@ -147,7 +147,7 @@ def _detect_image(
         "height": height,
         "face_count": len(faces),
         "faces": _list_faces(faces),
-        **_draw_picture(rgb, faces, arguments.style, picture),
+        **_draw_picture(image.rgb, faces, arguments.style, picture),
     }
 
 

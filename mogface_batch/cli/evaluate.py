@@ -26,7 +26,7 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     parser = add_verb(
         verbs, "evaluate", "how good an output table is: WIDER FACE AP, or by IoU and size", _TEXT
     )
-    parser.add_argument("out_folder", metavar="OUT")
+    parser.add_argument("out_folder", metavar="OUT", help="an output folder or URI, or prediction texts")
     parser.add_argument(
         "--ground-truth",
         metavar="DIR|FILE",

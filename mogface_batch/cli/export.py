@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mogface_batch.cli.images import add_calibration, canvas_hw, letterboxed
+from mogface_batch.cli.images import add_calibration, letterbox_images, parse_canvas_hw
 from mogface_batch.cli.options import Subparsers, add_verb
 from mogface_batch.errors import ConfigError
 from mogface_batch.export.detectors import DETECTORS, CompileOptions, check_detector, compile_detector
@@ -19,7 +19,7 @@ landmarks in canvas pixels out.
   mogface-batch export mogface --weights damo/cv_resnet101_face-detection_cvpr22papermogface --out mogface.onnx
       MogFace from ModelScope's hub; or from a folder or a .pt file (pip install 'mogface-batch[export]')
   mogface-batch export mogface --weights pytorch_model.pt --levels 3-7 --out mogface-3-7.onnx
-      without the finest level: about 3 times as fast, for who needs no face under 16 px
+      without the finest level: about 3 times as fast, where faces under 16 px do not matter
   mogface-batch export mogface --weights pytorch_model.pt --precision fp16 --for cuda --calibration photos --out gpu.onnx
       float16 for NVIDIA GPUs, checked for overflow on your own photos
   mogface-batch export retinaface --out retinaface.onnx
@@ -42,22 +42,28 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     parser = add_verb(verbs, "export", "compile a detector into a contract file", _TEXT)
     parser.add_argument("detector", metavar="DETECTOR", choices=tuple(DETECTORS), help=", ".join(DETECTORS))
     parser.add_argument(
-        "--weights", metavar="PATH|HUB_ID", help="retinaface: default is the installed package"
+        "--weights",
+        metavar="PATH|HUB_ID",
+        help="file, folder or id on a hub (default for retinaface: the installed package)",
     )
-    parser.add_argument("--out", metavar="F.onnx", type=Path, required=True)
+    parser.add_argument("--out", metavar="F.onnx", type=Path, required=True, help="the file to write")
     parser.add_argument(
-        "--levels", metavar="A-B", help="mogface: levels of the pyramid to keep, 2-7 (default) to 7-7"
+        "--levels", metavar="A-B", help="mogface: levels of the pyramid to keep, from 2-7 (default) to 7-7"
     )
     parser.add_argument(
-        "--precision", metavar="P", default="fp32", help="of the network: fp32 (default) or fp16"
+        "--precision", metavar="P", default="fp32", help="precision of the network: fp32 (default) or fp16"
     )
     parser.add_argument(
-        "--for", metavar="DEVICE", dest="target", default="any", help="any (default), cpu, cuda or tensorrt"
+        "--for",
+        metavar="DEVICE",
+        dest="target",
+        default="any",
+        help="where the file will run: any (default), cpu, cuda or tensorrt",
     )
     add_calibration(
         parser,
         required=False,
-        help_text="fp16: images on which the network is checked for overflow; default is synthetic ones",
+        help_text="fp16: images on which the network is checked for overflow (default: synthetic ones)",
     )
     parser.set_defaults(run=run)
 
@@ -90,8 +96,8 @@ def _canvases(encoded: bytes, arguments: argparse.Namespace) -> "Canvases":
     from mogface_batch.export.graph.contract_graph import read_contract
     from mogface_batch.export.passes.calibration import Canvases, synthetic
 
-    hw = canvas_hw(arguments.canvas)
+    hw = parse_canvas_hw(arguments.canvas)
     if arguments.calibration is None:
         return synthetic(_SYNTHETIC, hw)
     _, card = read_contract(encoded, "The file")
-    return Canvases(letterboxed(arguments.calibration, card, hw, arguments.limit), are_synthetic=False)
+    return Canvases(letterbox_images(arguments.calibration, card, hw, arguments.limit), are_synthetic=False)

@@ -1,4 +1,4 @@
-"""Images for the verbs that measure a model: a manifest's, in its order, placed on canvases."""
+"""Images for the verbs that measure a model: those of a manifest, in its order, placed on canvases."""
 
 import argparse
 import itertools
@@ -31,57 +31,57 @@ def add_canvas(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         default=DEFAULT_LIMIT,
-        help=f"only the first N images; default {DEFAULT_LIMIT}",
+        help=f"only the first N images (default: {DEFAULT_LIMIT})",
     )
     parser.add_argument(
         "--canvas",
         metavar="HxW",
         default=DEFAULT_CANVAS,
-        help=f"height and width that each image is fitted into; default {DEFAULT_CANVAS}",
+        help=f"height and width of the canvas for each image (default: {DEFAULT_CANVAS})",
     )
 
 
-def canvas_hw(text: str) -> tuple[int, int]:
+def parse_canvas_hw(text: str) -> tuple[int, int]:
     """Return height and width of a text such as ``320x320``.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: The text has another form.
     """
     matched = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if not matched:
-        raise ConfigError(f"--canvas {text} is no height and width in pixels, such as 480x640.")
+        raise ConfigError(f"--canvas {text} is not a height and width in pixels, such as 480x640.")
     return int(matched[1]), int(matched[2])
 
 
 def check_limit(limit: int | None) -> None:
-    """Refuse a number of images that leaves none.
+    """Check that a limit leaves at least one image.
 
     Raises:
-        ConfigError: It does.
+        ConfigError: It leaves none.
     """
     if limit is not None and limit < 1:
-        raise ConfigError(f"--limit {limit} leaves no image: it is at least 1.")
+        raise ConfigError(f"--limit {limit} leaves no image: it must be at least 1.")
 
 
-def addresses(manifest: str, limit: int | None) -> Iterator[str]:
-    """Yield where the images of a manifest are.
+def list_addresses(manifest: str, limit: int | None) -> Iterator[str]:
+    """Yield the addresses of the images that a manifest names.
 
     Raises:
-        InputError: It cannot be read, or names no image.
+        InputError: The manifest cannot be read, or names no image.
     """
     from mogface_batch.config import ManifestOptions
     from mogface_batch.planning.manifests import open_manifest
 
     rows = open_manifest(ManifestOptions(uri=manifest)).rows()
-    none = True
-    for address in itertools.islice((address for some in rows for address in some.addresses), limit):
-        none = False
+    is_empty = True
+    for address in itertools.islice((address for batch in rows for address in batch.addresses), limit):
+        is_empty = False
         yield address
-    if none:
+    if is_empty:
         raise InputError(f"{manifest} names no image.")
 
 
-def letterboxed(
+def letterbox_images(
     manifest: str, card: "ModelCard", hw: tuple[int, int], limit: int
 ) -> "list[NDArray[np.uint8]]":
     """Return (H, W, 3) canvases, each with one image fitted into it as the job does.
@@ -92,18 +92,18 @@ def letterboxed(
     """
     from mogface_batch.canvases.policies import open_canvas_policy
     from mogface_batch.config import CanvasOptions, LimitOptions, Policy
-    from mogface_batch.detector.read_image import read_image
     from mogface_batch.images.canvas import place_on_canvas
+    from mogface_batch.source_images import read_image
 
     check_limit(limit)
     options = CanvasOptions(policy=Policy.LETTERBOX, sizes=(hw,))
     canvas_policy = open_canvas_policy(options, card, max_canvas_px=LimitOptions().canvas_px)
     canvases = []
-    for address in addresses(manifest, limit):
+    for address in list_addresses(manifest, limit):
         try:
-            rgb, header = read_image(address)
-            letterbox = canvas_policy.fit(header.upright_hw)
+            image = read_image(address)
+            letterbox = canvas_policy.fit(image.header.upright_hw)
         except RowFault as fault:
             raise InputError(f"{address} cannot be used: {fault}") from None
-        canvases.append(place_on_canvas(rgb, letterbox, card.pad_rgb, averaged=canvas_policy.averages))
+        canvases.append(place_on_canvas(image.rgb, letterbox, card.pad_rgb, averaged=canvas_policy.averages))
     return canvases

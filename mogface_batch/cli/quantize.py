@@ -1,31 +1,31 @@
-"""``quantize``: a contract file into INT8, for the CPU."""
+"""``quantize``: a contract file in INT8, for CPUs."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from mogface_batch.cli.images import add_calibration, canvas_hw, letterboxed
+from mogface_batch.cli.images import add_calibration, letterbox_images, parse_canvas_hw
 from mogface_batch.cli.options import Subparsers, add_verb
 from mogface_batch.errors import ModelError
 
 _TEXT = """\
-Put the layers of a contract file (fp32) into INT8, for CPUs. Ranges are measured on images; layers whose loss costs
-faces go back to float32, found by measurement, until the faces of the fp32 file are there again.
+Convert the layers of a contract file (fp32) to INT8, for CPUs. Ranges are measured on images. Layers that lose faces
+are found by measurement and go back to float32, until the faces of the fp32 file are found again.
 
   mogface-batch quantize mogface.onnx --calibration photos --out mogface-int8.onnx
   mogface-batch verify mogface-int8.onnx --against mogface.onnx --images other-photos
 
-Take a few dozen images like those of the job, with faces. Exit code 4 where too many faces are lost whatever is done;
-the file is written all the same. On a CPU without dot product instructions (AVX2 alone) weights get 7 bits, for there
-two products can overflow; such a file is right on every CPU, and one made on a newer CPU is not right on an old one.
+Take a few dozen images like those of the job, with faces. Exit code 4 where too many faces stay lost; the file is
+written all the same. On a CPU without dot product instructions (AVX2 alone) weights get 7 bits, because two products
+can overflow there. Such a file is right on every CPU; a file made on a newer CPU is not right on an old one.
 """
 
 
 def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    parser = add_verb(verbs, "quantize", "put a model file into INT8, for CPUs", _TEXT)
-    parser.add_argument("file", metavar="F.onnx", type=Path)
-    parser.add_argument("--out", metavar="G.onnx", type=Path, required=True)
+    parser = add_verb(verbs, "quantize", "convert a model file to INT8, for CPUs", _TEXT)
+    parser.add_argument("file", metavar="F.onnx", type=Path, help="a contract file in fp32")
+    parser.add_argument("--out", metavar="G.onnx", type=Path, required=True, help="the file to write")
     add_calibration(parser, required=True, help_text="images like those of the job, with faces")
     parser.set_defaults(run=run)
 
@@ -44,8 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     card = read_card(path).card
     encoded = path.read_bytes()
     read_contract(encoded, str(path))
-    hw = canvas_hw(arguments.canvas)
-    canvases = Canvases(letterboxed(arguments.calibration, card, hw, arguments.limit), are_synthetic=False)
+    hw = parse_canvas_hw(arguments.canvas)
+    canvases = Canvases(
+        letterbox_images(arguments.calibration, card, hw, arguments.limit), are_synthetic=False
+    )
     reduce_range = not int8.has_dot_product()
     made = quantize(encoded, canvases, where=str(path), reduce_range=reduce_range, say=_say)
     write_model(out, made.encoded)

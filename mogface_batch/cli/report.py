@@ -18,7 +18,7 @@ The page holds small pictures of some images: whoever gets it sees them. It asks
 def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = add_verb(verbs, "report", "one HTML page about an output folder", _TEXT)
-    parser.add_argument("output", metavar="OUT")
+    parser.add_argument("output", metavar="OUT", help="an output folder or URI")
     parser.add_argument(
         "--no-pictures", action="store_true", help="leave out the pictures: numbers and names only"
     )

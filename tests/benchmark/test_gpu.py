@@ -432,7 +432,7 @@ def test_without_nvidia_smi_nothing_is_known(monkeypatch, tmp_path):
     ("words", "says"),
     [
         pytest.param(["--provider", "tpu"], "--provider tpu is neither cuda nor cpu", id="provider"),
-        pytest.param(["--canvas", "big"], "--canvas big is no height and width", id="canvas"),
+        pytest.param(["--canvas", "big"], "--canvas big is not a height and width", id="canvas"),
         pytest.param(["--batch", "0"], "--batch 0 is less than 1", id="batch"),
         pytest.param(["--rounds", "0"], "--rounds 0 is less than 1", id="rounds"),
         pytest.param(["--minutes", "0"], "--minutes 0 is not more than 0", id="minutes"),

@@ -111,3 +111,26 @@ def test_images_without_faces_prove_nothing(tmp_path, capsys):
     assert verify(model, other, tmp_path / "blank") == 4
 
     assert "no face at all" in capsys.readouterr().out
+
+
+def test_files_of_different_strides_get_canvases_that_suit_both(tmp_path, images, capsys):
+    # 96 x 128 px suit neither 40 nor 28: both sides see 280 x 280.
+    model = tiny_detector(tmp_path / "a.onnx", stride=40)
+    other = tiny_detector(tmp_path / "b.onnx", stride=28)
+
+    assert verify(model, other, images, "--json") == 0
+
+    assert json.loads(capsys.readouterr().out)["reference_faces"] == 6
+
+
+def test_a_file_for_one_canvas_is_a_sentence(tmp_path, images, capsys):
+    import onnx
+
+    model = onnx.load(tiny_detector(tmp_path / "a.onnx"))
+    for axis, length in ((1, 64), (2, 64)):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = length
+    onnx.save(model, tmp_path / "fixed.onnx")
+
+    assert verify(tmp_path / "fixed.onnx", tmp_path / "a.onnx", images) == 4
+
+    assert "was made for canvases of 64x64 alone" in capsys.readouterr().err

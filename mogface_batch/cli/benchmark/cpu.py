@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from mogface_batch.cli.benchmark.options import add_forms, add_images, add_repeats, add_threads, checked_hw
-from mogface_batch.cli.images import letterboxed
+from mogface_batch.cli.images import letterbox_images
 from mogface_batch.cli.options import Subparsers, add_verb
 from mogface_batch.cores import cores
 
@@ -42,7 +42,7 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
 
     sizes = [checked_hw(arguments, canvas) for canvas in arguments.canvas]
     card = read_card(arguments.files[0]).card
-    canvases = {hw: letterboxed(arguments.images, card, hw, arguments.limit) for hw in sizes}
+    canvases = {hw: letterbox_images(arguments.images, card, hw, arguments.limit) for hw in sizes}
     return measure(
         arguments.files,
         canvases,

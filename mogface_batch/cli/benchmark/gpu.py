@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mogface_batch.cli.benchmark.options import check_at_least
-from mogface_batch.cli.images import canvas_hw
+from mogface_batch.cli.images import parse_canvas_hw
 from mogface_batch.cli.options import Subparsers, add_verb
 from mogface_batch.errors import ConfigError
 
@@ -60,7 +60,7 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
 
     settings = Settings(
         provider=parsed_provider(arguments.provider),
-        canvas_hw=canvas_hw(arguments.canvas),
+        canvas_hw=parse_canvas_hw(arguments.canvas),
         levels=arguments.levels,
         batch=arguments.batch,
         stages=checked_stages(arguments.stages),

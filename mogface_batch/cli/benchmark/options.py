@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mogface_batch.cli.images import canvas_hw
+from mogface_batch.cli.images import parse_canvas_hw
 from mogface_batch.cores import cores
 from mogface_batch.errors import ConfigError
 
@@ -75,7 +75,7 @@ def checked_hw(arguments: argparse.Namespace, canvas: str) -> tuple[int, int]:
     Raises:
         ConfigError: They are not.
     """
-    hw = canvas_hw(canvas)
+    hw = parse_canvas_hw(canvas)
     check_at_least(1, "--repeats", arguments.repeats)
     check_at_least(1, "--threads", arguments.threads)
     if arguments.weights is not None and max(hw) > _MODELSCOPE_SHRINKS_OVER_PX:

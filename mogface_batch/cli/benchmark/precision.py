@@ -11,7 +11,7 @@ from mogface_batch.cli.benchmark.options import (
     add_threads,
     checked_hw,
 )
-from mogface_batch.cli.images import add_canvas, letterboxed
+from mogface_batch.cli.images import add_canvas, letterbox_images
 from mogface_batch.cli.options import Subparsers, add_verb
 from mogface_batch.cores import cores
 
@@ -48,7 +48,7 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
     card = read_card(arguments.files[0]).card
     return measure(
         arguments.files,
-        letterboxed(arguments.images, card, hw, arguments.limit),
+        letterbox_images(arguments.images, card, hw, arguments.limit),
         weights=arguments.weights,
         provider=arguments.provider,
         threads=arguments.threads or cores(),
