@@ -10,11 +10,11 @@ from mogface_batch.contract import ModelCard, Provider
 from mogface_batch.detector.model_file import ModelFile, check_provider, file_sha256, model_file
 from mogface_batch.detector.pictures import DetectedFaces
 from mogface_batch.detector.providers import parsed_provider
-from mogface_batch.detector.read_image import read_image
 from mogface_batch.detector.session import open_session
 from mogface_batch.errors import DeviceError, ModelError
 from mogface_batch.geometry import Faces, Letterbox, Pixels, choose_faces, clip_to_image
 from mogface_batch.images.canvas import place_on_canvas
+from mogface_batch.source_images import read_image
 
 Source = Pixels | str | Path
 AnySource = TypeVar("AnySource", bound=Source)
@@ -111,6 +111,11 @@ class FaceDetector:
     def canvas_hw(self) -> tuple[int, int]:
         """Height and width of the canvas that `detect` uses."""
         return self._canvas_hw or self.card.default_canvas_hw
+
+    @property
+    def fixed_canvas_hw(self) -> tuple[int, int] | None:
+        """Height and width of the only canvas that it takes; None where it takes any."""
+        return self._canvas_hw
 
     @property
     def has_landmarks(self) -> bool:
@@ -234,7 +239,7 @@ class FaceDetector:
 
 
 def _pixels(source: Source) -> Pixels:
-    rgb = source if isinstance(source, np.ndarray) else read_image(str(source))[0]
+    rgb = source if isinstance(source, np.ndarray) else read_image(str(source)).rgb
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"an image is (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
     return rgb

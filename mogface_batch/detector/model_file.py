@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mogface_batch.contract import ModelCard, Provider, TensorSpec, violations
-from mogface_batch.detector.header import Header, read_header
+from mogface_batch.detector.onnx_header import OnnxHeader, read_onnx_header
 from mogface_batch.detector.session import open_session
 from mogface_batch.errors import ContractError, DeviceError, ModelError
 
@@ -31,7 +31,7 @@ def read_card(path: str | Path) -> ModelFile:
     """
     path = Path(path)
     sha256 = file_sha256(path)
-    header = read_header(path)
+    header = read_onnx_header(path)
     if header is not None and _needed_provider(header):
         return _checked(path, sha256, header)
     session = open_session(path, Provider.CPU, threads=1, fixed_dims={}, optimize=False)
@@ -49,7 +49,7 @@ def read_declared(path: Path, sha256: str) -> ModelFile:
         ModelError: The file is missing or is no ONNX model.
         ContractError: It breaks the contract; every violation is named.
     """
-    header = read_header(path)
+    header = read_onnx_header(path)
     return read_card(path) if header is None else _checked(path, sha256, header)
 
 
@@ -59,7 +59,7 @@ def check_provider(path: Path, provider: Provider) -> None:
     Raises:
         DeviceError: It runs on another provider only.
     """
-    header = read_header(path)
+    header = read_onnx_header(path)
     needed = _needed_provider(header) if header else None
     if needed and needed != provider:
         raise DeviceError(
@@ -68,7 +68,7 @@ def check_provider(path: Path, provider: Provider) -> None:
         )
 
 
-def _needed_provider(header: Header) -> str | None:
+def _needed_provider(header: OnnxHeader) -> str | None:
     card, _ = ModelCard.from_metadata(header.metadata)
     return card.needs_provider if card else None
 
@@ -97,10 +97,10 @@ def model_file(path: Path, sha256: str, session: Any) -> ModelFile:  # noqa: ANN
         ContractError: It breaks the contract; every violation is named.
     """
     inputs, outputs = _declared(session.get_inputs()), _declared(session.get_outputs())
-    return _checked(path, sha256, Header(session.get_modelmeta().custom_metadata_map, inputs, outputs))
+    return _checked(path, sha256, OnnxHeader(session.get_modelmeta().custom_metadata_map, inputs, outputs))
 
 
-def _checked(path: Path, sha256: str, header: Header) -> ModelFile:
+def _checked(path: Path, sha256: str, header: OnnxHeader) -> ModelFile:
     card, wrong_in_card = ModelCard.from_metadata(header.metadata)
     wrong = (*violations(header.inputs, header.outputs), *wrong_in_card)
     if wrong or card is None:

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mogface_batch.config import DrawStyle
-from mogface_batch.detector.read_image import read_image
 from mogface_batch.errors import RowFault
 from mogface_batch.geometry import Faces, Letterbox, Pixels, Rows, scaled_hw
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.draw import draw_faces
 from mogface_batch.images.encode import encode
+from mogface_batch.source_images import read_image
 
 LONGEST_PX = 1280
 """A notebook is no place for 50 megapixels."""
@@ -68,7 +68,7 @@ def draw_picture(
     Raises:
         RowFault: The image cannot be fetched or decoded.
     """
-    rgb = read_image(source)[0] if isinstance(source, str) else source
+    rgb = read_image(source).rgb if isinstance(source, str) else source
     image_hw = (rgb.shape[0], rgb.shape[1])
     scale = min(1.0, longest_px / max(image_hw))
     small_hw = scaled_hw(image_hw, scale, at_most=image_hw)

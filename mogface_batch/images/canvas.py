@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from mogface_batch.geometry import Letterbox
 
 _HALF = 0.5
-"""From here on the four nearest pixels are all that there are: their interpolation takes a seventh of the time, with
-the same average precision (docs/decisions/0008)."""
+"""From this scale on a canvas pixel covers at most two by two pixels, so that interpolation between the four nearest is
+enough: it takes a seventh of the time, with the same average precision (docs/decisions/0008)."""
 
 
 def place_on_canvas(
@@ -23,12 +23,11 @@ def place_on_canvas(
 
     Args:
         rgb: (H, W, 3) upright source.
-        letterbox: Made for this (H, W), or for what it was before it was reduced; its scale is at most 1.
+        letterbox: The map for this (H, W), or for the size before a reduced decoding; its scale is at most 1.
         pad_rgb: The colour of the padding.
-        reduced_by: How many pixels of the source, in a row, a pixel of ``rgb`` stands for.
-        averaged: Whether a canvas pixel is the mean of the pixels that it covers where it covers more than two by
-            two, so that nothing aliases; else it is interpolated between the four nearest, at any scale, as
-            ModelScope's own pipeline does.
+        reduced_by: The factor by which each side of ``rgb`` was reduced by the decoder.
+        averaged: Whether a canvas pixel that covers more than two by two pixels is their mean, so that nothing
+            aliases; else it is interpolated between the four nearest at any scale, as in ModelScope's own pipeline.
 
     Returns:
         (canvas_h, canvas_w, 3).
@@ -38,23 +37,25 @@ def place_on_canvas(
     """
     height, width = letterbox.content_hw
     canvas = np.empty((*letterbox.canvas_hw, 3), dtype=np.uint8)
-    canvas[:height, :width] = _scaled(rgb, letterbox.scale * reduced_by, averaged=averaged)[:height, :width]
-    # Line by line: NumPy repeats three values pixel by pixel, which takes longer than all the rest.
+    canvas[:height, :width] = _scale_pixels(rgb, letterbox.scale * reduced_by, averaged=averaged)[
+        :height, :width
+    ]
+    # Line by line: NumPy would repeat the three values pixel by pixel, which takes longer than all the rest.
     line = np.tile(np.array(pad_rgb, dtype=np.uint8), (letterbox.canvas_hw[1], 1))
     canvas[:height, width:] = line[width:]
     canvas[height:] = line
     return canvas
 
 
-def _scaled(rgb: NDArray[np.uint8], scale: float, *, averaged: bool) -> NDArray[np.uint8]:
+def _scale_pixels(rgb: NDArray[np.uint8], scale: float, *, averaged: bool) -> NDArray[np.uint8]:
     if scale == 1:
         return rgb
     if scale > 1:
         raise ValueError(f"a canvas never enlarges, but the scale is {scale}")
     height, width = rgb.shape[:2]
     is_mean = averaged and scale < _HALF
-    # Given the factors and no size, OpenCV samples at exactly this scale, whatever the rounded size: boxes are
-    # divided by it on the way back. A side that would vanish becomes 1 px, the mean of all of it.
+    # With factors and without a size, OpenCV samples at exactly this scale, whatever the rounded size is: boxes
+    # are divided by this scale later. A side that would vanish becomes 1 px, the mean of the whole side.
     scaled: NDArray[np.uint8] = cv2.resize(
         rgb,
         dsize=None,

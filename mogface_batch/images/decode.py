@@ -1,12 +1,12 @@
 """Encoded bytes -> upright RGB pixels. The order is `read_header`, `check_pixels`, `decode_rgb`.
 
-libjpeg-turbo decodes JPEG of one or three components. Called through simplejpeg it is fastest; what it complains
-about is decoded again through OpenCV, whose judgement of damaged data is the one that counts: the pixels are equal.
-OpenCV decodes plain WebP, and Pillow what it refuses and all else. None is asked to turn the image: `decode_rgb` applies the EXIF orientation itself, once.
-The one exception is TIFF, which Pillow turns while it decodes and cannot be told not to.
+libjpeg-turbo decodes JPEG of one or three components. Called through simplejpeg it is fastest; what simplejpeg refuses
+is decoded again through OpenCV, which decides whether the data is damaged: the pixels are equal. OpenCV decodes plain
+WebP; Pillow decodes the WebP that OpenCV refuses, and all other formats. No decoder is asked to rotate the image:
+`decode_rgb` applies the EXIF orientation itself, once. The one exception is TIFF, which Pillow always rotates.
 
-A JPEG that a canvas shrinks by two or more can be decoded at 1/2, 1/4 or 1/8 of its size, which costs a third:
-`reduction` says by how much.
+A JPEG that a canvas shrinks by two or more can be decoded at 1/2, 1/4 or 1/8 of its size, in a third of the time:
+`choose_reduction` chooses the factor.
 """
 
 from collections.abc import Callable
@@ -18,16 +18,31 @@ from PIL import AvifImagePlugin, Image, TiffImagePlugin
 
 from mogface_batch.errors import DecodeFault, ErrorCode
 from mogface_batch.geometry import Pixels
-from mogface_batch.images.header import FORMATS, Header, cause, check_pixels, open_image, read_header
-from mogface_batch.images.memory import at_most_more
+from mogface_batch.images.image_header import (
+    FORMATS,
+    ImageHeader,
+    check_pixels,
+    open_image,
+    quote_decoder,
+    read_header,
+)
+from mogface_batch.images.memory import limit_memory
 
-__all__ = ["FORMATS", "Header", "check_pixels", "decode_rgb", "read_header", "reduction", "use_one_thread"]
+__all__ = [
+    "FORMATS",
+    "ImageHeader",
+    "check_pixels",
+    "choose_reduction",
+    "decode_rgb",
+    "read_header",
+    "use_one_thread",
+]
 
 
-# What OpenCV prints about a bad image is in the fault that its row carries.
+# What OpenCV would print about a bad image is in its row's fault.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-# The grey ones say only how much to reduce: OpenCV refuses those of colour, which mean BGR, beside RGB.
+# The flags for grey only set the factor: OpenCV refuses those for colour, which mean BGR, together with RGB.
 _REDUCED = {
     1: 0,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -35,8 +50,8 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-_TELLS_EIGHTHS_APART_PX = 4
-"""Of fewer pixels simplejpeg, which is told a size, could take 3/8 for 1/2."""
+_MIN_REDUCIBLE_PX = 5
+"""simplejpeg is given a size, not a factor: with a smaller side it could use 3/8 instead of 1/2."""
 _JPEG_SCAN, _JPEG_2000_DATA, _JPEG_END = b"\xff\xda", b"\xff\x93", b"\xff\xd9"
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0102, 0x0106, 0
 _SIGNS_OF_A_CUT = ("truncated", "not enough", "unexpected end", "eof", "cut short")
@@ -52,113 +67,112 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 
 
 def use_one_thread() -> None:
-    """Make OpenCV and the AVIF decoder use one thread each: the caller runs one worker a core."""
+    """Make OpenCV and the AVIF decoder use one thread each: the caller runs one worker per core."""
     cv2.setNumThreads(1)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
-def reduction(header: Header, scale: float) -> int:
-    """Return by what `decode_rgb` may reduce an image that a letterbox then shrinks to ``scale``: 8, 4, 2 or 1.
+def choose_reduction(header: ImageHeader, scale: float) -> int:
+    """Return the factor by which `decode_rgb` may reduce an image that is then shrunk to ``scale``: 8, 4, 2 or 1.
 
-    The most that leaves no fewer pixels than the canvas takes. 1 where the decoder cannot reduce, and where a side
-    that is mirrored is no multiple: its last reduced pixel is partly padding and would come first, so that all
-    pixels would lie a part of a pixel off.
+    It is the largest that leaves at least as many pixels as the canvas needs. It is 1 if the decoder cannot reduce,
+    or if a mirrored side is not a multiple of it: the last reduced pixel of such a side is partly padding and would
+    come first, which would shift all pixels by a part of a pixel.
     """
-    if not header.is_plain_jpeg or max(header.raw_hw) <= _TELLS_EIGHTHS_APART_PX:
+    if not header.is_plain_jpeg or max(header.raw_hw) < _MIN_REDUCIBLE_PX:
         return 1
     mirrored = [
         side for side, is_mirrored in zip(header.raw_hw, header.mirrored_hw, strict=True) if is_mirrored
     ]
-    fitting = (by for by in (8, 4, 2) if by * scale <= 1 and all(side % by == 0 for side in mirrored))
-    return next(fitting, 1)
+    factors = (by for by in (8, 4, 2) if by * scale <= 1 and all(side % by == 0 for side in mirrored))
+    return next(factors, 1)
 
 
 def decode_rgb(
-    encoded: bytes, header: Header, *, memory_bytes: int | None = None, reduced_by: int = 1
+    encoded: bytes, header: ImageHeader, *, memory_bytes: int | None = None, reduced_by: int = 1
 ) -> Pixels:
     """Return the upright image: (H, W, 3) RGB, contiguous, H and W as ``header.upright_hw`` says.
 
-    An animation gives its first frame, transparent parts lie on white, 16 bits a channel become 8.
+    Of an animation the first frame is returned; transparent parts become white; 16 bits per channel become 8.
 
     Args:
         encoded: The bytes of the file.
-        header: What `read_header` said of the same bytes; `check_pixels` must have passed it.
-        memory_bytes: What may be allocated meanwhile, where the kernel can keep to that; None: no limit.
-        reduced_by: 1, or what `reduction` said: H and W are divided by it and rounded up, and a pixel stands for
-            a square of so many.
+        header: The result of `read_header` for the same bytes; `check_pixels` must have accepted it.
+        memory_bytes: How much may be allocated meanwhile, where the kernel can limit it; None: no limit.
+        reduced_by: 1, or the result of `choose_reduction`: H and W are divided by it and rounded up.
 
     Raises:
         DecodeFault: ``truncated``, ``undecodable`` or ``out_of_memory``; never a picture with a part missing.
     """
     try:
-        with at_most_more(memory_bytes):
-            upright = _upright(encoded, header, reduced_by)
+        with limit_memory(memory_bytes):
+            upright = _decode_upright(encoded, header, reduced_by)
     except DecodeFault:
         raise
     except MemoryError as error:
-        raise _out_of_memory(header) from error
+        raise _build_memory_fault(header) from error
     except cv2.error as error:
-        # Its text holds paths of the machine that built OpenCV.
+        # The text of the exception contains paths of the machine that built OpenCV.
         if error.code == cv2.Error.StsNoMem:
-            raise _out_of_memory(header) from error
+            raise _build_memory_fault(header) from error
         raise DecodeFault(ErrorCode.UNDECODABLE, f"the {header.format} data cannot be decoded") from error
-    # A decoder that reads hostile bytes can raise anything; none of it is a bug of ours.
+    # A decoder that reads hostile bytes can raise any exception; none of them is a bug of this package.
     except Exception as error:
-        raise _pillow_fault(header, error) from error
-    if upright.shape != (*_reduced_hw(header.upright_hw, reduced_by), 3):
+        raise _build_pillow_fault(header, error) from error
+    if upright.shape != (*_reduce_hw(header.upright_hw, reduced_by), 3):
         raise DecodeFault(ErrorCode.UNDECODABLE, "the image decodes to another size than its header declares")
     return upright
 
 
-def _reduced_hw(hw: tuple[int, int], reduced_by: int) -> tuple[int, int]:
+def _reduce_hw(hw: tuple[int, int], reduced_by: int) -> tuple[int, int]:
     height, width = (-(-side // reduced_by) for side in hw)
     return height, width
 
 
-def _upright(encoded: bytes, header: Header, reduced_by: int) -> Pixels:
+def _decode_upright(encoded: bytes, header: ImageHeader, reduced_by: int) -> Pixels:
     if header.is_plain_jpeg:
-        raw = _jpeg(encoded, header, reduced_by)
+        raw = _decode_jpeg(encoded, header, reduced_by)
     else:
-        raw = _webp(encoded, header) if header.is_plain_webp else _with_pillow(encoded, header)
-    turned = raw if header.format == "tiff" else _TURNS.get(header.exif_orientation, _unturned)(raw)
+        raw = _decode_webp(encoded, header) if header.is_plain_webp else _decode_with_pillow(encoded, header)
+    turned = raw if header.format == "tiff" else _TURNS.get(header.exif_orientation, _keep_orientation)(raw)
     return np.ascontiguousarray(turned)
 
 
-def _unturned(raw: Pixels) -> Pixels:
+def _keep_orientation(raw: Pixels) -> Pixels:
     return raw
 
 
-def _out_of_memory(header: Header) -> DecodeFault:
+def _build_memory_fault(header: ImageHeader) -> DecodeFault:
     height, width = header.raw_hw
     return DecodeFault(ErrorCode.OUT_OF_MEMORY, f"not enough memory to decode {width} x {height} pixels")
 
 
-def _pillow_fault(header: Header, error: Exception) -> DecodeFault:
-    reason = cause(error)
+def _build_pillow_fault(header: ImageHeader, error: Exception) -> DecodeFault:
+    reason = quote_decoder(error)
     if any(sign in reason.lower() for sign in _SIGNS_OF_A_CUT):
         return DecodeFault(ErrorCode.TRUNCATED, f"the {header.format} data is cut short: {reason}")
     return DecodeFault(ErrorCode.UNDECODABLE, f"the {header.format} data cannot be decoded: {reason}")
 
 
-def _jpeg(encoded: bytes, header: Header, reduced_by: int) -> Pixels:
-    at_least_hw = (0, 0) if reduced_by == 1 else _reduced_hw(header.raw_hw, reduced_by)
+def _decode_jpeg(encoded: bytes, header: ImageHeader, reduced_by: int) -> Pixels:
+    at_least_hw = (0, 0) if reduced_by == 1 else _reduce_hw(header.raw_hw, reduced_by)
     try:
         rgb: Pixels = simplejpeg.decode_jpeg(
             encoded, "RGB", min_height=at_least_hw[0], min_width=at_least_hw[1]
         )
-    except ValueError:  # a warning of libjpeg's, too: much that is odd can be decoded all the same
-        return _with_opencv(encoded, reduced_by)
+    except ValueError:  # also for a warning of libjpeg's: many odd files can be decoded all the same
+        return _decode_with_opencv(encoded, reduced_by)
     return rgb
 
 
-def _webp(encoded: bytes, header: Header) -> Pixels:
+def _decode_webp(encoded: bytes, header: ImageHeader) -> Pixels:
     # Pillow plays every WebP as an animation, which takes more than twice as long for the same pixels.
     rgb: Pixels | None = cv2.imdecode(np.frombuffer(encoded, dtype=np.uint8), _FLAGS)
-    return _with_pillow(encoded, header) if rgb is None else rgb
+    return _decode_with_pillow(encoded, header) if rgb is None else rgb
 
 
-def _with_opencv(encoded: bytes, reduced_by: int) -> Pixels:
-    """Decode a JPEG; OpenCV refuses one that is cut at any byte."""
+def _decode_with_opencv(encoded: bytes, reduced_by: int) -> Pixels:
+    """Return the pixels of a JPEG; OpenCV refuses one that is cut at any byte."""
     flags = _FLAGS | _REDUCED[reduced_by]
     rgb: Pixels | None = cv2.imdecode(np.frombuffer(encoded, dtype=np.uint8), flags)
     if rgb is not None:
@@ -169,33 +183,33 @@ def _with_opencv(encoded: bytes, reduced_by: int) -> Pixels:
 
 
 def _has_end(encoded: bytes, data_begins: bytes) -> bool:
-    """Return whether the end marker of JPEG and JPEG 2000 follows the last data; data itself cannot hold it."""
+    """Return whether the end marker of JPEG and JPEG 2000 follows the last data, which cannot contain it."""
     return encoded.rfind(data_begins) < encoded.rfind(_JPEG_END)
 
 
-def _with_pillow(encoded: bytes, header: Header) -> Pixels:
+def _decode_with_pillow(encoded: bytes, header: ImageHeader) -> Pixels:
     if header.format == "jpeg2000" and not _has_end(encoded, _JPEG_2000_DATA):
-        # OpenJPEG leaves the tiles black that a cut file lacks.
+        # OpenJPEG leaves the tiles that are missing in a cut file black.
         raise DecodeFault(ErrorCode.TRUNCATED, "the jpeg2000 data is cut short: its end marker is missing")
     with open_image(encoded) as image:
-        # Pillow would turn a TIFF by the orientation in its XMP too, which is not EXIF.
+        # Pillow would also rotate a TIFF by the orientation in its XMP, which is not EXIF.
         image.info.pop("xmp", None)
-        white_is_zero, top = _declared_range(image)
+        white_is_zero, top = _read_range(image)
         image.load()
         if image.mode.startswith(("I", "F")):
-            return _from_deep_grey(image, top, white_is_zero=white_is_zero)
+            return _convert_deep_grey(image, top, white_is_zero=white_is_zero)
         if image.mode == "LAB":
             rgb: Pixels = cv2.cvtColor(np.asarray(image), cv2.COLOR_Lab2RGB)
             return rgb
         if image.has_transparency_data:
-            return _on_white(image)
+            return _place_on_white(image)
         return np.asarray(image.convert("RGB"))
 
 
-def _declared_range(image: Image.Image) -> tuple[bool, int]:
+def _read_range(image: Image.Image) -> tuple[bool, int]:
     """Return whether 0 is white, and the value of the other end of 16-bit grey.
 
-    Asked before the pixels are decoded, because Pillow drops the tags then.
+    Called before the pixels are decoded, because Pillow drops the tags then.
     """
     if not isinstance(image, TiffImagePlugin.TiffImageFile) or not image.mode.startswith("I;16"):
         return False, 65535
@@ -203,11 +217,11 @@ def _declared_range(image: Image.Image) -> tuple[bool, int]:
     return image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, 2**bits - 1
 
 
-def _from_deep_grey(image: Image.Image, top: int, *, white_is_zero: bool) -> Pixels:
-    """Return RGB of grey with 16 or 32 bits an element.
+def _convert_deep_grey(image: Image.Image, top: int, *, white_is_zero: bool) -> Pixels:
+    """Return RGB of grey with 16 or 32 bits per element.
 
-    Nothing declares the range of the latter: floating point is 0 to 1 or, where it exceeds that, 0 to 255;
-    integers are 0 to 65535 or, where they exceed that, 0 to 2**31 - 1.
+    The file does not declare the range of 32 bits: floating point is 0 to 1 or, if a value exceeds that, 0 to 255;
+    integers are 0 to 65535 or, if a value exceeds that, 0 to 2**31 - 1.
     """
     deep = np.nan_to_num(np.asarray(image).astype(np.float32), nan=0.0)
     if image.mode == "F":
@@ -222,7 +236,7 @@ def _from_deep_grey(image: Image.Image, top: int, *, white_is_zero: bool) -> Pix
     return rgb
 
 
-def _on_white(image: Image.Image) -> Pixels:
+def _place_on_white(image: Image.Image) -> Pixels:
     rgba = image.convert("RGBA")
     page = Image.new("RGB", image.size, "white")
     page.paste(rgba, mask=rgba.getchannel("A"))

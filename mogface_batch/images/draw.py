@@ -1,7 +1,8 @@
 """Pixels and faces -> a picture: boxes with scores, or faces destroyed for privacy.
 
-Sizes follow the image and, below that, the face, so that 200 px and 8000 px pictures look alike. Faces are best
-first, as everywhere; the better face is drawn over the worse, and keeps its label where two would collide.
+Sizes of lines and text follow the image, and the face where that is smaller, so that pictures of 200 px and 8000 px
+look alike. Faces are best first, as everywhere; the better face is drawn over the worse, and keeps its label if two
+labels collide.
 """
 
 import math
@@ -22,13 +23,13 @@ _GREEN, _NEAR_BLACK, _WHITE = (64, 255, 128), (16, 24, 20), (255, 255, 255)
 _SOLID = (40, 40, 40)
 _SMALLEST_FONT_PX = 9
 _LABEL_TO_FACE_AT_MOST = 1.7
-"""A label wider than so many widths of its face would name its neighbours too."""
+"""A label wider than so many widths of its face would seem to belong to its neighbours too."""
 _HIDDEN_AT_MOST = 0.12
 """A label may cover this share of another face."""
 MARGIN = 0.1
 """Privacy: the box grows by this share of its size on each side."""
 _CELLS_AT_MOST, _CELL_PX_AT_LEAST = 8, 5
-"""Privacy: the longer side keeps so few means, fewer where the face is small."""
+"""Privacy: the longer side is reduced to at most so many means, fewer if the face is small."""
 _SMOOTH = 8
 
 
@@ -61,31 +62,31 @@ def draw_faces(rgb: Pixels, faces: Faces, style: DrawStyle, *, margin: float = M
     if not len(faces):
         return rgb.copy()
     if style == DrawStyle.BOXES:
-        return _with_boxes(rgb, faces)
-    return _without_faces(rgb, faces.boxes_xyxy, style, margin)
+        return _draw_boxes(rgb, faces)
+    return _hide_faces(rgb, faces.boxes_xyxy, style, margin)
 
 
-def _with_boxes(rgb: Pixels, faces: Faces) -> Pixels:
+def _draw_boxes(rgb: Pixels, faces: Faces) -> Pixels:
     height, width = rgb.shape[:2]
-    rects = [_inside(box, (height, width)) for box in faces.boxes_xyxy]
-    seen = [row for row, rect in enumerate(rects) if rect is not None]
-    boxes = np.array([rects[row] for row in seen], dtype=np.float32).reshape(-1, 4)
+    rects = [_clip_box(box, (height, width)) for box in faces.boxes_xyxy]
+    visible = [row for row, rect in enumerate(rects) if rect is not None]
+    boxes = np.array([rects[row] for row in visible], dtype=np.float32).reshape(-1, 4)
     picture = Image.fromarray(rgb)
     pen = ImageDraw.Draw(picture)
     for left, top, right, bottom in boxes[::-1].astype(int).tolist():
-        line_px = _line_px((height, width), min(right - left, bottom - top))
+        line_px = _choose_line_px((height, width), min(right - left, bottom - top))
         pen.rectangle((left, top, right - 1, bottom - 1), outline=_GREEN, width=line_px)
-    caption = _caption(len(faces), boxes, (height, width))
+    caption = _place_caption(len(faces), boxes, (height, width))
     taken = [] if caption is None else [caption.rect]
-    for label in _labels(boxes, faces.scores[seen], (height, width), taken):
-        _write(pen, label, ink=_NEAR_BLACK, ground=_GREEN)
+    for label in _place_labels(boxes, faces.scores[visible], (height, width), taken):
+        _draw_label(pen, label, ink=_NEAR_BLACK, ground=_GREEN)
     if caption is not None:
-        _write(pen, caption, ink=_WHITE, ground=_NEAR_BLACK)
+        _draw_label(pen, caption, ink=_WHITE, ground=_NEAR_BLACK)
     return np.array(picture)
 
 
-def _inside(box_xyxy: NDArray[np.float32], image_hw: tuple[int, int]) -> _Rect | None:
-    """Return the visible part of a box, at least 1 px, or None where nothing of it is in the image."""
+def _clip_box(box_xyxy: NDArray[np.float32], image_hw: tuple[int, int]) -> _Rect | None:
+    """Return the visible part of a box, at least 1 px, or None if no part of it is in the image."""
     height, width = image_hw
     x1, y1, x2, y2 = (float(side) for side in box_xyxy)
     if not (x1 < width and y1 < height and x2 > 0 and y2 > 0):
@@ -95,39 +96,41 @@ def _inside(box_xyxy: NDArray[np.float32], image_hw: tuple[int, int]) -> _Rect |
     return _Rect(left, top, max(right, left + 1), max(bottom, top + 1))
 
 
-def _typical_px(image_hw: tuple[int, int]) -> float:
+def _measure_typical_px(image_hw: tuple[int, int]) -> float:
     return math.sqrt(image_hw[0] * image_hw[1])
 
 
-def _line_px(image_hw: tuple[int, int], face_px: int) -> int:
-    return max(1, min(round(_typical_px(image_hw) / 350), round(face_px / 18)))
+def _choose_line_px(image_hw: tuple[int, int], face_px: int) -> int:
+    return max(1, min(round(_measure_typical_px(image_hw) / 350), round(face_px / 18)))
 
 
-def _caption(count: int, boxes: Boxes, image_hw: tuple[int, int]) -> _Label | None:
-    """Return the count in the corner where it hides least of the faces; None in an image too small for it."""
+def _place_caption(count: int, boxes: Boxes, image_hw: tuple[int, int]) -> _Label | None:
+    """Return the count in the corner where it covers least of the faces; None if the image is too small for it."""
     height, width = image_hw
     text = "1 face" if count == 1 else f"{count} faces"
-    size_px = round(max(_SMALLEST_FONT_PX + 2, _typical_px(image_hw) / 36))
-    corners = [_label(text, size_px, left, top, pad_share=0.5) for top in (0, height) for left in (0, width)]
-    moved = [label._replace(rect=_pushed_inside(label.rect, image_hw)) for label in corners]
-    best = min(moved, key=lambda label: float(_overlap(label.rect, boxes).sum()))
+    size_px = round(max(_SMALLEST_FONT_PX + 2, _measure_typical_px(image_hw) / 36))
+    corners = [
+        _build_label(text, size_px, left, top, pad_share=0.5) for top in (0, height) for left in (0, width)
+    ]
+    moved = [label._replace(rect=_push_inside(label.rect, image_hw)) for label in corners]
+    best = min(moved, key=lambda label: float(_measure_overlap(label.rect, boxes).sum()))
     wide, high = best.rect.right - best.rect.left, best.rect.bottom - best.rect.top
     return best if wide <= width / 2 and high <= height / 4 else None
 
 
-def _labels(
+def _place_labels(
     boxes: Boxes, scores: NDArray[np.float32], image_hw: tuple[int, int], taken: list[_Rect]
 ) -> list[_Label]:
-    """Return the score labels that have room, best face first."""
+    """Return the score labels that fit, best face first."""
     labels: list[_Label] = []
     used = np.zeros((len(boxes) + len(taken), 4), dtype=np.float32)
     used[: len(taken)] = np.array(taken, dtype=np.float32).reshape(-1, 4)
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     for row, score in enumerate(scores.tolist()):
         others = np.arange(len(boxes)) != row
-        for label in _places(f"{score:.2f}", boxes[row].astype(int).tolist(), image_hw):
-            hidden = _overlap(label.rect, boxes) / areas
-            if _overlap(label.rect, used).any() or (hidden[others] > _HIDDEN_AT_MOST).any():
+        for label in _list_positions(f"{score:.2f}", boxes[row].astype(int).tolist(), image_hw):
+            hidden = _measure_overlap(label.rect, boxes) / areas
+            if _measure_overlap(label.rect, used).any() or (hidden[others] > _HIDDEN_AT_MOST).any():
                 continue
             used[len(taken) + len(labels)] = label.rect
             labels.append(label)
@@ -135,14 +138,14 @@ def _labels(
     return labels
 
 
-def _places(text: str, box: list[int], image_hw: tuple[int, int]) -> list[_Label]:
-    """Return a label above its box, below it and at its inner edge, as far as it fits."""
+def _list_positions(text: str, box: list[int], image_hw: tuple[int, int]) -> list[_Label]:
+    """Return the label above its box, below it and at its inner edge, as far as these fit into the image."""
     left, top, right, bottom = box
     face_px = right - left
-    largest_px = max(_SMALLEST_FONT_PX, _typical_px(image_hw) / 45)
+    largest_px = max(_SMALLEST_FONT_PX, _measure_typical_px(image_hw) / 45)
     size_px = round(max(_SMALLEST_FONT_PX, min(largest_px, face_px / 3)))
-    here = _label(text, size_px, left, top)
-    wide, high = here.rect.right - left, here.rect.bottom - top
+    label = _build_label(text, size_px, left, top)
+    wide, high = label.rect.right - left, label.rect.bottom - top
     if wide > _LABEL_TO_FACE_AT_MOST * face_px:
         return []
     x = max(0, min(left, image_hw[1] - wide))
@@ -151,11 +154,11 @@ def _places(text: str, box: list[int], image_hw: tuple[int, int]) -> list[_Label
         tops.append(top)
     rects = [_Rect(x, y, x + wide, y + high) for y in tops]
     fits = [rect for rect in rects if rect.top >= 0 and rect.bottom <= image_hw[0] and wide <= image_hw[1]]
-    return [here._replace(rect=rect) for rect in fits]
+    return [label._replace(rect=rect) for rect in fits]
 
 
-def _label(text: str, size_px: int, left: int, top: int, *, pad_share: float = 0.2) -> _Label:
-    font = _font(size_px)
+def _build_label(text: str, size_px: int, left: int, top: int, *, pad_share: float = 0.2) -> _Label:
+    font = _load_font(size_px)
     pad_px = max(1, round(size_px * pad_share))
     ink = font.getbbox(text)
     wide, high = math.ceil(ink[2] - ink[0]) + 2 * pad_px, math.ceil(ink[3] - ink[1]) + 2 * pad_px
@@ -163,17 +166,17 @@ def _label(text: str, size_px: int, left: int, top: int, *, pad_share: float = 0
 
 
 @lru_cache(maxsize=64)
-def _font(size_px: int) -> Font:
+def _load_font(size_px: int) -> Font:
     return ImageFont.load_default(size=size_px)
 
 
-def _pushed_inside(rect: _Rect, image_hw: tuple[int, int]) -> _Rect:
+def _push_inside(rect: _Rect, image_hw: tuple[int, int]) -> _Rect:
     right = max(0, rect.right - image_hw[1])
     down = max(0, rect.bottom - image_hw[0])
     return _Rect(rect.left - right, rect.top - down, rect.right - right, rect.bottom - down)
 
 
-def _overlap(rect: _Rect, boxes: Boxes) -> NDArray[np.float32]:
+def _measure_overlap(rect: _Rect, boxes: Boxes) -> NDArray[np.float32]:
     """Return (N,) areas that the rectangle shares with each box."""
     wide = np.minimum(boxes[:, 2], rect.right) - np.maximum(boxes[:, 0], rect.left)
     high = np.minimum(boxes[:, 3], rect.bottom) - np.maximum(boxes[:, 1], rect.top)
@@ -181,7 +184,7 @@ def _overlap(rect: _Rect, boxes: Boxes) -> NDArray[np.float32]:
     return shared
 
 
-def _write(
+def _draw_label(
     pen: ImageDraw.ImageDraw, label: _Label, *, ink: tuple[int, int, int], ground: tuple[int, int, int]
 ) -> None:
     left, top, right, bottom = label.rect
@@ -191,22 +194,22 @@ def _write(
     pen.text(at, label.text, font=label.font, fill=ink)
 
 
-def _without_faces(rgb: Pixels, boxes: Boxes, style: DrawStyle, margin: float) -> Pixels:
+def _hide_faces(rgb: Pixels, boxes: Boxes, style: DrawStyle, margin: float) -> Pixels:
     picture = rgb.copy()
     for box in boxes:
-        left, top, right, bottom = _grown(box, rgb.shape[:2], margin)
-        # A view of what the others left, not of the source: a small box inside a large face would else bring
-        # back means of its own, finer than those of the face.
+        left, top, right, bottom = _grow_box(box, rgb.shape[:2], margin)
+        # A view of the picture with the earlier faces destroyed, not of the source: else a small box inside a large
+        # face would bring back means of its own, finer than those of the face.
         region = picture[top:bottom, left:right]
         if region.size:
             region[:] = (
-                _SOLID if style == DrawStyle.SOLID else _destroyed(region, smooth=style == DrawStyle.BLUR)
+                _SOLID if style == DrawStyle.SOLID else _average_cells(region, smooth=style == DrawStyle.BLUR)
             )
     return picture
 
 
-def _grown(box_xyxy: NDArray[np.float32], image_hw: tuple[int, ...], margin: float) -> _Rect:
-    """Return the box and its margin, cut at the border of the image; without area where nothing is left."""
+def _grow_box(box_xyxy: NDArray[np.float32], image_hw: tuple[int, ...], margin: float) -> _Rect:
+    """Return the box and its margin, clipped to the image; without area if it is outside."""
     x1, y1, x2, y2 = (float(side) for side in box_xyxy)
     right_px, down_px = max(1.0, margin * (x2 - x1)), max(1.0, margin * (y2 - y1))
     left, top = max(0, math.floor(x1 - right_px)), max(0, math.floor(y1 - down_px))
@@ -215,8 +218,8 @@ def _grown(box_xyxy: NDArray[np.float32], image_hw: tuple[int, ...], margin: flo
     return _Rect(left, top, max(left, right), max(top, bottom))
 
 
-def _destroyed(region: Pixels, *, smooth: bool) -> Pixels:
-    """Return (H, W, 3) made of nothing but the means of a few cells."""
+def _average_cells(region: Pixels, *, smooth: bool) -> Pixels:
+    """Return (H, W, 3) made only of the means of a few cells."""
     height, width = region.shape[:2]
     longer = max(height, width)
     cells = max(1, min(_CELLS_AT_MOST, longer // _CELL_PX_AT_LEAST))

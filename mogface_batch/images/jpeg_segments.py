@@ -1,11 +1,11 @@
-"""What a JPEG declares that is made as the standard says: its size and its EXIF block, out of its segments.
+"""Reads the size and the EXIF block of a regular JPEG from its segments.
 
-Pillow takes as long to open a small JPEG as libjpeg for a twentieth of its pixels. All that is odd is left to Pillow,
-so that its judgement of damaged headers stays the one that counts.
+Pillow takes as long to open a small JPEG as libjpeg takes for a twentieth of its pixels. Every irregular file is left
+to Pillow, so that Pillow alone decides whether a header is damaged.
 """
 
 JPEG = b"\xff\xd8\xff"
-"""How every one begins."""
+"""The first bytes of every JPEG."""
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _TABLES = 0xDB
 _SCAN = 0xDA
@@ -14,14 +14,14 @@ _APP1 = 0xE1
 _OTHERS = frozenset({0xC4, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 _EXIF = b"Exif\0\0"
 _SHORTEST = {b"JFIF": 14, b"ICC_PROFILE\0": 14, b"Adobe": 12}
-"""What begins so has at least so many bytes."""
+"""The start of a segment -> its least number of bytes."""
 _SEVERAL_PICTURES = b"MPF\0"
 
 
-def hw_and_exif(encoded: bytes) -> tuple[tuple[int, int], bytes | None] | None:
+def read_hw_and_exif(encoded: bytes) -> tuple[tuple[int, int], bytes | None] | None:
     """Return height and width, and the EXIF block, of a JPEG of one or three components of 8 bits.
 
-    None where it is another one, holds several pictures, or anything before its first scan is odd.
+    None for any other JPEG, for one with several pictures, and if anything before the first scan is irregular.
     """
     at, hw, exif = 2, None, None
     while encoded[at : at + 1] == b"\xff" and at + 4 <= len(encoded):
@@ -30,7 +30,7 @@ def hw_and_exif(encoded: bytes) -> tuple[tuple[int, int], bytes | None] | None:
         if marker == _SCAN:
             return None if hw is None or end > len(encoded) else (hw, exif)
         if marker in _FRAMES and hw is None:
-            hw = _frame_hw(body)
+            hw = _parse_frame_hw(body)
             if hw is None:
                 return None
         elif not _is_sound(marker, body):
@@ -43,7 +43,7 @@ def hw_and_exif(encoded: bytes) -> tuple[tuple[int, int], bytes | None] | None:
     return None
 
 
-def _frame_hw(body: bytes) -> tuple[int, int] | None:
+def _parse_frame_hw(body: bytes) -> tuple[int, int] | None:
     if len(body) < 6 or body[0] != 8 or body[5] not in {1, 3} or len(body) != 6 + 3 * body[5]:
         return None
     height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
@@ -52,12 +52,12 @@ def _frame_hw(body: bytes) -> tuple[int, int] | None:
 
 def _is_sound(marker: int, body: bytes) -> bool:
     if marker == _TABLES:
-        return _are_tables(body)
+        return _has_sound_tables(body)
     is_short = any(body.startswith(name) and len(body) < least for name, least in _SHORTEST.items())
     return marker in _OTHERS and not is_short and not body.startswith(_SEVERAL_PICTURES)
 
 
-def _are_tables(body: bytes) -> bool:
+def _has_sound_tables(body: bytes) -> bool:
     """Return whether quantisation tables, of 64 values of one byte or of two, fill the segment."""
     at = 0
     while at < len(body):

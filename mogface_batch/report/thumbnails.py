@@ -4,17 +4,16 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mogface_batch import storage
 from mogface_batch.config import LimitOptions
-from mogface_batch.errors import DecodeFault, ErrorCode, MogfaceBatchError
+from mogface_batch.errors import MogfaceBatchError
 from mogface_batch.geometry import Faces, Letterbox, scaled_hw
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.crops import crop_faces
-from mogface_batch.images.decode import Pixels, decode_rgb, use_one_thread
+from mogface_batch.images.decode import use_one_thread
 from mogface_batch.images.encode import encode_small
-from mogface_batch.images.header import read_header
 from mogface_batch.processes.pool import map_in_processes
 from mogface_batch.report.statistics import Shown
+from mogface_batch.source_images import read_image_of_row
 from mogface_batch.table.image_addresses import ImageAddress
 
 WORKERS = 2
@@ -23,7 +22,7 @@ WHOLE_PX, FACE_PX = 560, 160
 FACE_MARGIN = 0.75
 WHOLE_BYTES, FACE_BYTES = 64_000, 12_000
 """At most: 32 whole images and 16 faces are 2.2 MB, 3.0 MB in base64."""
-_TIMEOUT_S, _ATTEMPTS = 20.0, 1
+_LIMITS = LimitOptions(fetch_timeout_s=20.0, fetch_attempts=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,9 @@ def _numbered(numbered: tuple[int, _Wanted]) -> Thumbnail | str:
 
 def _made(wanted: _Wanted) -> Thumbnail:
     shown, longest_px = wanted.shown, FACE_PX if wanted.is_face else WHOLE_PX
-    rgb = _pixels(shown, wanted.source.address)
+    rgb = read_image_of_row(
+        wanted.source.address, sha256=shown.sha256, size_bytes=shown.size_bytes, limits=_LIMITS
+    ).rgb
     if wanted.is_face:
         rgb = crop_faces(rgb, Faces(shown.faces.boxes_xyxy, shown.faces.scores), margin=FACE_MARGIN)[0]
     image_hw = (rgb.shape[0], rgb.shape[1])
@@ -91,21 +92,3 @@ def _made(wanted: _Wanted) -> Thumbnail:
     small = place_on_canvas(rgb, Letterbox(scale, small_hw, small_hw), (0, 0, 0))
     encoded = encode_small(small, at_most_bytes=FACE_BYTES if wanted.is_face else WHOLE_BYTES)
     return Thumbnail(f"data:image/webp;base64,{base64.b64encode(encoded).decode()}", small_hw[1], small_hw[0])
-
-
-def _pixels(shown: Shown, address: str) -> Pixels:
-    if not address:
-        raise DecodeFault(
-            ErrorCode.NO_SOURCE, "Nothing says where this image lies: the plan of its table is missing."
-        )
-    fetched = storage.fetch(
-        address,
-        max_bytes=max(LimitOptions().bytes, shown.size_bytes),
-        timeout_s=_TIMEOUT_S,
-        attempts=_ATTEMPTS,
-    )
-    if shown.sha256 is not None and fetched.sha256 != shown.sha256:
-        raise DecodeFault(
-            ErrorCode.SOURCE_CHANGED, "The image is another than the one that its faces were found in."
-        )
-    return decode_rgb(fetched.encoded, read_header(fetched.encoded))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from html import escape
 
 from mogface_batch.detector.pictures import draw_picture
-from mogface_batch.errors import ErrorCode, FetchFault, RowFault
+from mogface_batch.errors import RowFault
 from mogface_batch.geometry import Faces
+from mogface_batch.source_images import check_has_address
 
 _LONGEST_PX = 480
 
@@ -48,10 +49,7 @@ class Gallery:
 def _figure(one: Shown) -> str:
     caption = escape(f"{one.uri}: {_counted(one.faces)}")
     try:
-        if not one.address:
-            raise FetchFault(
-                ErrorCode.NO_SOURCE, "Nothing says where this image lies: the plan of its table is missing."
-            )
+        check_has_address(one.address)
         encoded = base64.b64encode(draw_picture(one.address, one.faces, longest_px=_LONGEST_PX)).decode()
         inside = f'<img alt="{caption}" src="data:image/jpeg;base64,{encoded}">'
     except RowFault as fault:

@@ -77,7 +77,7 @@ def test_bad_images_without_a_folder_among_them_suggest_nothing(detect):
 
 
 def test_an_image_larger_than_a_limit_is_too_large_as_in_the_table(detect, tmp_path, monkeypatch):
-    monkeypatch.setattr("mogface_batch.detector.read_image.LimitOptions", lambda: LimitOptions(pixels=100))
+    monkeypatch.setattr("mogface_batch.source_images.LimitOptions", lambda: LimitOptions(pixels=100))
     saved(tmp_path / "photo.png", red_squares((64, 96), {}))
 
     code, (line,), _ = detect("photo.png")

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from mogface_batch import FaceDetector
-from mogface_batch.config import Provider
+from mogface_batch.contract import Provider
 from mogface_batch.detector import PROVIDERS, read_card
 from mogface_batch.errors import ConfigError, ContractError, DeviceError, FetchFault, ModelError
 from mogface_batch.export.detectors.retinaface import compile_retinaface

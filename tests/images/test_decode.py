@@ -17,8 +17,8 @@ from mogface_batch.errors import DecodeFault, RowFault, TooLargeFault
 from mogface_batch.geometry import Letterbox
 from mogface_batch.images import decode
 from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.images.decode import check_pixels, decode_rgb, read_header, reduction
-from mogface_batch.images.header import Header
+from mogface_batch.images.decode import check_pixels, choose_reduction, decode_rgb, read_header
+from mogface_batch.images.image_header import ImageHeader
 
 # pytest puts its own filters before ours, which silence Pillow about odd files.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
@@ -362,7 +362,7 @@ def test_plain_webp_has_the_pixels_that_pillow_gives():
         header = read_header(encoded)
 
         assert header.is_plain_webp
-        np.testing.assert_array_equal(decoded(encoded), decode._with_pillow(encoded, header))
+        np.testing.assert_array_equal(decoded(encoded), decode._decode_with_pillow(encoded, header))
 
 
 def test_webp_that_opencv_refuses_is_pillows_to_judge(monkeypatch):
@@ -399,7 +399,7 @@ def test_a_webp_whose_lengths_disagree_is_not_plain():
 
 
 def plain(raw_hw, orientation=1):
-    return Header("jpeg", raw_hw, orientation, is_plain_jpeg=True)
+    return ImageHeader("jpeg", raw_hw, orientation, is_plain_jpeg=True)
 
 
 @pytest.mark.parametrize(
@@ -421,11 +421,11 @@ def plain(raw_hw, orientation=1):
         pytest.param(plain((3001, 4003), 5), 0.125, 8, id="transposed"),
         pytest.param(plain((3000, 4004), 3), 0.125, 4, id="both-mirrored"),
         pytest.param(plain((4, 3)), 0.1, 1, id="a-few-pixels"),
-        pytest.param(Header("png", (3000, 4000), 1), 0.125, 1, id="no-jpeg"),
+        pytest.param(ImageHeader("png", (3000, 4000), 1), 0.125, 1, id="no-jpeg"),
     ],
 )
 def test_as_much_is_reduced_as_leaves_what_the_canvas_takes(header, scale, expected):
-    assert reduction(header, scale) == expected
+    assert choose_reduction(header, scale) == expected
 
 
 @given(
@@ -437,7 +437,7 @@ def test_a_reduced_image_is_never_smaller_than_what_goes_on_the_canvas(raw_hw, c
     header = plain(raw_hw, orientation)
     letterbox = Letterbox.fit(header.upright_hw, canvas_hw)
 
-    by = reduction(header, letterbox.scale)
+    by = choose_reduction(header, letterbox.scale)
 
     assert letterbox.scale * by <= 1
     reduced = [-(-side // by) for side in header.upright_hw]
@@ -476,7 +476,7 @@ def test_a_reduced_image_lies_where_the_whole_one_lies(raw_hw, orientation):
     encoded = saved(smooth(raw_hw), "JPEG", quality=98, subsampling=0, exif=exif(orientation))
     header = read_header(encoded)
     letterbox = Letterbox.fit(header.upright_hw, (70, 70))
-    by = reduction(header, letterbox.scale)
+    by = choose_reduction(header, letterbox.scale)
 
     whole = place_on_canvas(decode_rgb(encoded, header), letterbox, (0, 0, 0))
     reduced = place_on_canvas(decode_rgb(encoded, header, reduced_by=by), letterbox, (0, 0, 0), reduced_by=by)

@@ -102,7 +102,7 @@ def test_the_count_stands_in_the_corner_that_hides_no_face():
 def test_the_caption_counts_every_face(count, text):
     boxes = np.zeros((0, 4), dtype=np.float32)
 
-    assert draw._caption(count, boxes, (600, 800)).text == text
+    assert draw._place_caption(count, boxes, (600, 800)).text == text
 
 
 def grid(count, side):
@@ -116,7 +116,7 @@ def grid(count, side):
 
 def labels_of(boxes, scores, hw):
     array = np.array(boxes, dtype=np.float32)
-    return draw._labels(array, np.array(scores, dtype=np.float32), hw, [])
+    return draw._place_labels(array, np.array(scores, dtype=np.float32), hw, [])
 
 
 @pytest.mark.parametrize("side", [200, 600, 1024, 4000])

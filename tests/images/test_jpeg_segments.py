@@ -10,8 +10,8 @@ from PIL import Image
 
 from mogface_batch.errors import RowFault
 from mogface_batch.images import jpeg_segments
-from mogface_batch.images.header import read_header
-from mogface_batch.images.jpeg_segments import hw_and_exif
+from mogface_batch.images.image_header import read_header
+from mogface_batch.images.jpeg_segments import read_hw_and_exif
 
 # pytest puts its own filters before ours, which silence Pillow about odd files.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
@@ -55,7 +55,7 @@ OTHER = {
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_plain_jpeg_tells_its_size_and_its_exif(name):
-    hw, block = hw_and_exif(PLAIN[name])
+    hw, block = read_hw_and_exif(PLAIN[name])
 
     assert hw == (24, 40)
     assert block == (exif(6) if name == "turned" else None)
@@ -63,7 +63,7 @@ def test_a_plain_jpeg_tells_its_size_and_its_exif(name):
 
 @pytest.mark.parametrize("name", OTHER)
 def test_what_is_odd_is_left_to_pillow(name):
-    assert hw_and_exif(OTHER[name]) is None
+    assert read_hw_and_exif(OTHER[name]) is None
 
 
 def judged(encoded):
@@ -86,5 +86,5 @@ def test_whatever_is_damaged_pillow_says_the_same_or_is_asked(name, data):
     with_ours = judged(encoded)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jpeg_segments, "hw_and_exif", lambda _: None)
+        patch.setattr(jpeg_segments, "read_hw_and_exif", lambda _: None)
         assert judged(encoded) == with_ours

@@ -39,7 +39,7 @@ import numpy as np
 from mogface_batch.images import memory
 
 before = resource.getrlimit(resource.RLIMIT_DATA)
-with memory.at_most_more(200 << 20):
+with memory.limit_memory(200 << 20):
     assert np.ones(100 << 20, np.uint8).all()
     try:
         np.ones(300 << 20, np.uint8)
@@ -57,7 +57,7 @@ def test_more_than_the_limit_is_refused_and_less_is_not():
 
 
 def test_no_limit_is_no_limit():
-    with memory.at_most_more(None):
+    with memory.limit_memory(None):
         assert np.ones(300 * MIB, np.uint8).all()
 
 

@@ -8,8 +8,9 @@ from PIL import Image, ImageCms
 
 from mogface_batch.errors import TooLargeFault
 from mogface_batch.images.decode import decode_rgb
-from mogface_batch.images.header import read_header
-from mogface_batch.images.metadata import SUFFIXES, Metadata, encode_with, read_metadata
+from mogface_batch.images.encode import SUFFIXES, encode
+from mogface_batch.images.image_header import read_header
+from mogface_batch.images.metadata import Metadata, read_metadata
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -37,7 +38,7 @@ def encoded(kind="JPEG", rgb=None, **options):
 def test_every_format_is_written_and_read_back(suffix):
     rgb = np.full((40, 50, 3), (200, 100, 50), dtype=np.uint8)
 
-    back = encode_with(rgb, suffix, Metadata())
+    back = encode(rgb, suffix, Metadata())
 
     assert read_header(back).raw_hw == (40, 50)
     assert np.abs(decode_rgb(back, read_header(back)).astype(int) - rgb).max() <= 6
@@ -53,7 +54,7 @@ def test_the_profile_and_the_exif_block_are_kept(kind, suffix):
     source = encoded(kind, icc_profile=SRGB, exif=exif_with_everything())
     kept = read_metadata(source)
 
-    back = Image.open(io.BytesIO(encode_with(picture(), suffix, kept)))
+    back = Image.open(io.BytesIO(encode(picture(), suffix, kept)))
 
     assert back.info["icc_profile"] == SRGB
     exif = back.getexif()
@@ -77,7 +78,7 @@ def test_no_preview_of_the_source_survives(kind):
 
     kept = read_metadata(source)
 
-    assert b"SECRETPREVIEW" not in encode_with(picture(), ".jpg", kept)
+    assert b"SECRETPREVIEW" not in encode(picture(), ".jpg", kept)
 
 
 def test_a_thumbnail_is_left_out():
@@ -96,7 +97,7 @@ def test_a_thumbnail_is_left_out():
     source = encoded("JPEG", exif=bytes(block))
     assert source.count(b"\xff\xd8\xff") == 2
 
-    back = encode_with(picture(), ".jpg", read_metadata(source))
+    back = encode(picture(), ".jpg", read_metadata(source))
 
     assert back.count(b"\xff\xd8\xff") == 1
 
@@ -115,11 +116,11 @@ def test_a_damaged_exif_block_is_no_crash(junk):
     kept = read_metadata(encoded("JPEG", exif=junk))
 
     assert kept.exif is None or kept.lost is None
-    assert encode_with(picture(), ".jpg", kept)
+    assert encode(picture(), ".jpg", kept)
 
 
 def test_a_picture_that_its_format_cannot_hold_is_a_fault_of_its_row():
     with pytest.raises(TooLargeFault, match=r"cannot be written as \.webp") as caught:
-        encode_with(np.zeros((1, 17000, 3), dtype=np.uint8), ".webp", Metadata())
+        encode(np.zeros((1, 17000, 3), dtype=np.uint8), ".webp", Metadata())
 
     assert caught.value.code == "picture_too_large"

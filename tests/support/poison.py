@@ -62,7 +62,7 @@ def install():
     if hasattr(decode, "takes_poison"):
         return
     decode.takes_poison = True
-    upright, detect, draw = decode._upright, FaceDetector.detect_canvases, finish.draw_faces
+    upright, detect, draw = decode._decode_upright, FaceDetector.detect_canvases, finish.draw_faces
 
     def poisoned_upright(*arguments):
         pixels = upright(*arguments)
@@ -78,7 +78,7 @@ def install():
         take(pixels, "draw")
         return draw(pixels, *arguments)
 
-    decode._upright, FaceDetector.detect_canvases, finish.draw_faces = (
+    decode._decode_upright, FaceDetector.detect_canvases, finish.draw_faces = (
         poisoned_upright,
         poisoned_detect,
         poisoned_draw,

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from mogface_batch import storage
 from mogface_batch.config import DrawStyle, LimitOptions
-from mogface_batch.errors import DecodeFault, ErrorCode, FetchFault, RowFault, TooLargeFault
+from mogface_batch.errors import RowFault, TooLargeFault
 from mogface_batch.geometry import Faces
 from mogface_batch.images.crops import crop_faces
-from mogface_batch.images.decode import decode_rgb, use_one_thread
+from mogface_batch.images.decode import use_one_thread
 from mogface_batch.images.draw import draw_faces
-from mogface_batch.images.header import read_header
-from mogface_batch.images.metadata import Metadata, encode_with, read_metadata
+from mogface_batch.images.encode import encode
+from mogface_batch.images.metadata import Metadata, read_metadata
+from mogface_batch.source_images import read_image_of_row
 
 
 class Style(StrEnum):
@@ -94,30 +95,13 @@ class Render:
         """
         use_one_thread()
         try:
-            encoded = self._fetched(subject)
-            rgb = decode_rgb(encoded, read_header(encoded))
-            kept = read_metadata(encoded) if self.look.metadata is MetadataPolicy.KEEP else Metadata()
-            return self._published(rgb, subject, kept)
+            image = read_image_of_row(
+                subject.address, sha256=subject.sha256, size_bytes=subject.size_bytes, limits=self.limits
+            )
+            kept = read_metadata(image.encoded) if self.look.metadata is MetadataPolicy.KEEP else Metadata()
+            return self._published(image.rgb, subject, kept)
         except RowFault as fault:
             return Drawn(error_code=fault.code, error_message=fault.message, is_failed=True)
-
-    def _fetched(self, subject: Subject) -> bytes:
-        if not subject.address:
-            raise FetchFault(
-                ErrorCode.NO_SOURCE, "Nothing says where this image lies: the plan of its table is missing."
-            )
-        fetched = storage.fetch(
-            subject.address,
-            max_bytes=max(self.limits.bytes, subject.size_bytes),
-            timeout_s=self.limits.fetch_timeout_s,
-            attempts=self.limits.fetch_attempts,
-        )
-        if subject.sha256 is not None and fetched.sha256 != subject.sha256:
-            raise DecodeFault(
-                ErrorCode.SOURCE_CHANGED,
-                "The image is another than the one that its faces were found in: annotate it again.",
-            )
-        return fetched.encoded
 
     def _published(self, rgb: NDArray[np.uint8], subject: Subject, kept: Metadata) -> Drawn:
         store = storage.open_store(self.output)
@@ -140,12 +124,12 @@ class Render:
 def _encoded(rgb: NDArray[np.uint8], suffix: str, kept: Metadata) -> tuple[bytes, str | None]:
     """Return the bytes of a picture, and why they lack the metadata of its source."""
     try:
-        return encode_with(rgb, suffix, kept), kept.lost
+        return encode(rgb, suffix, kept), kept.lost
     except TooLargeFault as fault:
         if kept == Metadata():
             raise
         # Strangers wrote the metadata: it may be what its format has no room for.
-        return encode_with(rgb, suffix, Metadata()), f"The metadata was left out: {fault}."
+        return encode(rgb, suffix, Metadata()), f"The metadata was left out: {fault}."
 
 
 def _drawn(picture: str | None, crops: list[str], lost: str | None) -> Drawn:

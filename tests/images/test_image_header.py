@@ -1,4 +1,4 @@
-"""Tests of mogface_batch.images.header: sizes, orientation and limits, without decoding a pixel."""
+"""Tests of mogface_batch.images.image_header: sizes, orientation and limits, without decoding a pixel."""
 
 import struct
 import zlib
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from mogface_batch.errors import DecodeFault, TooLargeFault
-from mogface_batch.images.header import FORMATS, Header, check_pixels, read_header
+from mogface_batch.images.image_header import FORMATS, ImageHeader, check_pixels, read_header
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
@@ -129,7 +129,7 @@ def test_a_webp_bomb_is_refused_before_pillow_allocates_its_canvas(monkeypatch):
 
 
 def test_the_limit_itself_is_allowed():
-    header = Header("png", (10, 20), 6)
+    header = ImageHeader("png", (10, 20), 6)
 
     check_pixels(header, 200)
     with pytest.raises(TooLargeFault):

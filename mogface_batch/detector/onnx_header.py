@@ -21,7 +21,7 @@ _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "flo
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class OnnxHeader:
     """What a file says of itself."""
 
     metadata: dict[str, str]
@@ -29,7 +29,7 @@ class Header:
     outputs: tuple[TensorSpec, ...]
 
 
-def read_header(path: Path) -> Header | None:
+def read_onnx_header(path: Path) -> OnnxHeader | None:
     """Return the header of an ONNX file, None where it is none that can be read."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
@@ -42,7 +42,7 @@ def read_header(path: Path) -> Header | None:
         return None
 
 
-def _header(model: memoryview) -> Header:
+def _header(model: memoryview) -> OnnxHeader:
     metadata: dict[str, str] = {}
     inputs: list[TensorSpec] = []
     outputs: list[TensorSpec] = []
@@ -56,7 +56,7 @@ def _header(model: memoryview) -> Header:
                     inputs.append(_tensor(model, *place))
                 elif inner == _OUTPUT:
                     outputs.append(_tensor(model, *place))
-    return Header(metadata, tuple(inputs), tuple(outputs))
+    return OnnxHeader(metadata, tuple(inputs), tuple(outputs))
 
 
 def _tensor(model: memoryview, start: int, end: int) -> TensorSpec:

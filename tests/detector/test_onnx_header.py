@@ -5,19 +5,19 @@ from deep_detector import deep_file
 
 from mogface_batch import FaceDetector
 from mogface_batch.cli import main
-from mogface_batch.config import Provider
+from mogface_batch.contract import Provider
 from mogface_batch.detector import PROVIDERS, read_card
-from mogface_batch.detector.header import read_header
+from mogface_batch.detector.onnx_header import read_onnx_header
 from mogface_batch.errors import ContractError, DeviceError
 from mogface_batch.export.passes.cuda import fuse_group_norms
-from mogface_batch.export.passes.variants import variant
+from mogface_batch.export.passes.variants import make_variant
 
 
 @pytest.fixture
 def cuda_file(tmp_path):
     encoded = deep_file(tmp_path / "deep.onnx").read_bytes()
     path = tmp_path / "cuda.onnx"
-    path.write_bytes(variant(encoded, precision="fp32", target="cuda", canvases=None).encoded)
+    path.write_bytes(make_variant(encoded, precision="fp32", target="cuda", canvases=None).encoded)
     return path
 
 
@@ -25,7 +25,7 @@ def cuda_file(tmp_path):
 def test_it_reads_what_onnx_runtime_reads(tmp_path, landmarks):
     path = tiny_detector(tmp_path / "tiny.onnx", landmarks=landmarks)
 
-    header, opened = read_header(path), read_card(path)
+    header, opened = read_onnx_header(path), read_card(path)
 
     assert (header.inputs, header.outputs) == (opened.inputs, opened.outputs)
     assert header.metadata == tiny_card().to_metadata()
@@ -38,7 +38,7 @@ def test_fixed_and_nameless_sides_are_told_apart(tmp_path):
     path = tmp_path / "sides.onnx"
     path.write_bytes(model.SerializeToString())
 
-    (tensor,) = read_header(path).inputs
+    (tensor,) = read_onnx_header(path).inputs
 
     assert (tensor.dtype, tensor.shape) == ("float16", (2, None, "width", 3))
 
@@ -48,7 +48,7 @@ def test_what_is_no_onnx_file_has_no_header(tmp_path, content):
     path = tmp_path / "file.onnx"
     path.write_bytes(content)
 
-    assert read_header(path) is None
+    assert read_onnx_header(path) is None
 
 
 def test_a_file_cut_anywhere_is_none_or_says_less_but_never_raises(tmp_path):
@@ -56,13 +56,13 @@ def test_a_file_cut_anywhere_is_none_or_says_less_but_never_raises(tmp_path):
     cut = tmp_path / "cut.onnx"
     for length in range(0, len(whole), 37):
         cut.write_bytes(whole[:length])
-        header = read_header(cut)
+        header = read_onnx_header(cut)
         assert header is None or len(header.metadata) < len(tiny_card().to_metadata())
 
 
 def test_a_missing_file_and_a_folder_have_none(tmp_path):
-    assert read_header(tmp_path / "absent.onnx") is None
-    assert read_header(tmp_path) is None
+    assert read_onnx_header(tmp_path / "absent.onnx") is None
+    assert read_onnx_header(tmp_path) is None
 
 
 def test_a_file_for_cuda_can_be_described_anywhere(cuda_file, capsys):
@@ -97,5 +97,5 @@ def test_a_file_with_nothing_to_fuse_runs_anywhere(tmp_path):
 
     assert fuse_group_norms(model) == 0
     path = tmp_path / "same.onnx"
-    path.write_bytes(variant(encoded, precision="fp32", target="cuda", canvases=None).encoded)
+    path.write_bytes(make_variant(encoded, precision="fp32", target="cuda", canvases=None).encoded)
     assert FaceDetector.open(path).card.needs_provider is None

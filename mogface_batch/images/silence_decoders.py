@@ -1,4 +1,4 @@
-"""Keeps the decoders' own words off the terminal. Imports no decoder."""
+"""Keeps the messages of the decoders off the terminal. Imports no decoder."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def native_code_silenced() -> Iterator[None]:
+def silence_native_code() -> Iterator[None]:
     """Let only Python write to stderr: libjpeg and libtiff print a line for each damaged image."""
     try:
         terminal = os.dup(2)
