@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     stride = math.lcm(*(_read_stride(side) for side in files))
     images = _place_images(arguments, card.model_copy(update={"stride": stride}))
     report = verify_model.compare(model, other, images, verify_model.choose_gate(card))
-    page = verify_model.as_markdown(report, model=arguments.file.name, against=name)
+    page = verify_model.render_markdown(report, model=arguments.file.name, against=name)
     if arguments.out is not None:
         _write(arguments.out, report, page)
     verify_model.store_verdict(arguments.file, report, name)
