@@ -72,7 +72,7 @@ BEFORE = pa.schema(
 # -- faces ----------------------------------------------------------------------------------------------------
 
 
-def faces_to_column(rows: Sequence[Faces | None]) -> pa.ListArray:
+def encode_faces(rows: Sequence[Faces | None]) -> pa.ListArray:
     """Return the column for these rows; None becomes null, no faces an empty list."""
     found = [faces for faces in rows if faces is not None]
     counts = [0 if faces is None else len(faces) for faces in rows]
@@ -106,7 +106,7 @@ def _landmarks(found: Iterable[Faces]) -> pa.FixedSizeListArray:
     )
 
 
-def faces_from_column(column: pa.Array | pa.ChunkedArray) -> Iterator[Faces | None]:
+def decode_faces(column: pa.Array | pa.ChunkedArray) -> Iterator[Faces | None]:
     """Yield the faces of each row, None for null."""
     for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
         values = chunk.values
@@ -129,7 +129,7 @@ def faces_from_column(column: pa.Array | pa.ChunkedArray) -> Iterator[Faces | No
 Canvas = NDArray[np.uint8]
 
 
-def canvases_to_column(canvases: Sequence[Canvas | None]) -> pa.Array:
+def encode_canvases(canvases: Sequence[Canvas | None]) -> pa.Array:
     """Return the column for these rows: the bytes of each (H, W, 3) canvas one behind the other; None becomes null."""
     sizes = [0 if canvas is None else canvas.nbytes for canvas in canvases]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -143,7 +143,7 @@ def canvases_to_column(canvases: Sequence[Canvas | None]) -> pa.Array:
     return pa.Array.from_buffers(pa.large_binary(), len(canvases), buffers)
 
 
-def canvases_from_column(column: pa.ChunkedArray, rows: Sequence[int], canvas_hw: tuple[int, int]) -> Canvas:
+def decode_canvases(column: pa.ChunkedArray, rows: Sequence[int], canvas_hw: tuple[int, int]) -> Canvas:
     """Return (N, H, W, 3) canvases, without a copy where they lie one behind the other; not to be written to.
 
     Args:

@@ -55,9 +55,7 @@ class Letterbox:
     def fit(cls, source_hw: tuple[int, int], canvas_hw: tuple[int, int]) -> Self:
         """Return the map that fits the whole source into the canvas, never enlarging it."""
         scale = min(1.0, canvas_hw[0] / source_hw[0], canvas_hw[1] / source_hw[1])
-        return cls(
-            scale=scale, content_hw=scaled_hw(source_hw, scale, at_most=canvas_hw), canvas_hw=canvas_hw
-        )
+        return cls(scale=scale, content_hw=scale_hw(source_hw, scale, at_most=canvas_hw), canvas_hw=canvas_hw)
 
     def to_source(self, faces: Faces) -> Faces:
         """Map faces from canvas to source pixels."""
@@ -66,7 +64,7 @@ class Letterbox:
         return Faces(faces.boxes_xyxy / scale, faces.scores, landmarks)
 
 
-def scaled_hw(source_hw: tuple[int, int], scale: float, at_most: tuple[int, int]) -> tuple[int, int]:
+def scale_hw(source_hw: tuple[int, int], scale: float, at_most: tuple[int, int]) -> tuple[int, int]:
     """Return height and width after scaling, at least 1 px and at most ``at_most``."""
     height, width = (
         max(1, min(limit, round(side * scale))) for side, limit in zip(source_hw, at_most, strict=True)
@@ -74,7 +72,7 @@ def scaled_hw(source_hw: tuple[int, int], scale: float, at_most: tuple[int, int]
     return height, width
 
 
-def padded_hw(source_hw: tuple[int, int], stride: int) -> tuple[int, int]:
+def pad_hw(source_hw: tuple[int, int], stride: int) -> tuple[int, int]:
     """Return height and width rounded up to multiples of ``stride``."""
     height, width = (-(-side // stride) * stride for side in source_hw)
     return height, width

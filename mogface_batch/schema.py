@@ -87,12 +87,12 @@ RESULT_COLUMNS = pa.schema(
 )
 
 
-def carried_name(name: str) -> str:
+def name_carried_column(name: str) -> str:
     """Return what a manifest's column is called in the output: its own name, unless that is one of ours."""
     is_ours = name in RESULT_COLUMNS.names or name.startswith(INTERNAL)
     return f"manifest_{name}" if is_ours else name
 
 
-def output_schema(manifest_schema: pa.Schema) -> pa.Schema:
+def build_output_schema(manifest_schema: pa.Schema) -> pa.Schema:
     """Return the schema of a part: our columns, then the manifest's own, all of which may be null."""
     return pa.schema([*RESULT_COLUMNS, *(pa.field(field.name, field.type) for field in manifest_schema)])

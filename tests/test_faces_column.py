@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mogface_batch.columns import faces_from_column, faces_to_column
+from mogface_batch.columns import decode_faces, encode_faces
 from mogface_batch.geometry import Faces
 from mogface_batch.schema import FACE
 
@@ -44,14 +44,14 @@ def same(one: Faces | None, other: Faces | None) -> bool:
 
 
 def check(column: pa.Array | pa.ChunkedArray, expected: list[Faces | None]) -> None:
-    back = list(faces_from_column(column))
+    back = list(decode_faces(column))
     assert len(back) == len(expected)
     assert all(map(same, back, expected))
 
 
 @given(rows)
 def test_faces_come_back_from_their_column(given_rows):
-    column = faces_to_column(given_rows)
+    column = encode_faces(given_rows)
 
     assert column.type == pa.list_(FACE)
     check(column, given_rows)
@@ -59,7 +59,7 @@ def test_faces_come_back_from_their_column(given_rows):
 
 @given(rows, st.integers(0, 6), st.integers(0, 6))
 def test_faces_come_back_from_a_slice_and_from_chunks(given_rows, start, length):
-    column = faces_to_column(given_rows)
+    column = encode_faces(given_rows)
 
     check(column[start : start + length], given_rows[start : start + length])
     check(pa.chunked_array([column[:start], column[start:]]), given_rows)
@@ -69,7 +69,7 @@ def test_faces_come_back_from_a_slice_and_from_chunks(given_rows, start, length)
 @given(rows)
 def test_faces_come_back_from_parquet(given_rows):
     file = io.BytesIO()
-    pq.write_table(pa.table({"faces": faces_to_column(given_rows)}), file)
+    pq.write_table(pa.table({"faces": encode_faces(given_rows)}), file)
 
     check(pq.read_table(file)["faces"], given_rows)
 
@@ -88,7 +88,7 @@ def one_face(score: float, *, landmarks: bool) -> Faces:
     ],
 )
 def test_null_is_not_looked_and_an_empty_list_is_none_found(given_rows, values):
-    assert faces_to_column(given_rows).to_pylist() == values
+    assert encode_faces(given_rows).to_pylist() == values
 
 
 def test_rows_with_and_without_landmarks_stand_beside_each_other():
@@ -99,7 +99,7 @@ def test_rows_with_and_without_landmarks_stand_beside_each_other():
         one_face(3, landmarks=True),
     ]
 
-    values = faces_to_column(given_rows).to_pylist()
+    values = encode_faces(given_rows).to_pylist()
 
     assert [row and row[0]["landmarks"] for row in values] == [[1.0] * 10, None, None, [3.0] * 10]
     assert values[2] == [{"x1": 2.0, "y1": 2.0, "x2": 2.0, "y2": 2.0, "score": 2.0, "landmarks": None}]
@@ -107,7 +107,7 @@ def test_rows_with_and_without_landmarks_stand_beside_each_other():
 
 def test_a_column_over_a_slice_of_faces_is_read_right():
     given_rows = [one_face(score, landmarks=True) for score in (1, 2, 3)]
-    values = faces_to_column(given_rows).values[1:]
+    values = encode_faces(given_rows).values[1:]
 
     column = pa.ListArray.from_arrays(pa.array([0, 1, 2], pa.int32()), values, type=pa.list_(FACE))
 

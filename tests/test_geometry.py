@@ -15,8 +15,8 @@ from mogface_batch.geometry import (
     clip_to_image,
     iou,
     nms,
-    padded_hw,
-    scaled_hw,
+    pad_hw,
+    scale_hw,
     upright_hw,
 )
 
@@ -218,11 +218,11 @@ def test_no_faces_stay_no_faces():
     ],
 )
 def test_padding_goes_up_to_the_next_multiple(source_hw, stride, padded):
-    assert padded_hw(source_hw, stride) == padded
+    assert pad_hw(source_hw, stride) == padded
 
 
 def test_a_scaled_side_is_never_nothing():
-    assert scaled_hw((1, 5000), 0.01, at_most=(640, 640)) == (1, 50)
+    assert scale_hw((1, 5000), 0.01, at_most=(640, 640)) == (1, 50)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -8,8 +8,8 @@ from mogface_batch.schema import (
     PLAN_COLUMNS,
     RESULT_COLUMNS,
     Status,
-    carried_name,
-    output_schema,
+    build_output_schema,
+    name_carried_column,
 )
 
 
@@ -41,22 +41,22 @@ def test_the_statuses_are_the_promised_words():
 
 @pytest.mark.parametrize("name", [*RESULT_COLUMNS.names, ADDRESS, f"{INTERNAL}anything"])
 def test_a_manifest_column_named_like_one_of_ours_gets_a_prefix(name):
-    assert carried_name(name) == f"manifest_{name}"
+    assert name_carried_column(name) == f"manifest_{name}"
 
 
 @pytest.mark.parametrize("name", ["", "label", "URI", "manifest_uri", "x1", "mogface"])
 def test_any_other_column_keeps_its_name(name):
-    assert carried_name(name) == name
+    assert name_carried_column(name) == name
 
 
 def test_the_output_has_the_manifest_s_columns_behind_ours_and_all_may_be_null():
-    schema = output_schema(pa.schema([pa.field("label", pa.int8(), nullable=False)]))
+    schema = build_output_schema(pa.schema([pa.field("label", pa.int8(), nullable=False)]))
 
     assert schema.names == [*RESULT_COLUMNS.names, "label"]
     assert schema.field("label").type == pa.int8()
     assert schema.field("label").nullable
-    assert output_schema(pa.schema([])) == RESULT_COLUMNS
+    assert build_output_schema(pa.schema([])) == RESULT_COLUMNS
 
 
 def test_the_plan_s_own_columns_never_meet_the_manifest_s():
-    assert all(carried_name(name) != name for name in PLAN_COLUMNS.names)
+    assert all(name_carried_column(name) != name for name in PLAN_COLUMNS.names)

@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mogface_batch.stages.lanes import Lanes, largest_first
 
 from mogface_batch import storage
-from mogface_batch.benchmark.machine import machine
+from mogface_batch.benchmark.machine import describe_machine
 from mogface_batch.benchmark.process import Answer, SideProcess
 from mogface_batch.benchmark.table import Cell, Table
-from mogface_batch.canvases.batching import batch_size, rows_per_unit
+from mogface_batch.canvases.batching import choose_batch_size, choose_rows_per_unit
 from mogface_batch.config import JobConfig, ManifestOptions, Policy, validate
 from mogface_batch.contract import ModelCard
 from mogface_batch.detector import FaceDetector, read_card
@@ -32,10 +31,11 @@ from mogface_batch.errors import DeviceError, InputError, RowFault
 from mogface_batch.evaluation.parity import GATES, Parity
 from mogface_batch.geometry import Faces, HeightWidth, Letterbox, Pixels, choose_faces
 from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.jobs.annotate import Model, lanes
 from mogface_batch.jobs.resolve_canvases import resolve_canvases
 from mogface_batch.planning.manifests import open_manifest
 from mogface_batch.source_images import read_image
+from mogface_batch.stages.build_settings import Model, count_lanes
+from mogface_batch.stages.detect import Lanes, sort_largest_first
 
 METHOD = (
     "session: as the job opens it; images already decoded and shrunk, which is the same in all forms; each form in a process of its own; they "
@@ -75,7 +75,7 @@ class _Form:
 
     @property
     def rows_per_unit(self) -> int:
-        return rows_per_unit(self.config, self.canvases)
+        return choose_rows_per_unit(self.config, self.canvases)
 
 
 @dataclass(slots=True)
@@ -117,11 +117,11 @@ def measure(setting: Setting, *, counts: Sequence[int], repeats: int, job_repeat
         for place, (count, form) in enumerate(zip(counts, forms, strict=True))
     )
     conditions: dict[str, Cell] = {
-        **machine(),
+        **describe_machine(),
         "model": card.detector,
         "provider": setting.provider,
         "threads": setting.threads,
-        "batch": batch_size(forms[0].config),
+        "batch": choose_batch_size(forms[0].config),
         "rows_per_unit": ", ".join(str(form.rows_per_unit) for form in forms),
         "images": len(contents),
         "rounds": f"{repeats}, whole jobs {job_repeats}",
@@ -156,7 +156,7 @@ def _content(address: str, within_hw: HeightWidth, card: ModelCard) -> Pixels:
     try:
         image = read_image(address)
     except RowFault as fault:
-        raise InputError(f"{storage.redacted(address)} cannot be used: {fault}") from None
+        raise InputError(f"{storage.redact(address)} cannot be used: {fault}") from None
     letterbox = Letterbox.fit(image.header.upright_hw, within_hw)
     alone = replace(letterbox, canvas_hw=letterbox.content_hw)
     return place_on_canvas(image.rgb, alone, card.pad_rgb)
@@ -196,8 +196,8 @@ def _turns(forms: Sequence[_Form], images: int) -> Iterator[tuple[int, range]]:
 def _side(form: _Form, setting: Setting) -> SideProcess:
     hw = form.canvases[0] if len(form.canvases) == 1 else None
     model = Model(setting.model, read_card(setting.model), str(setting.model))
-    at_once = lanes(form.config, model, setting.threads)
-    size = max(batch_size(form.config), at_once)
+    at_once = count_lanes(form.config, model, setting.threads)
+    size = max(choose_batch_size(form.config), at_once)
     arguments = (setting.model, setting.provider, setting.threads, size, at_once, hw)
     return SideProcess(f"the session for {form.name}", _opened, arguments)
 
@@ -231,11 +231,11 @@ def _run_unit(
     counts: _Counts,
     faces: dict[int, Faces],
 ) -> None:
-    batch = batch_size(form.config)
+    batch = choose_batch_size(form.config)
     groups: dict[HeightWidth, list[int]] = {}
     for number in unit:
         groups.setdefault(_canvas_of(contents[number], form.canvases), []).append(number)
-    by_size = largest_first(groups)
+    by_size = sort_largest_first(groups)
     canvases = [
         np.stack([_placed(contents[number], hw, form.card) for number in numbers]) for hw, numbers in by_size
     ]

@@ -1,6 +1,6 @@
 """Jobs that do what ours does, as a careful person would write them: files in, a Parquet table of their faces out.
 
-`loop` is what the engines are measured by; `ray_data` and `daft` are the textbook jobs of two frameworks. All share the
+`run_loop` is what the engines are measured by; `run_ray_data` and `run_daft` are the textbook jobs of two frameworks. All share the
 same session, threads and batches, and read, place and choose by the same few lines. They look after nothing else: one
 bad file ends them, and what was done is lost.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mogface_batch.columns import faces_to_column
+from mogface_batch.columns import encode_faces
 from mogface_batch.detector import FaceDetector
 from mogface_batch.errors import InputError
 from mogface_batch.geometry import Faces, Letterbox, Pixels, choose_faces, clip_to_image
@@ -85,7 +85,7 @@ class Detector:
         ]
 
 
-def place(file: str, canvas: Pixels, pad_rgb: tuple[int, int, int]) -> ImageHW:
+def place_image(file: str, canvas: Pixels, pad_rgb: tuple[int, int, int]) -> ImageHW:
     """Read an image, fill the canvas with it and with padding, and return its height and width.
 
     Raises:
@@ -107,12 +107,12 @@ def place(file: str, canvas: Pixels, pad_rgb: tuple[int, int, int]) -> ImageHW:
     return image_hw
 
 
-def rows(files: Sequence[str], faces: Sequence[Faces]) -> pa.Table:
+def build_rows(files: Sequence[str], faces: Sequence[Faces]) -> pa.Table:
     """Return the rows of some images."""
     return pa.table(
         {
             "file": pa.array(files, pa.string()),
-            "faces": faces_to_column(faces),
+            "faces": encode_faces(faces),
             "face_count": pa.array(list(map(len, faces)), pa.int32()),
         }
     )
@@ -121,19 +121,19 @@ def rows(files: Sequence[str], faces: Sequence[Faces]) -> pa.Table:
 # -- a loop ----------------------------------------------------------------------------------------------------
 
 
-def loop(work: Work) -> None:
+def run_loop(work: Work) -> None:
     """Do it in one process: threads decode a few batches ahead of the session, and one Parquet file is written."""
     cv2.setNumThreads(1)
     detector = Detector(work)
     with ThreadPoolExecutor(work.threads) as pool:
         tables = [
-            rows(files, detector.faces(canvases, image_hws))
-            for files, canvases, image_hws in _placed(pool, work)
+            build_rows(files, detector.faces(canvases, image_hws))
+            for files, canvases, image_hws in _place_batches(pool, work)
         ]
     pq.write_table(pa.concat_tables(tables), Path(work.out, "faces.parquet"))
 
 
-def _placed(pool: ThreadPoolExecutor, work: Work) -> Iterator[tuple[tuple[str, ...], Pixels, list[ImageHW]]]:
+def _place_batches(pool: ThreadPoolExecutor, work: Work) -> Iterator[tuple[tuple[str, ...], Pixels, list[ImageHW]]]:
     begun: deque[tuple[tuple[str, ...], Pixels, list[Future[ImageHW]]]] = deque()
     for start in range(0, len(work.files), work.batch_size):
         files = work.files[start : start + work.batch_size]
@@ -143,18 +143,18 @@ def _placed(pool: ThreadPoolExecutor, work: Work) -> Iterator[tuple[tuple[str, .
                 files,
                 canvases,
                 [
-                    pool.submit(place, file, canvas, work.pad_rgb)
+                    pool.submit(place_image, file, canvas, work.pad_rgb)
                     for file, canvas in zip(files, canvases, strict=True)
                 ],
             )
         )
         if len(begun) > BATCHES_AHEAD:
-            yield _awaited(*begun.popleft())
+            yield _await_batch(*begun.popleft())
     while begun:
-        yield _awaited(*begun.popleft())
+        yield _await_batch(*begun.popleft())
 
 
-def _awaited(
+def _await_batch(
     files: tuple[str, ...], canvases: Pixels, futures: list[Future[ImageHW]]
 ) -> tuple[tuple[str, ...], Pixels, list[ImageHW]]:
     return files, canvases, [future.result() for future in futures]
@@ -163,7 +163,7 @@ def _awaited(
 # -- Ray Data --------------------------------------------------------------------------------------------------
 
 
-def ray_data(work: Work) -> None:
+def run_ray_data(work: Work) -> None:
     """Do it as the documentation of Ray Data does batch inference: tasks decode, an actor holds the session."""
     import ray  # noqa: PLC0415 - takes seconds, and is an extra
     import ray.data  # noqa: PLC0415
@@ -176,7 +176,7 @@ def ray_data(work: Work) -> None:
         context.print_on_execution_start = False
         dataset = ray.data.from_items([{"file": file} for file in work.files])
         dataset = dataset.map_batches(
-            _decoded, fn_args=(work,), batch_size=work.batch_size, batch_format="numpy"
+            _decode_batch, fn_args=(work,), batch_size=work.batch_size, batch_format="numpy"
         )
         dataset = dataset.map_batches(
             _RayDetector,
@@ -190,11 +190,11 @@ def ray_data(work: Work) -> None:
         dataset.write_parquet(work.out)
 
 
-def _decoded(batch: dict[str, Any], work: Work) -> dict[str, Any]:
+def _decode_batch(batch: dict[str, Any], work: Work) -> dict[str, Any]:
     cv2.setNumThreads(1)
     canvases = np.empty((len(batch["file"]), *work.canvas_hw, 3), np.uint8)
     image_hws = [
-        place(str(file), canvas, work.pad_rgb) for file, canvas in zip(batch["file"], canvases, strict=True)
+        place_image(str(file), canvas, work.pad_rgb) for file, canvas in zip(batch["file"], canvases, strict=True)
     ]
     return {"file": batch["file"], "canvas": canvases, "image_hw": np.array(image_hws)}
 
@@ -205,15 +205,15 @@ class _RayDetector:
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
         image_hws = [(int(height), int(width)) for height, width in batch["image_hw"]]
-        return rows(list(map(str, batch["file"])), self._detector.faces(batch["canvas"], image_hws))
+        return build_rows(list(map(str, batch["file"])), self._detector.faces(batch["canvas"], image_hws))
 
 
 # -- Daft ------------------------------------------------------------------------------------------------------
 
 
-def daft(work: Work) -> None:
+def run_daft(work: Work) -> None:
     """Do it as the documentation of Daft does batch inference: a function decodes, a class holds the session."""
-    import daft as framework  # noqa: PLC0415 - no dependency of ours
+    import run_daft as framework  # noqa: PLC0415 - no dependency of ours
 
     kinds = framework.DataType
     cv2.setNumThreads(1)
@@ -224,7 +224,7 @@ def daft(work: Work) -> None:
         made = []
         for file in files.to_pylist():
             canvas = np.empty((*work.canvas_hw, 3), np.uint8)
-            height, width = place(file, canvas, work.pad_rgb)
+            height, width = place_image(file, canvas, work.pad_rgb)
             made.append({"canvas": canvas.tobytes(), "height": height, "width": width})
         return made
 

@@ -21,18 +21,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mogface_batch import storage
-from mogface_batch.benchmark.machine import machine, peak_memory_mb
+from mogface_batch.benchmark.machine import describe_machine, measure_peak_memory_mb
 from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.config import Identity, JobConfig, ManifestOptions, Retry, validate
 from mogface_batch.output.layout import PARTS_FOLDER
 from mogface_batch.output.plan import Unit
-from mogface_batch.output.publish import part_bytes
+from mogface_batch.output.publish import encode_part
 from mogface_batch.output.survey import Survey
 from mogface_batch.planning.listed_etags import Etags
 from mogface_batch.planning.manifests import Manifest, open_manifest
 from mogface_batch.planning.planner import Planner
 from mogface_batch.planning.work import TableState, find_work
-from mogface_batch.schema import Status, output_schema
+from mogface_batch.schema import Status, build_output_schema
 
 ROWS_PER_UNIT = 80
 """As many as a canvas of 640x640 allows."""
@@ -55,26 +55,26 @@ def measure(
     rows = []
     for size in sizes:
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            rows.append(_measured(Path(place), size, done, failed))
+            rows.append(_measure_size(Path(place), size, done, failed))
     conditions: dict[str, Cell] = {
         "rows_per_part": ROWS_PER_UNIT,
         "done": done,
         "failed": failed,
         "memory": "the peak of the driver's process, without an engine",
-        **machine(),
+        **describe_machine(),
     }
     return Table("scale", "Planning and resuming", tuple(rows), conditions)
 
 
-def _measured(place: Path, size: int, done: float, failed: float) -> dict[str, Cell]:
+def _measure_size(place: Path, size: int, done: float, failed: float) -> dict[str, Cell]:
     _write_manifest(place / "manifest.parquet", size)
-    planned = _in_a_process("plan", place)
+    planned = _run_in_process("plan", place)
     _write_parts(place, done, failed)
-    resumed = _in_a_process("resume", place)
+    resumed = _run_in_process("resume", place)
     return {"rows": size, **planned, **resumed}
 
 
-def _in_a_process(what: str, place: Path) -> dict[str, Cell]:
+def _run_in_process(what: str, place: Path) -> dict[str, Cell]:
     command = [sys.executable, "-m", "benchmarks.scale.planning", what, str(place)]
     said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - this very file
     figures: dict[str, Cell] = json.loads(said.stdout)
@@ -98,10 +98,10 @@ def _write_parts(place: Path, done: float, failed: float) -> None:
         units = list(planner.units(_FINGERPRINT))
         for unit in units[: int(done * len(units))]:
             # Not through the store, whose fsync would take most of the time.
-            (folder / unit.part).write_bytes(_part(store, unit, failed))
+            (folder / unit.part).write_bytes(_build_part(store, unit, failed))
 
 
-def _part(store: storage.Store, unit: Unit, failed: float) -> bytes:
+def _build_part(store: storage.Store, unit: Unit, failed: float) -> bytes:
     rows = unit.read(store, columns=["image_id", "uri"])
     digests = [hashlib.sha256(one.encode()).hexdigest() for one in rows["image_id"].to_pylist()]
     is_ok = [int(digest[:8], 16) >= failed * 2**32 for digest in digests]
@@ -114,15 +114,15 @@ def _part(store: storage.Store, unit: Unit, failed: float) -> bytes:
         "sha256": pa.array(digests),
         "face_count": pa.array([0 if ok else None for ok in is_ok], pa.int32()),
     }
-    schema = output_schema(pa.schema([]))
+    schema = build_output_schema(pa.schema([]))
     arrays = [columns.get(field.name, pa.nulls(len(is_ok), field.type)) for field in schema]
-    return part_bytes(pa.table(arrays, schema=schema), {}, [_ENVIRONMENT])
+    return encode_part(pa.table(arrays, schema=schema), {}, [_ENVIRONMENT])
 
 
 # -- in a process of its own -----------------------------------------------------------------------------------
 
 
-def _config(place: Path) -> JobConfig:
+def _build_config(place: Path) -> JobConfig:
     document = {
         "manifest": {"uri": str(place / "manifest.parquet")},
         "output": {"uri": str(place / "out")},
@@ -131,34 +131,34 @@ def _config(place: Path) -> JobConfig:
     return validate(document, where="benchmark scale")
 
 
-def _manifest(place: Path) -> Manifest:
+def _open_manifest(place: Path) -> Manifest:
     return open_manifest(ManifestOptions(uri=str(place / "manifest.parquet")))
 
 
-def _plan(place: Path) -> dict[str, Cell]:
+def _measure_planning(place: Path) -> dict[str, Cell]:
     start = time.monotonic()
     with closing(Planner(storage.open_store(str(place / "out")), rows_per_unit=ROWS_PER_UNIT)) as planner:
-        planner.extend(_manifest(place))
+        planner.extend(_open_manifest(place))
     took = time.monotonic() - start
-    return {"plan_s": took, "plan_cpu_s": time.process_time(), "plan_peak_mb": peak_memory_mb()}
+    return {"plan_s": took, "plan_cpu_s": time.process_time(), "plan_peak_mb": measure_peak_memory_mb()}
 
 
-def _resume(place: Path) -> dict[str, Cell]:
-    config, store = _config(place), storage.open_store(str(place / "out"))
+def _measure_resuming(place: Path) -> dict[str, Cell]:
+    config, store = _build_config(place), storage.open_store(str(place / "out"))
     marks = [time.monotonic()]
     survey = Survey(store)
-    survey.look_again()
+    survey.refresh()
     marks.append(time.monotonic())
     with (
         closing(Planner(store, rows_per_unit=ROWS_PER_UNIT)) as planner,
-        closing(Etags.of(Identity.URI, _manifest(place))) as etags,
+        closing(Etags.of(Identity.URI, _open_manifest(place))) as etags,
     ):
-        planner.extend(_manifest(place))
+        planner.extend(_open_manifest(place))
         marks.append(time.monotonic())
         known = TableState(store, _FINGERPRINT, planner, survey, etags)
         work = find_work(config, known, rows_per_unit=ROWS_PER_UNIT)
         marks.append(time.monotonic())
-        survey.look_again()
+        survey.refresh()
         failed = survey.failed(planner.names)
         marks.append(time.monotonic())
     took = [after - before for before, after in itertools.pairwise(marks)]
@@ -167,19 +167,19 @@ def _resume(place: Path) -> dict[str, Cell]:
         **dict(zip(names, took, strict=True)),
         "resume_s": sum(took),
         "resume_cpu_s": time.process_time(),
-        "resume_peak_mb": peak_memory_mb(),
+        "resume_peak_mb": measure_peak_memory_mb(),
         "rows_left": work.rows,
         "rows_failed": failed,
     }
 
 
-def _main(words: list[str]) -> None:
+def main(words: list[str]) -> None:
     if words[0] in {"plan", "resume"}:
-        figures = (_plan if words[0] == "plan" else _resume)(Path(words[1]))
+        figures = (_measure_planning if words[0] == "plan" else _measure_resuming)(Path(words[1]))
         print(json.dumps(figures))  # for the process that asked
         return
-    print(measure([int(word) for word in words]).as_markdown())  # for people
+    print(measure([int(word) for word in words]).format_markdown())  # for people
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    main(sys.argv[1:])

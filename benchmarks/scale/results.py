@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mogface_batch.benchmark.machine import machine
+from mogface_batch.benchmark.machine import describe_machine
 from mogface_batch.benchmark.table import Cell, Table
-from mogface_batch.columns import faces_to_column
+from mogface_batch.columns import encode_faces
 from mogface_batch.errors import DeviceError
-from mogface_batch.formats.convert import FORMATS
+from mogface_batch.formats.catalogue import FORMATS
 from mogface_batch.geometry import Faces
 from mogface_batch.output.layout import METADATA_PREFIX, PARTS_FOLDER
 from mogface_batch.schema import RESULT_COLUMNS, SCHEMA_VERSION
@@ -38,12 +38,12 @@ _METADATA = {
 }
 _PROGRAM = """
 import contextlib, json, os, sys
-from mogface_batch.benchmark.machine import peak_memory_mb
+from mogface_batch.benchmark.machine import measure_peak_memory_mb
 from mogface_batch.cli import main
 
 with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
     code = main(sys.argv[1:])
-print(json.dumps(peak_memory_mb()))
+print(json.dumps(measure_peak_memory_mb()))
 sys.exit(code)
 """
 """A text, because nothing here may import the command line, which imports this room."""
@@ -59,7 +59,7 @@ def measure_results(sizes: Sequence[int], *, folder: Path | None = None) -> Tabl
     Raises:
         DeviceError: A verb failed.
     """
-    measured = [_measured(size, folder) for size in sizes]
+    measured = [_measure_size(size, folder) for size in sizes]
     rows: list[dict[str, Cell]] = []
     for what in measured[0]:
         row: dict[str, Cell] = {"what": what}
@@ -68,7 +68,7 @@ def measure_results(sizes: Sequence[int], *, folder: Path | None = None) -> Tabl
             row |= {f"{size}_rows_s": seconds, f"{size}_rows_peak_MB": peak_mb}
         rows.append(row)
     conditions: dict[str, Cell] = {
-        **machine(),
+        **describe_machine(),
         "faces": f"0 to {MOST_FACES} an image, {MOST_FACES / 2:g} on average",
         "evaluate": f"COCO ground truth of {TRUTH_IMAGES} images at most, whatever the rows",
         "compare": "with a table of which a tenth of the faces lies elsewhere",
@@ -78,12 +78,12 @@ def measure_results(sizes: Sequence[int], *, folder: Path | None = None) -> Tabl
     return Table("scale-results", "Reading a table at scale", tuple(rows), conditions)
 
 
-def _measured(size: int, folder: Path | None) -> dict[str, tuple[float, float | None]]:
+def _measure_size(size: int, folder: Path | None) -> dict[str, tuple[float, float | None]]:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         a, b, truth = (str(Path(place) / name) for name in ("a", "b", "truth.json"))
         write_table(Path(a), size)
         write_table(Path(b), size, shift_px=SHIFT_PX)
-        run(["convert", a, "--to", "coco", "--out", truth])
+        run_verb(["convert", a, "--to", "coco", "--out", truth])
         _keep_images(Path(truth), TRUTH_IMAGES)
         commands = {
             "report": ["report", a, "--no-pictures"],
@@ -96,7 +96,7 @@ def _measured(size: int, folder: Path | None) -> dict[str, tuple[float, float | 
             # Removed at once: some formats write a file an image.
             with tempfile.TemporaryDirectory(dir=place) as made:
                 more = ["--out", str(Path(made) / "made")] if words[0] == "convert" else []
-                found[what] = run([*words, *more])
+                found[what] = run_verb([*words, *more])
         return found
 
 
@@ -108,7 +108,7 @@ def _keep_images(path: Path, count: int) -> None:
     path.write_text(json.dumps(document))
 
 
-def run(words: Sequence[str]) -> tuple[float, float | None]:
+def run_verb(words: Sequence[str]) -> tuple[float, float | None]:
     """Return how long a command of ours took, in s, and the most memory it had in use, in 10^6 bytes.
 
     Raises:
@@ -141,17 +141,17 @@ def write_table(
     """
     parts = out / PARTS_FOLDER
     parts.mkdir(parents=True, exist_ok=True)
-    for start, stop in _ranges(rows, rows_per_part):
-        table = _part(np.random.default_rng([seed, start]), start, stop - start, shift_px)
+    for start, stop in _split_rows(rows, rows_per_part):
+        table = _build_part(np.random.default_rng([seed, start]), start, stop - start, shift_px)
         pq.write_table(table.replace_schema_metadata(_METADATA), parts / f"part-{start:09}.parquet")
     return out
 
 
-def _ranges(rows: int, step: int) -> Iterator[tuple[int, int]]:
+def _split_rows(rows: int, step: int) -> Iterator[tuple[int, int]]:
     return itertools.pairwise([*range(0, rows, step), rows])
 
 
-def _part(random: np.random.Generator, start: int, count: int, shift_px: float) -> pa.Table:
+def _build_part(random: np.random.Generator, start: int, count: int, shift_px: float) -> pa.Table:
     numbers = range(start, start + count)
     counts = random.integers(0, MOST_FACES + 1, count)
     fixed = {
@@ -161,7 +161,7 @@ def _part(random: np.random.Generator, start: int, count: int, shift_px: float) 
     columns = {
         "image_id": pa.array([f"{number:032x}" for number in numbers]),
         "uri": pa.array([f"s3://bucket/photos/{number % 1000:03}/{number}.jpg" for number in numbers]),
-        "faces": _faces(random, counts, shift_px),
+        "faces": _build_faces(random, counts, shift_px),
         "face_count": pa.array(counts, pa.int32()),
     }
     arrays = [
@@ -173,13 +173,13 @@ def _part(random: np.random.Generator, start: int, count: int, shift_px: float) 
     return pa.table(arrays, schema=RESULT_COLUMNS)
 
 
-def _faces(random: np.random.Generator, counts: np.ndarray, shift_px: float) -> pa.ListArray:
+def _build_faces(random: np.random.Generator, counts: np.ndarray, shift_px: float) -> pa.ListArray:
     """Return the column of faces, so many in each row."""
     total = int(counts.sum())
     corners = random.uniform(0, 0.8 * SIDE_PX, (total, 2))
     sides = random.uniform(8, 150, (total, 2))
     corners[random.random(total) < 0.1] += shift_px
     boxes_xyxy = np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
-    faces = faces_to_column([Faces(boxes_xyxy, random.uniform(0.3, 1, total).astype(np.float32))]).values
+    faces = encode_faces([Faces(boxes_xyxy, random.uniform(0.3, 1, total).astype(np.float32))]).values
     offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
     return pa.ListArray.from_arrays(offsets, faces, type=RESULT_COLUMNS.field("faces").type)

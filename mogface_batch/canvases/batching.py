@@ -22,11 +22,11 @@ MIN_ROWS_PER_CHUNK_OF_SEVERAL_SIZES = 16
 """At the end of a chunk one lane waits for another, longer where sizes differ; more rows make that rarer."""
 
 
-def batch_size(config: JobConfig) -> int:
+def choose_batch_size(config: JobConfig) -> int:
     """Return how many canvases a session call takes."""
     if config.detect.batch_size:
         return config.detect.batch_size
-    return POLICIES[config.canvas.policy].default_batch_size(is_gpu=config.detect.provider.is_gpu)
+    return POLICIES[config.canvas.policy].choose_batch_size(is_gpu=config.detect.provider.is_gpu)
 
 
 def runs_singly(config: JobConfig) -> bool:
@@ -35,7 +35,7 @@ def runs_singly(config: JobConfig) -> bool:
     return config.detect.batch_size is None and policy.runs_singly(is_gpu=config.detect.provider.is_gpu)
 
 
-def rows_per_unit(config: JobConfig, canvases: Sequence[HeightWidth]) -> int:
+def choose_rows_per_unit(config: JobConfig, canvases: Sequence[HeightWidth]) -> int:
     """Return how many rows share a part: as many as flow as one block, in whole batches.
 
     Args:
@@ -44,7 +44,7 @@ def rows_per_unit(config: JobConfig, canvases: Sequence[HeightWidth]) -> int:
     """
     if config.rows_per_part:
         return config.rows_per_part
-    batch = batch_size(config)
+    batch = choose_batch_size(config)
     if batch > MAX_ROWS_PER_UNIT:
         return batch
     canvas_bytes = 3 * max((height * width for height, width in canvases), default=TYPICAL_CANVAS_PX)
@@ -55,7 +55,7 @@ def rows_per_unit(config: JobConfig, canvases: Sequence[HeightWidth]) -> int:
     return max(rows - rows % batch, batch)
 
 
-def chunk_rows(config: JobConfig, canvases: Sequence[HeightWidth], *, batch: int, lanes: int) -> int:
+def choose_chunk_rows(config: JobConfig, canvases: Sequence[HeightWidth], *, batch: int, lanes: int) -> int:
     """Return how many rows of a unit pass between the processes of the local engine at a time, in whole batches.
 
     Args:
@@ -66,6 +66,6 @@ def chunk_rows(config: JobConfig, canvases: Sequence[HeightWidth], *, batch: int
     """
     has_several_sizes = len(canvases) > 1
     if has_several_sizes and batch > lanes:  # only a whole unit has enough rows to fill batches of each size
-        return rows_per_unit(config, canvases)
+        return choose_rows_per_unit(config, canvases)
     rows = MIN_ROWS_PER_CHUNK_OF_SEVERAL_SIZES if has_several_sizes else MIN_ROWS_PER_CHUNK
     return -(-rows // batch) * batch

@@ -44,12 +44,12 @@ class BucketsPolicy(CanvasPolicy):
 
     @override
     @classmethod
-    def canvases_to_choose(cls, options: CanvasOptions) -> int | None:
+    def count_canvases_to_choose(cls, options: CanvasOptions) -> int | None:
         has_several = len(options.sizes or ()) > 1
         return None if has_several else options.buckets or DEFAULT_BUCKETS
 
     @override
     @classmethod
-    def fingerprint_settings(cls, options: CanvasOptions, card: ModelCard) -> dict[str, Any]:
-        settings = CanvasPolicy.fingerprint_settings(options, card)
+    def collect_settings(cls, options: CanvasOptions, card: ModelCard) -> dict[str, Any]:
+        settings = CanvasPolicy.collect_settings(options, card)
         return settings | ({"canvas.buckets": options.buckets} if options.buckets else {})

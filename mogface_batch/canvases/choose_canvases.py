@@ -22,7 +22,7 @@ SIDE_STEP_PX = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class Estimate:
     """What a session is expected to see of a unit."""
 
     px: float
@@ -62,7 +62,7 @@ class Mix:
     def _need(self, size_hw: HeightWidth) -> HeightWidth:
         height, width = (
             min(-(-side // self.step_px) * self.step_px, limit)
-            for side, limit in zip(needed_hw(size_hw, self.within_hw), self.within_hw, strict=True)
+            for side, limit in zip(find_needed_hw(size_hw, self.within_hw), self.within_hw, strict=True)
         )
         return height, width
 
@@ -76,9 +76,9 @@ class Mix:
 
     @cached_property
     def _slots(self) -> NDArray[np.float64]:
-        return expected_slots(len(self.sizes_hw), self.rows_per_unit, self.batch_size)
+        return compute_expected_slots(len(self.sizes_hw), self.rows_per_unit, self.batch_size)
 
-    def expected(self, canvases: Sequence[HeightWidth]) -> Expected:
+    def estimate(self, canvases: Sequence[HeightWidth]) -> Estimate:
         """Return what the session is expected to see of a unit; ``within_hw`` is one of the canvases."""
         left = np.ones(len(self._images), bool)
         px = slots = 0.0
@@ -87,7 +87,7 @@ class Mix:
             here = float(self._slots[self._images[held].sum()])
             px, slots = px + height * width * here, slots + here
             left &= ~held
-        return Expected(px, slots)
+        return Estimate(px, slots)
 
     @cached_property
     def candidates(self) -> tuple[HeightWidth, ...]:
@@ -96,7 +96,7 @@ class Mix:
         found = {(height, width) for height in heights for width in widths}
         return tuple(sorted(found - {self.within_hw}, key=_by_area))
 
-    def costs_of_pairs(self) -> NDArray[np.float64]:
+    def compute_pair_costs(self) -> NDArray[np.float64]:
         """Return (C, C): `Expected.px` of two candidates beside ``within_hw``, on the diagonal of one; inf below it."""
         canvases = np.array(self.candidates, np.int64)
         px = np.prod(canvases, axis=1).astype(np.float64)
@@ -111,7 +111,7 @@ class Mix:
         return costs
 
 
-def needed_hw(size_hw: HeightWidth, within_hw: HeightWidth) -> HeightWidth:
+def find_needed_hw(size_hw: HeightWidth, within_hw: HeightWidth) -> HeightWidth:
     """Return the smallest canvas on which an image has the scale that it has on another one."""
     height, width = size_hw
     most_height, most_width = within_hw
@@ -122,7 +122,7 @@ def needed_hw(size_hw: HeightWidth, within_hw: HeightWidth) -> HeightWidth:
     return most_height, -(-width * most_height // height)
 
 
-def expected_slots(images: int, rows: int, batch_size: int) -> NDArray[np.float64]:
+def compute_expected_slots(images: int, rows: int, batch_size: int) -> NDArray[np.float64]:
     """Return (images + 1,): the canvases in whole batches that ``rows`` rows give, on a size for so many of the images.
 
     Each row takes the size by chance, as often as the images do.
@@ -158,15 +158,15 @@ def choose_canvases(mix: Mix, *, at_most: int) -> tuple[HeightWidth, ...]:
 
 def _best_few(mix: Mix, *, at_most: int) -> tuple[float, tuple[HeightWidth, ...]]:
     """Return the best choice of up to two canvases beside ``within_hw``, of all choices, and what it costs."""
-    alone = mix.expected((mix.within_hw,)).px, ()
+    alone = mix.estimate((mix.within_hw,)).px, ()
     if at_most == 0 or not mix.candidates:
         return alone
-    costs = mix.costs_of_pairs()
+    costs = mix.compute_pair_costs()
     one, other = (
         np.unravel_index(np.argmin(costs), costs.shape) if at_most == 2 else [np.argmin(costs.diagonal())] * 2
     )
     few = tuple(mix.candidates[int(place)] for place in sorted({one, other}))
-    cost = mix.expected((*few, mix.within_hw)).px
+    cost = mix.estimate((*few, mix.within_hw)).px
     return (cost, few) if cost < alone[0] else alone
 
 
@@ -189,7 +189,7 @@ def _exchanged(
 def _best(
     mix: Mix, choices: Sequence[tuple[HeightWidth, ...]]
 ) -> tuple[float, tuple[HeightWidth, ...]] | None:
-    return min(((mix.expected((*some, mix.within_hw)).px, some) for some in choices), default=None)
+    return min(((mix.estimate((*some, mix.within_hw)).px, some) for some in choices), default=None)
 
 
 def _by_area(hw: HeightWidth) -> tuple[int, HeightWidth]:

@@ -9,7 +9,7 @@ from mogface_batch.canvases.policy import CanvasPolicy
 from mogface_batch.config import CanvasOptions
 from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ErrorCode, TooLargeFault
-from mogface_batch.geometry import HeightWidth, Letterbox, padded_hw, scaled_hw
+from mogface_batch.geometry import HeightWidth, Letterbox, pad_hw, scale_hw
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class NativePolicy(CanvasPolicy):
         longer_px, scale = max(source_hw), 1.0
         if self.shrink_over_px is not None and self.shrink_to_px is not None:
             scale = self.shrink_to_px / longer_px if longer_px > self.shrink_over_px else 1.0
-        content_hw = scaled_hw(source_hw, scale, at_most=source_hw)
-        height, width = padded_hw(content_hw, self.stride)
+        content_hw = scale_hw(source_hw, scale, at_most=source_hw)
+        height, width = pad_hw(content_hw, self.stride)
         if height * width > self.max_canvas_px:
             raise TooLargeFault(
                 ErrorCode.CANVAS_TOO_LARGE,
@@ -53,10 +53,10 @@ class NativePolicy(CanvasPolicy):
 
     @override
     @classmethod
-    def default_batch_size(cls, *, is_gpu: bool) -> int:
+    def choose_batch_size(cls, *, is_gpu: bool) -> int:
         return 1  # few images have the same size
 
     @override
     @classmethod
-    def fingerprint_settings(cls, options: CanvasOptions, card: ModelCard) -> dict[str, Any]:
-        return CanvasPolicy.fingerprint_settings(options, card) | {"canvas.sizes": None}
+    def collect_settings(cls, options: CanvasOptions, card: ModelCard) -> dict[str, Any]:
+        return CanvasPolicy.collect_settings(options, card) | {"canvas.sizes": None}

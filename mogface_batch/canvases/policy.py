@@ -65,17 +65,17 @@ class CanvasPolicy(ABC):
         return False
 
     @classmethod
-    def default_batch_size(cls, *, is_gpu: bool) -> int:
+    def choose_batch_size(cls, *, is_gpu: bool) -> int:
         """Return how many canvases a session call takes, where the config does not say."""
         return 1 if cls.runs_singly(is_gpu=is_gpu) else DEFAULT_BATCH
 
     @classmethod
-    def canvases_to_choose(cls, options: CanvasOptions) -> int | None:  # noqa: ARG003 - policies may differ by it
+    def count_canvases_to_choose(cls, options: CanvasOptions) -> int | None:  # noqa: ARG003 - policies may differ by it
         """Return how many canvases to choose from a sample of the images; None where the options name them."""
         return None
 
     @classmethod
-    def fingerprint_settings(cls, options: CanvasOptions, card: ModelCard) -> dict[str, Any]:
+    def collect_settings(cls, options: CanvasOptions, card: ModelCard) -> dict[str, Any]:
         """Return what the fingerprint says of the policy and its canvases.
 
         A key that only one policy has is left out for all others, so that their fingerprints do not change.

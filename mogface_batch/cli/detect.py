@@ -108,14 +108,14 @@ def _refuse_foreign_folder(out: Path) -> None:
 def _name_pictures(images: list[str], out: Path) -> Iterator[tuple[str, Path]]:
     """Yield each image with the path of its picture: never that of another picture, nor of an image itself."""
     from mogface_batch import storage
-    from mogface_batch.output.picture_names import collision_key, picture_name
+    from mogface_batch.output.picture_names import fold_name, picture_name
 
-    addresses = [storage.absolute(image) for image in images]
-    taken = {collision_key(os.path.realpath(address)) for address in addresses}
+    addresses = [storage.make_absolute(image) for image in images]
+    taken = {fold_name(os.path.realpath(address)) for address in addresses}
     for image, address in zip(images, addresses, strict=True):
         name = Path(picture_name(address)[0]).name
         picture, number = out / name, 1
-        while (key := collision_key(os.path.realpath(picture))) in taken:
+        while (key := fold_name(os.path.realpath(picture))) in taken:
             number += 1
             picture = out / f"{Path(name).stem}~{number}{Path(name).suffix}"
         taken.add(key)

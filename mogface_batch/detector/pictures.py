@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mogface_batch.config import DrawStyle
 from mogface_batch.errors import RowFault
-from mogface_batch.geometry import Faces, Letterbox, Pixels, Rows, scaled_hw
+from mogface_batch.geometry import Faces, Letterbox, Pixels, Rows, scale_hw
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.draw import draw_faces
 from mogface_batch.images.encode import encode
@@ -71,7 +71,7 @@ def draw_picture(
     rgb = read_image(source).rgb if isinstance(source, str) else source
     image_hw = (rgb.shape[0], rgb.shape[1])
     scale = min(1.0, longest_px / max(image_hw))
-    small_hw = scaled_hw(image_hw, scale, at_most=image_hw)
+    small_hw = scale_hw(image_hw, scale, at_most=image_hw)
     small = place_on_canvas(rgb, Letterbox(scale, small_hw, small_hw), (0, 0, 0))
     # Drawn after shrinking, so that lines and labels suit what is seen.
     return encode(

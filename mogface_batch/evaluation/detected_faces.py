@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mogface_batch.columns import faces_from_column
+from mogface_batch.columns import decode_faces
 from mogface_batch.errors import InputError
 from mogface_batch.evaluation.ground_truth import Annotations
 from mogface_batch.evaluation.predictions import is_table, load_predictions
@@ -51,7 +51,7 @@ def found_faces(path: str | Path, annotations: Annotations) -> Iterator[tuple[st
 def _table_rows(path: str) -> Iterator[tuple[str, Faces]]:
     for batch in open_table(path).batches(["uri", "status", "faces"]):
         columns = (batch.column("uri").to_pylist(), batch.column("status").to_pylist())
-        for uri, status, faces in zip(*columns, faces_from_column(batch.column("faces")), strict=True):
+        for uri, status, faces in zip(*columns, decode_faces(batch.column("faces")), strict=True):
             yield uri, faces if status == Status.OK and faces is not None else _NOTHING
 
 

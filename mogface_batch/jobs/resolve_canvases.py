@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mogface_batch.canvases.batching import batch_size, rows_per_unit
+from mogface_batch.canvases.batching import choose_batch_size, choose_rows_per_unit
 from mogface_batch.canvases.choose_canvases import Mix, choose_canvases
 from mogface_batch.canvases.policies import POLICIES, open_canvas_policy
 from mogface_batch.config import JobConfig
@@ -23,7 +23,7 @@ def resolve_canvases(config: JobConfig, card: ModelCard, store: Store) -> JobCon
         InputError: The manifest cannot be read, or no size of an image in it.
     """
     canvas = config.canvas
-    at_most = POLICIES[canvas.policy].canvases_to_choose(canvas)
+    at_most = POLICIES[canvas.policy].count_canvases_to_choose(canvas)
     if at_most is None:
         return config
     (within_hw,) = canvas.sizes or (card.default_canvas_hw,)
@@ -49,17 +49,17 @@ def _find_chosen_sizes(
 def _choose_sizes(
     config: JobConfig, card: ModelCard, within_hw: HeightWidth, at_most: int
 ) -> tuple[HeightWidth, ...]:
-    from mogface_batch.planning.sample import sampled_sizes  # noqa: PLC0415 - most jobs take no sample
+    from mogface_batch.planning.sample import sample_sizes  # noqa: PLC0415 - most jobs take no sample
 
     # No chosen canvas is larger, so checking this one is enough.
     open_canvas_policy(config.canvas, card, max_canvas_px=config.limits.canvas_px)
     if at_most == 1:
         return (within_hw,)
     mix = Mix(
-        sizes_hw=sampled_sizes(open_manifest(config.manifest), config),
+        sizes_hw=sample_sizes(open_manifest(config.manifest), config),
         within_hw=within_hw,
         stride=card.stride,
-        batch_size=batch_size(config),
-        rows_per_unit=rows_per_unit(config, [within_hw] * at_most),
+        batch_size=choose_batch_size(config),
+        rows_per_unit=choose_rows_per_unit(config, [within_hw] * at_most),
     )
     return choose_canvases(mix, at_most=at_most)

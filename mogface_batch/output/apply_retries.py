@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from mogface_batch.columns import BEFORE_ATTEMPTS, BEFORE_ETAG, BEFORE_PART, KNOWN
 from mogface_batch.output.layout import ENVIRONMENT, RETRIED_FOLDER
-from mogface_batch.output.precedence import facts_of, merge_retried
+from mogface_batch.output.precedence import list_facts, merge_retried
 from mogface_batch.output.publish import change_part, read_part
 from mogface_batch.output.retry_units import RetryUnit
 from mogface_batch.storage import Store
@@ -33,7 +33,7 @@ def apply_retry(store: Store, unit: RetryUnit, rows: pa.Table, environment: str)
         unit: Whose rows these are.
         rows: With the output's schema, then `BEFORE`; ``attempts`` counts those of this time alone, and the status of
             a row whose bytes are as they were is `KNOWN`.
-        environment: In which they were made, see `footers.environments_of`.
+        environment: In which they were made, see `footers.list_environments`.
 
     Raises:
         OutputError: The store refuses it.
@@ -43,7 +43,7 @@ def apply_retry(store: Store, unit: RetryUnit, rows: pa.Table, environment: str)
     parts = rows[BEFORE_PART].to_pylist()
     for part in dict.fromkeys(parts):
         its_rows = rows.filter(pc.equal(rows[BEFORE_PART], part))
-        its_rows = its_rows.filter(pa.array(map(_says_something, facts_of(its_rows)), pa.bool_()))
+        its_rows = its_rows.filter(pa.array(map(_says_something, list_facts(its_rows)), pa.bool_()))
         if not its_rows.num_rows:
             continue
         if unit.is_staged:
@@ -78,14 +78,14 @@ def apply_staged_retries(store: Store) -> set[str]:
         OutputError: The store refuses it.
     """
     by_part: dict[str, list[str]] = {}
-    for name in store.names(RETRIED_FOLDER):
+    for name in store.list_names(RETRIED_FOLDER):
         part, tilde, _ = name.rpartition("~")
         if tilde:
             by_part.setdefault(f"{part}.parquet", []).append(f"{RETRIED_FOLDER}/{name}")
     for part, names in by_part.items():
         contents = [(name, store.read(name)) for name in names]
         tables = [
-            read_part(content, store.address_of(name)) for name, content in contents if content is not None
+            read_part(content, store.build_address(name)) for name, content in contents if content is not None
         ]
         for environment in {(table.schema.metadata or {}).get(_ENVIRONMENT, b"") for table in tables}:
             same = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from mogface_batch.config import JobConfig
 from mogface_batch.errors import ConfigError
 from mogface_batch.output import records
-from mogface_batch.output.footers import environments_of
+from mogface_batch.output.footers import list_environments
 from mogface_batch.output.survey import Survey
 from mogface_batch.schema import INTERNAL
 
@@ -20,13 +20,13 @@ def lineage(config: JobConfig) -> dict[str, str]:
     return {
         "provider": config.detect.provider.value,
         "card": _card() if config.detect.provider.is_gpu else "",
-        "packages": json.dumps(records.package_versions(), sort_keys=True),
+        "packages": json.dumps(records.list_package_versions(), sort_keys=True),
     }
 
 
 def of(config: JobConfig) -> str:
-    """Return this machine's environment, as `footers.environments_of` tells it."""
-    return environments_of(
+    """Return this machine's environment, as `footers.list_environments` tells it."""
+    return list_environments(
         {f"{INTERNAL}{name}".encode(): text.encode() for name, text in lineage(config).items()}
     )[0]
 

@@ -29,7 +29,7 @@ def settings(config: JobConfig, card: ModelCard, model_sha256: str) -> dict[str,
         "model_sha256": model_sha256,
         "decode_policy": DECODE_POLICY,
         "decode.scaled": decodes_scaled(config),
-        **POLICIES[config.canvas.policy].fingerprint_settings(config.canvas, card),
+        **POLICIES[config.canvas.policy].collect_settings(config.canvas, card),
         "canvas.shrink_over_px": config.canvas.shrink_over_px,
         "canvas.shrink_to_px": config.canvas.shrink_to_px,
         "limits.pixels": config.limits.pixels,
@@ -89,11 +89,11 @@ def read_settings(store: Store) -> dict[str, Any] | None:
         return {**there["settings"], **there["drawing"]}
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            f"{store.address_of(FINGERPRINT_FILE)} is damaged: it does not say which settings the folder belongs to."
+            f"{store.build_address(FINGERPRINT_FILE)} is damaged: it does not say which settings the folder belongs to."
         ) from None
 
 
-def fingerprint_of(store: Store) -> str:
+def read_fingerprint(store: Store) -> str:
     """Return the fingerprint that an output folder belongs to.
 
     Raises:
@@ -108,7 +108,7 @@ def fingerprint_of(store: Store) -> str:
         return str(json.loads(content)["fingerprint"])
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            f"{store.address_of(FINGERPRINT_FILE)} is damaged: it does not say which settings the folder belongs to."
+            f"{store.build_address(FINGERPRINT_FILE)} is damaged: it does not say which settings the folder belongs to."
         ) from None
 
 

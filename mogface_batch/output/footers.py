@@ -23,7 +23,7 @@ _COUNTED = ("status", "face_count")
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class PartCounts:
     """Rows of a part, by status, and faces."""
 
     rows: int
@@ -41,13 +41,13 @@ class Footer:
     """What is known of a part."""
 
     part: str
-    counted: Counted
+    counts: PartCounts
     environments: tuple[str, ...]
     size_bytes: int
     """Of the rows in memory, about."""
 
 
-def environments_of(metadata: Mapping[bytes, bytes]) -> tuple[str, ...]:
+def list_environments(metadata: Mapping[bytes, bytes]) -> tuple[str, ...]:
     """Return the environments that a part's metadata names, each as JSON: provider, card and package versions."""
     several = metadata.get(ENVIRONMENTS.encode())
     if several is not None:
@@ -57,16 +57,16 @@ def environments_of(metadata: Mapping[bytes, bytes]) -> tuple[str, ...]:
     }
     if not any(own.values()):
         return ()
-    return (environment_text(**{name: (text or b"").decode() for name, text in own.items()}),)
+    return (encode_environment(**{name: (text or b"").decode() for name, text in own.items()}),)
 
 
-def environment_text(*, provider: str, card: str, packages: str) -> str:
+def encode_environment(*, provider: str, card: str, packages: str) -> str:
     """Return an environment as JSON, the same for the same; ``packages`` is JSON itself."""
     versions = json.loads(packages or "{}")
     return json.dumps({"provider": provider, "card": card or None, "packages": versions}, sort_keys=True)
 
 
-def counts_of(rows: pa.Table) -> str:
+def encode_counts(rows: pa.Table) -> str:
     """Return the counts of a part's rows as its metadata says them."""
     document = {
         "rows": rows.num_rows,
@@ -94,8 +94,8 @@ def footers(store: Store, parts: Iterable[str]) -> Iterator[Footer | None]:
 def _footer(store: Store, part: str) -> Footer | None:
     where = f"{PARTS_FOLDER}/{part}"
     try:
-        with open_binary(store.address_of(where)) as source:
-            return _read(source, part, store.address_of(where))
+        with open_binary(store.build_address(where)) as source:
+            return _read(source, part, store.build_address(where))
     except InputError:
         if store.read_versioned(where) is None:
             return None
@@ -108,7 +108,7 @@ def _read(source: Any, part: str, address: str) -> Footer:  # noqa: ANN401 - a b
         named = metadata.metadata or {}
         text = named.get(COUNTS.encode())
         if text is None:  # made by others
-            text = counts_of(pq.ParquetFile(source).read(columns=list(_COUNTED))).encode()
+            text = encode_counts(pq.ParquetFile(source).read(columns=list(_COUNTED))).encode()
         size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
         return Footer(part, _counted(text), _environments(named.get(ENVIRONMENTS.encode(), b"[]")), size)
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
@@ -116,9 +116,9 @@ def _read(source: Any, part: str, address: str) -> Footer:  # noqa: ANN401 - a b
 
 
 @functools.lru_cache(maxsize=1024)  # most parts say the same
-def _counted(text: bytes) -> Counted:
+def _counted(text: bytes) -> PartCounts:
     document = json.loads(text)
-    return Counted(int(document["rows"]), int(document["faces"]), dict(document["by_status"]))
+    return PartCounts(int(document["rows"]), int(document["faces"]), dict(document["by_status"]))
 
 
 @functools.lru_cache(maxsize=64)

@@ -34,7 +34,7 @@ class Parts:
     merged_into: dict[str, str]
     """Part -> the part that it is, or will be, merged into."""
 
-    def holder(self, part: str) -> str | None:
+    def find_holder(self, part: str) -> str | None:
         """Return the part that holds the rows of this one: itself or one it was merged into; None: they are not there."""
         holder = part if part in self.present else None
         while (heir := self.merged_into.get(part)) is not None:
@@ -45,12 +45,12 @@ class Parts:
     @property
     def live(self) -> set[str]:
         """The parts that together hold each finished row once."""
-        return {part for part in self.present if self.holder(part) == part}
+        return {part for part in self.present if self.find_holder(part) == part}
 
     @property
     def leftovers(self) -> dict[str, str]:
         """Parts whose rows are in another part already -> that part."""
-        holders = ((part, self.holder(part)) for part in self.merged_into if part in self.present)
+        holders = ((part, self.find_holder(part)) for part in self.merged_into if part in self.present)
         return {part: holder for part, holder in holders if holder is not None and holder != part}
 
 
@@ -85,12 +85,12 @@ def list_parts(store: Store) -> Parts:
 
 def _listed(store: Store) -> Parts:
     # In this order: whoever sees a merged part must see the decision that it follows.
-    present = frozenset(name for name in store.names(PARTS_FOLDER) if is_part(name))
+    present = frozenset(name for name in store.list_names(PARTS_FOLDER) if is_part(name))
     return Parts(present, read_merges(store))
 
 
 def _missing(parts: Parts) -> list[str]:
-    return [part for part in parts.merged_into if parts.holder(part) is None]
+    return [part for part in parts.merged_into if parts.find_holder(part) is None]
 
 
 def is_part(name: str) -> bool:
@@ -111,14 +111,14 @@ def read_merges(store: Store) -> dict[str, str]:
     return found
 
 
-def next_decision(store: Store) -> int:
+def find_next_decision(store: Store) -> int:
     """Return the number of the next decision."""
     names = _decision_names(store)
     return int(names[-1].removeprefix("merge-").removesuffix(".json")) + 1 if names else 0
 
 
 def _decision_names(store: Store) -> list[str]:
-    return [name for name in store.names(MERGES_FOLDER) if _DECISION.fullmatch(name)]
+    return [name for name in store.list_names(MERGES_FOLDER) if _DECISION.fullmatch(name)]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -130,10 +130,10 @@ def _decision(address: str, name: str) -> tuple[tuple[str, tuple[str, ...]], ...
         merged: dict[str, list[str]] = json.loads(content or b"")["merged"]
         return tuple((heir, tuple(parts)) for heir, parts in merged.items())
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{store.address_of(where)} cannot be read: the output folder is damaged.") from None
+        raise InputError(f"{store.build_address(where)} cannot be read: the output folder is damaged.") from None
 
 
-def decide(store: Store, number: int, merged: dict[str, Iterable[str]]) -> bool:
+def publish_decision(store: Store, number: int, merged: dict[str, Iterable[str]]) -> bool:
     """Publish the decision of this number; return False where another process has published one.
 
     Raises:

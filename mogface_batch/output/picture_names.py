@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from mogface_batch.storage import scheme_of
+from mogface_batch.storage import parse_scheme
 
 KEPT_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """What keeps its type; another name gets .jpg added."""
@@ -19,7 +19,7 @@ _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 def picture_name(address: str) -> tuple[str, bool]:
     """Return the path of an address's picture below OUT/annotated, and whether its name had to be changed."""
-    scheme = scheme_of(address)
+    scheme = parse_scheme(address)
     rest = address[len(scheme) + 3 :] if "://" in address and scheme != "file" else address.lstrip("/")
     wanted = [segment for segment in rest.split("/") if segment]
     segments = [*map(_safe_folder, wanted[:-1]), *map(_safe, wanted[-1:])] or ["_"]
@@ -33,13 +33,13 @@ def picture_name(address: str) -> tuple[str, bool]:
     return path, changed
 
 
-def marked(path: str, image_id_digest: str) -> str:
+def mark_name(path: str, image_id_digest: str) -> str:
     """Return the name of a picture whose own name was changed or taken: with ~<8 hex> before the extension."""
     stem, dot, suffix = path.rpartition(".")
     return f"{stem}~{image_id_digest[:8]}{dot}{suffix}"
 
 
-def collision_key(path: str) -> str:
+def fold_name(path: str) -> str:
     """Return what two names share that some file system would take for one."""
     if path.isascii():
         return path.lower()

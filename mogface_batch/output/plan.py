@@ -41,7 +41,7 @@ class Unit:
 
     def read(self, store: Store, columns: list[str] | None = None) -> pa.Table:
         """Return the unit's rows: `schema.PLAN_COLUMNS`, then the manifest's own columns; or only some columns."""
-        with reading_plan_file(store, self.plan_file):
+        with guard_plan_reading(store, self.plan_file):
             return open_plan_file(store.address, self.plan_file).read_row_group(
                 self.row_group, columns=columns
             )
@@ -57,7 +57,7 @@ def read_unit(store: Store, unit: Unit) -> pa.Table:
 
 
 def open_plan_file(address: str, name: str) -> pq.ParquetFile:
-    """Return a plan file, whose bytes are kept for the next who asks; call it inside `reading_plan_file`."""
+    """Return a plan file, whose bytes are kept for the next who asks; call it inside `guard_plan_reading`."""
     content, metadata = _plan_file(address, name)
     # Opened anew each time: two threads that share an open file crash Arrow.
     return pq.ParquetFile(pa.BufferReader(content), metadata=metadata)
@@ -69,9 +69,9 @@ def _plan_file(address: str, name: str) -> tuple[pa.Buffer, pq.FileMetaData]:
     content = store.read(f"{PLAN_FOLDER}/{name}")
     if content is None:
         raise InputError(
-            f"{store.address_of(f'{PLAN_FOLDER}/{name}')} has vanished: the output folder is damaged."
+            f"{store.build_address(f'{PLAN_FOLDER}/{name}')} has vanished: the output folder is damaged."
         )
-    with reading_plan_file(store, name):
+    with guard_plan_reading(store, name):
         buffer = pa.py_buffer(content)
         metadata = pq.read_metadata(pa.BufferReader(buffer))
         if metadata.schema.to_arrow_schema().names[: len(PLAN_COLUMNS)] != PLAN_COLUMNS.names:
@@ -79,19 +79,19 @@ def _plan_file(address: str, name: str) -> tuple[pa.Buffer, pq.FileMetaData]:
         return buffer, metadata
 
 
-def forget_read_files() -> None:
+def clear_plan_cache() -> None:
     """Read plan files anew from now on: one may have been replaced, or a folder of this name been another one before."""
     _plan_file.cache_clear()
 
 
 @contextlib.contextmanager
-def reading_plan_file(store: Store, name: str) -> Iterator[None]:
+def guard_plan_reading(store: Store, name: str) -> Iterator[None]:
     """Let what cannot be read in a plan file be an `InputError` that names it."""
     try:
         yield
     except (pa.ArrowException, OSError):
         raise InputError(
-            f"{store.address_of(f'{PLAN_FOLDER}/{name}')} is no plan that can be read: the output folder is damaged."
+            f"{store.build_address(f'{PLAN_FOLDER}/{name}')} is no plan that can be read: the output folder is damaged."
         ) from None
 
 
@@ -101,23 +101,23 @@ def units(store: Store, fingerprint: str) -> Iterator[Unit]:
     Raises:
         InputError: The plan cannot be read.
     """
-    for name in plan_names(store):
-        yield from units_of_file(name, facts_of_file(store, name), fingerprint)
+    for name in list_plan_files(store):
+        yield from build_units(name, read_unit_facts(store, name), fingerprint)
 
 
-def facts_of_file(store: Store, name: str) -> list[tuple[str, int, int]]:
-    """Return `unit_facts` of a file, of which only the footer is read."""
-    with reading_plan_file(store, name), open_binary(store.address_of(f"{PLAN_FOLDER}/{name}")) as source:
-        return unit_facts(pq.read_metadata(source).metadata)
+def read_unit_facts(store: Store, name: str) -> list[tuple[str, int, int]]:
+    """Return `parse_unit_facts` of a file, of which only the footer is read."""
+    with guard_plan_reading(store, name), open_binary(store.build_address(f"{PLAN_FOLDER}/{name}")) as source:
+        return parse_unit_facts(pq.read_metadata(source).metadata)
 
 
-def units_of_file(name: str, facts: list[tuple[str, int, int]], fingerprint: str) -> Iterator[Unit]:
-    """Yield the units of a file with these `unit_facts`."""
+def build_units(name: str, facts: list[tuple[str, int, int]], fingerprint: str) -> Iterator[Unit]:
+    """Yield the units of a file with these `parse_unit_facts`."""
     for group, (ids_digest, row_count, forgotten) in enumerate(facts):
         yield Unit(name, group, row_count, _part_of(fingerprint, ids_digest), forgotten)
 
 
-def unit_facts(metadata: dict[bytes, bytes] | None) -> list[tuple[str, int, int]]:
+def parse_unit_facts(metadata: dict[bytes, bytes] | None) -> list[tuple[str, int, int]]:
     """Return what a plan file's metadata says: of each unit the digest of its ids, its rows, and those forgotten.
 
     Raises:
@@ -129,12 +129,12 @@ def unit_facts(metadata: dict[bytes, bytes] | None) -> list[tuple[str, int, int]
         raise pa.ArrowInvalid("no units") from None
 
 
-def part_name(fingerprint: str, image_ids: list[str]) -> str:
+def name_part(fingerprint: str, image_ids: list[str]) -> str:
     """Return the name of the part that holds these rows."""
-    return _part_of(fingerprint, digest_of_ids(image_ids))
+    return _part_of(fingerprint, digest_ids(image_ids))
 
 
-def digest_of_ids(image_ids: list[str]) -> str:
+def digest_ids(image_ids: list[str]) -> str:
     """Return what a unit's part is named after, beside the fingerprint."""
     return hashlib.sha256("\n".join(image_ids).encode()).hexdigest()[:32]
 
@@ -144,19 +144,19 @@ def _part_of(fingerprint: str, ids_digest: str) -> str:
     return f"part-{hashlib.sha256(named_after.encode()).hexdigest()[:24]}.parquet"
 
 
-def plan_names(store: Store) -> list[str]:
+def list_plan_files(store: Store) -> list[str]:
     """Return the names of the plan's files, below `PLAN_FOLDER`, in their order."""
     return [
-        name for name in store.names(PLAN_FOLDER) if name.startswith("plan-") and name.endswith(".parquet")
+        name for name in store.list_names(PLAN_FOLDER) if name.startswith("plan-") and name.endswith(".parquet")
     ]
 
 
-def plan_bytes(planned: list[pa.Table], digests: list[str]) -> bytes:
+def encode_plan_file(planned: list[pa.Table], digests: list[str]) -> bytes:
     """Return a plan file.
 
     Args:
         planned: The rows of each unit, at least one row each.
-        digests: What its part is named after: `digest_of_ids` of the ids that it had when it was planned.
+        digests: What its part is named after: `digest_ids` of the ids that it had when it was planned.
     """
     facts = [
         (digest, rows.num_rows, sum(map(is_forgotten, rows["image_id"].to_pylist())))

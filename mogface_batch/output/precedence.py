@@ -36,9 +36,9 @@ def merge_retried(rows: pa.Table, fresh: pa.Table) -> pa.Table | None:
         fresh: The same columns, then `BEFORE` or none of it; rows that the part does not have are left out.
     """
     place = {image_id: number for number, image_id in enumerate(rows["image_id"].to_pylist())}
-    facts = facts_of(rows)
+    facts = list_facts(rows)
     taken, etags = list(range(rows.num_rows)), dict[int, str | None]()
-    for number, new in enumerate(facts_of(fresh)):
+    for number, new in enumerate(list_facts(fresh)):
         at = place.get(new["image_id"])
         if at is None:
             continue
@@ -53,7 +53,7 @@ def merge_retried(rows: pa.Table, fresh: pa.Table) -> pa.Table | None:
     return _renewed(_taken(rows, fresh, taken), etags)
 
 
-def facts_of(rows: pa.Table) -> list[dict[str, Any]]:
+def list_facts(rows: pa.Table) -> list[dict[str, Any]]:
     """Return what decides about each row."""
     return rows.select([*_FACTS, *(name for name in BEFORE.names if name in rows.schema.names)]).to_pylist()  # type: ignore[no-any-return]
 
@@ -94,9 +94,9 @@ def merge_replaced(rows: pa.Table, others: pa.Table) -> pa.Table | None:
     one, unless it is about other bytes.
     """
     place = {image_id: number for number, image_id in enumerate(rows["image_id"].to_pylist())}
-    facts = facts_of(rows)
+    facts = list_facts(rows)
     taken = list(range(rows.num_rows))
-    for number, other in enumerate(facts_of(others)):
+    for number, other in enumerate(list_facts(others)):
         at = place.get(other["image_id"])
         if at is not None and _is_newer(other, facts[at]):
             taken[at] = rows.num_rows + number

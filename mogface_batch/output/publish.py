@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mogface_batch.errors import InputError, OutputError
-from mogface_batch.output.footers import counts_of, environments_of
+from mogface_batch.output.footers import encode_counts, list_environments
 from mogface_batch.output.layout import COUNTS, ENVIRONMENTS, METADATA_PREFIX, PARTS_FOLDER
 from mogface_batch.output.parts import read_merges
 from mogface_batch.schema import Status
@@ -99,12 +99,12 @@ def publish_part(store: Store, part: str, rows: pa.Table, lineage: dict[str, str
     """
     where = f"{PARTS_FOLDER}/{part}"
     metadata = {f"{METADATA_PREFIX}{name}": text for name, text in lineage.items()}
-    environments = environments_of({name.encode(): text.encode() for name, text in metadata.items()})
-    content = part_bytes(rows, metadata, environments)
+    environments = list_environments({name.encode(): text.encode() for name, text in metadata.items()})
+    content = encode_part(rows, metadata, environments)
     while not store.create(where, content):
         theirs = store.read(where)
         if theirs is not None:  # else it was merged into another one meanwhile
-            return False, read_part(theirs, store.address_of(where), _COUNTED)
+            return False, read_part(theirs, store.build_address(where), _COUNTED)
     if (
         _present_heir(store, part) is not None
     ):  # another run's was merged already: what we made is no longer needed
@@ -112,7 +112,7 @@ def publish_part(store: Store, part: str, rows: pa.Table, lineage: dict[str, str
     return True, rows
 
 
-def part_bytes(rows: pa.Table, metadata: dict[str, str], environments: Iterable[str]) -> bytes:
+def encode_part(rows: pa.Table, metadata: dict[str, str], environments: Iterable[str]) -> bytes:
     """Return a part as a file: the rows, what made them, and their counts, so that these need no reading of rows.
 
     Args:
@@ -120,7 +120,7 @@ def part_bytes(rows: pa.Table, metadata: dict[str, str], environments: Iterable[
         metadata: Names and texts; whatever they say of counts and environments is replaced.
         environments: In which the rows were made, each as JSON.
     """
-    counted = {COUNTS: counts_of(rows), ENVIRONMENTS: json.dumps(sorted(environments))}
+    counted = {COUNTS: encode_counts(rows), ENVIRONMENTS: json.dumps(sorted(environments))}
     sink = io.BytesIO()
     pq.write_table(
         rows.replace_schema_metadata(metadata | counted),
@@ -150,7 +150,7 @@ def _damaged(address: str) -> InputError:
     return InputError(f"{address} is no part of the table: the output folder is damaged.")
 
 
-def rows_of_part(store: Store, part: str, columns: list[str]) -> pa.Table:
+def read_part_rows(store: Store, part: str, columns: list[str]) -> pa.Table:
     """Return some columns of a part, or of the one that it was merged into.
 
     Raises:
@@ -158,15 +158,15 @@ def rows_of_part(store: Store, part: str, columns: list[str]) -> pa.Table:
     """
     where = f"{PARTS_FOLDER}/{part}"
     try:
-        with open_binary(store.address_of(where)) as source:
+        with open_binary(store.build_address(where)) as source:
             return pq.ParquetFile(source).read(columns=columns)
     except (pa.ArrowException, OSError, KeyError):
-        raise _damaged(store.address_of(where)) from None
+        raise _damaged(store.build_address(where)) from None
     except InputError:
         heir = _present_heir(store, part)
         if heir is None:
             raise
-        return rows_of_part(store, heir, columns)
+        return read_part_rows(store, heir, columns)
 
 
 # -- replacing -------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def change_part(
         store: The output folder.
         part: Where the rows are, or were.
         change: What to do; called on each version until one could be replaced.
-        environment: In which new rows were made, see `footers.environments_of`.
+        environment: In which new rows were made, see `footers.list_environments`.
         missing_ok: Whether a part that somebody has removed is none that need be changed.
 
     Raises:
@@ -202,7 +202,7 @@ def change_part(
         heir = _present_heir(store, part)
         if heir is None:
             if did_change is None and not missing_ok:
-                where = store.address_of(f"{PARTS_FOLDER}/{part}")
+                where = store.build_address(f"{PARTS_FOLDER}/{part}")
                 raise InputError(f"{where} has vanished: the output folder is damaged.")
             return changed
         part = heir
@@ -216,25 +216,25 @@ def _changed_here(store: Store, part: str, change: Change, environment: str | No
         if found is None:
             return None
         content, version = found
-        rows = read_part(content, store.address_of(where))
+        rows = read_part(content, store.build_address(where))
         replacement = change(rows)
         if replacement is None:
             return False
         if store.replace_if(where, _replacing(rows, replacement, environment), version):
             return True
         time.sleep(_PAUSE_S * attempt)
-    raise OutputError(f"{store.address_of(where)} was replaced by others {_TRIES} times in a row: try again.")
+    raise OutputError(f"{store.build_address(where)} was replaced by others {_TRIES} times in a row: try again.")
 
 
 def _replacing(before: pa.Table, after: pa.Table, environment: str | None) -> bytes:
     raw = before.schema.metadata or {}
-    environments = {*environments_of(raw), *([environment] if environment and after.num_rows else [])}
+    environments = {*list_environments(raw), *([environment] if environment and after.num_rows else [])}
     metadata = {
         name.decode(): text.decode()
         for name, text in raw.items()
         if name.decode().startswith(METADATA_PREFIX)
     }
-    return part_bytes(after, metadata, environments)
+    return encode_part(after, metadata, environments)
 
 
 def _present_heir(store: Store, part: str) -> str | None:

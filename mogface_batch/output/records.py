@@ -28,18 +28,18 @@ _PACKAGES = (
 )
 
 
-def new_run_id(now: datetime) -> str:
+def make_run_id(now: datetime) -> str:
     """Return a name for a run that sorts by time."""
     return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-def utc_now() -> datetime:
+def read_utc_time() -> datetime:
     """Return the time in UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 @functools.cache  # each takes a look at all that is installed
-def package_versions() -> dict[str, str]:
+def list_package_versions() -> dict[str, str]:
     """Return the versions of what decides about a result, and of Python."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
@@ -92,7 +92,7 @@ def publish_record(store: Store, record: dict[str, Any]) -> None:
     store.replace(RUN_FILE, content)
 
 
-def last_record(store: Store) -> dict[str, Any] | None:
+def read_last_record(store: Store) -> dict[str, Any] | None:
     """Return the record of the last run, None where there is none.
 
     Raises:
@@ -104,5 +104,5 @@ def last_record(store: Store) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(content)
     except ValueError:
-        raise InputError(f"{store.address_of(RUN_FILE)} is damaged: it is no JSON.") from None
+        raise InputError(f"{store.build_address(RUN_FILE)} is damaged: it is no JSON.") from None
     return record

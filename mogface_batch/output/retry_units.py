@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mogface_batch.columns import BEFORE, BEFORE_ATTEMPTS, BEFORE_ETAG, BEFORE_PART, BEFORE_SHA256, COMPARED
 from mogface_batch.output.plan import Unit
-from mogface_batch.output.publish import rows_of_part
+from mogface_batch.output.publish import read_part_rows
 from mogface_batch.storage import Store
 
 
@@ -80,7 +80,7 @@ _REMEMBERED = ["image_id", "sha256", "etag", "attempts"]
 
 
 def _rows_by_id(store: Store, part: str) -> dict[str, dict[str, Any]]:
-    rows = rows_of_part(store, part, _REMEMBERED).to_pylist()
+    rows = read_part_rows(store, part, _REMEMBERED).to_pylist()
     return {row["image_id"]: row for row in rows}
 
 

@@ -6,20 +6,20 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from mogface_batch.output.footers import Counted, footers
+from mogface_batch.output.footers import PartCounts, footers
 from mogface_batch.output.parts import Parts, list_parts
-from mogface_batch.output.publish import Receipt, rows_of_part
+from mogface_batch.output.publish import Receipt, read_part_rows
 from mogface_batch.schema import Status
 from mogface_batch.storage import Store
 
 
 class Survey:
-    """The parts of an output folder and their counts: as `look_again` last saw them, with what a run adds."""
+    """The parts of an output folder and their counts: as `refresh` last saw them, with what a run adds."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.parts = Parts(frozenset(), {})
-        self._known: dict[str, Counted] = {}
+        self._known: dict[str, PartCounts] = {}
         self._failed_named: dict[str, int] = {}
         self._statuses: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}
         """The same for the same: there are many parts."""
@@ -33,10 +33,10 @@ class Survey:
     def add(self, receipt: Receipt, is_named: Callable[[str], bool]) -> None:
         """Take in a part that this run has published."""
         by_status = self._statuses.setdefault(tuple(receipt.by_status.items()), receipt.by_status)
-        self._known[receipt.part] = Counted(receipt.rows, receipt.faces, by_status)
+        self._known[receipt.part] = PartCounts(receipt.rows, receipt.faces, by_status)
         self._failed_named[receipt.part] = sum(map(is_named, receipt.failed_ids))
 
-    def look_again(self, changed: Collection[str] = ()) -> None:
+    def refresh(self, changed: Collection[str] = ()) -> None:
         """Take in what has become of the parts; of those that are known only the changed ones are looked at.
 
         Raises:
@@ -49,10 +49,10 @@ class Survey:
             self._failed_named.pop(part, None)
         for footer in footers(self._store, sorted(part for part in live if part not in self._known)):
             if footer is not None:
-                self._known[footer.part] = footer.counted
+                self._known[footer.part] = footer.counts
                 self.environments.update(footer.environments)
 
-    def forget_all(self) -> None:
+    def forget_counts(self) -> None:
         """Look at every part the next time."""
         self._known.clear()
         self._failed_named.clear()
@@ -65,7 +65,7 @@ class Survey:
         return sum(self._failed_named.values())
 
     def _count_failed(self, part: str, is_named: Callable[[str], bool]) -> int:
-        rows = rows_of_part(self._store, part, ["image_id", "status"])
+        rows = read_part_rows(self._store, part, ["image_id", "status"])
         failed = rows.filter(pc.not_equal(rows["status"], Status.OK.value))
         return sum(map(is_named, failed["image_id"].to_pylist()))
 

@@ -44,7 +44,7 @@ def read_tombstones(store: Store) -> Tombstones:
     Raises:
         InputError: It cannot be read.
     """
-    names = tuple(name for name in store.names(TOMBSTONES_FOLDER) if name.endswith(".json"))
+    names = tuple(name for name in store.list_names(TOMBSTONES_FOLDER) if name.endswith(".json"))
     return _read(store.address, names) if names else Tombstones()
 
 
@@ -58,13 +58,13 @@ def _read(address: str, names: tuple[str, ...]) -> Tombstones:
             digests.update(map(str, json.loads(content or b"")["forgotten"]))
         except (ValueError, KeyError, TypeError):
             raise InputError(
-                f"{store.address_of(f'{TOMBSTONES_FOLDER}/{name}')} cannot be read: the output folder is damaged, and what was "
+                f"{store.build_address(f'{TOMBSTONES_FOLDER}/{name}')} cannot be read: the output folder is damaged, and what was "
                 "forgotten in it could come back."
             ) from None
     return Tombstones(names, frozenset(digests))
 
 
-def bury(store: Store, *, addresses: Iterable[str], image_ids: Iterable[str]) -> None:
+def add_tombstones(store: Store, *, addresses: Iterable[str], image_ids: Iterable[str]) -> None:
     """Keep in mind that these images are forgotten.
 
     Raises:
@@ -76,7 +76,7 @@ def bury(store: Store, *, addresses: Iterable[str], image_ids: Iterable[str]) ->
         store.create(f"{TOMBSTONES_FOLDER}/{hashlib.sha256(content).hexdigest()[:32]}.json", content)
 
 
-def drop_forgotten(store: Store, part: str) -> int:
+def remove_forgotten_rows(store: Store, part: str) -> int:
     """Take what was forgotten out of a part, with its pictures; return how many rows that were.
 
     Raises:
@@ -93,7 +93,7 @@ def drop_forgotten(store: Store, part: str) -> int:
         return rows.filter(pa.array([one not in dropped for one in rows["image_id"].to_pylist()], pa.bool_()))
 
     change_part(store, part, without, missing_ok=True)
-    root = store.address_of("")
+    root = store.build_address("")
     for picture in dropped.values():
         if picture is not None and picture.startswith(root):
             store.remove(picture.removeprefix(root))

@@ -29,24 +29,24 @@ class Etags:
         etags = cls()
         if identity is not Identity.ETAG:
             return etags
-        address = storage.absolute(manifest.uri)
+        address = storage.make_absolute(manifest.uri)
         if not manifest.is_folder or storage.is_url(address):
             raise ConfigError(
-                f"identity=etag compares listings, and the manifest {storage.redacted(manifest.uri)} is none: name a "
+                f"identity=etag compares listings, and the manifest {storage.redact(manifest.uri)} is none: name a "
                 "folder or a glob, on disk or in a bucket; or set identity=sha256, which reads all images again."
             )
         if storage.is_remote(address):
-            etags.add_all(storage.list_etags(address))
+            etags.add_etags(storage.list_etags(address))
         return etags
 
-    def add_all(self, listed: Iterable[tuple[str, str]]) -> None:
+    def add_etags(self, listed: Iterable[tuple[str, str]]) -> None:
         """Take in addresses and their etags."""
         self._database.executemany("INSERT OR REPLACE INTO listed VALUES (?, ?)", listed)
 
-    def of_address(self, address: str) -> str | None:
+    def find_etag(self, address: str) -> str | None:
         """Return an address's etag; None where it is not listed."""
         if not storage.is_remote(address):
-            return storage.local_etag(address)
+            return storage.read_local_etag(address)
         found = self._database.execute("SELECT etag FROM listed WHERE address = ?", (address,)).fetchone()
         return None if found is None else str(found[0])
 

@@ -17,15 +17,15 @@ from mogface_batch.output import picture_names
 from mogface_batch.output.layout import PLAN_FOLDER
 from mogface_batch.output.plan import (
     Unit,
-    digest_of_ids,
-    facts_of_file,
-    forget_read_files,
+    build_units,
+    clear_plan_cache,
+    digest_ids,
+    encode_plan_file,
+    guard_plan_reading,
+    list_plan_files,
     open_plan_file,
-    plan_bytes,
-    plan_names,
-    reading_plan_file,
-    unit_facts,
-    units_of_file,
+    parse_unit_facts,
+    read_unit_facts,
 )
 from mogface_batch.output.tombstones import read_tombstones
 from mogface_batch.planning.manifests import Manifest, ManifestRows
@@ -64,8 +64,8 @@ class Planner:
             """,
             cache_kib=65_536,
         )
-        forget_read_files()
-        for name in plan_names(store):
+        clear_plan_cache()
+        for name in list_plan_files(store):
             self._adopt(name)
 
     @property
@@ -81,12 +81,12 @@ class Planner:
     def units(self, fingerprint: str) -> Iterator[Unit]:
         """Yield the units in all plan files that this planner has read or written; see `units`."""
         for name, facts in self._facts:
-            yield from units_of_file(name, facts, fingerprint)
+            yield from build_units(name, facts, fingerprint)
 
-    def read_again(self) -> None:
+    def reload_facts(self) -> None:
         """See which rows have become blank in the plan files that this planner knows."""
-        forget_read_files()
-        self._facts = [(name, facts_of_file(self._store, name)) for name, _ in self._facts]
+        clear_plan_cache()
+        self._facts = [(name, read_unit_facts(self._store, name)) for name, _ in self._facts]
 
     def extend(self, manifest: Manifest, *, limit: int | None = None) -> tuple[int, int]:
         """Plan the manifest's rows that are not planned yet.
@@ -240,8 +240,8 @@ class Planner:
         planned = [
             rows.slice(start, self._rows_per_unit) for start in range(0, rows.num_rows, self._rows_per_unit)
         ]
-        digests = [digest_of_ids(unit["image_id"].to_pylist()) for unit in planned]
-        is_ours = self._store.create(f"{PLAN_FOLDER}/{name}", plan_bytes(planned, digests))
+        digests = [digest_ids(unit["image_id"].to_pylist()) for unit in planned]
+        is_ours = self._store.create(f"{PLAN_FOLDER}/{name}", encode_plan_file(planned, digests))
         self._adopt(name)  # also our own: what counts is what can be read back
         if is_ours:
             pending.drop_first(rows.num_rows)
@@ -251,18 +251,18 @@ class Planner:
     def _adopt(self, name: str) -> None:
         if name != f"plan-{self._files_read:06d}.parquet":
             raise InputError(
-                f"{self._store.address_of(PLAN_FOLDER)} lacks plan-{self._files_read:06d}.parquet: the output folder is damaged."
+                f"{self._store.build_address(PLAN_FOLDER)} lacks plan-{self._files_read:06d}.parquet: the output folder is damaged."
             )
         file = open_plan_file(self._store.address, name)
         self._schema = file.schema_arrow.remove_metadata()
-        with reading_plan_file(self._store, name):
-            self._facts.append((name, unit_facts(file.metadata.metadata)))
+        with guard_plan_reading(self._store, name):
+            self._facts.append((name, parse_unit_facts(file.metadata.metadata)))
             planned = file.read(columns=["image_id", ADDRESS, PICTURE])
         for batch in planned.to_batches():
             ids, addresses, names = (column.to_pylist() for column in batch.columns)
             self._database.executemany("INSERT OR IGNORE INTO planned VALUES (?)", zip(map(_id_key, ids)))
             owners = (
-                (_key(picture_names.collision_key(picture)), _key(address))
+                (_key(picture_names.fold_name(picture)), _key(address))
                 for picture, address in zip(names, addresses, strict=True)
             )
             self._database.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?)", owners)
@@ -273,11 +273,11 @@ class Planner:
         taken: dict[int, int] = {}
         for image_id, address in zip(rows["image_id"].to_pylist(), rows[ADDRESS].to_pylist(), strict=True):
             path, changed = picture_names.picture_name(address)
-            key, owner = _key(picture_names.collision_key(path)), _key(address)
+            key, owner = _key(picture_names.fold_name(path)), _key(address)
             if changed or self._owner(key, taken) not in {None, owner}:
                 # Repeats of one address share their picture, so the mark is the address's, not the row's.
-                path = picture_names.marked(path, _uri_digest(address) if address else image_id)
-                key = _key(picture_names.collision_key(path))
+                path = picture_names.mark_name(path, _uri_digest(address) if address else image_id)
+                key = _key(picture_names.fold_name(path))
             taken[key] = owner
             yield path
 

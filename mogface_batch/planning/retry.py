@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from mogface_batch import storage
 from mogface_batch.config import Identity, Retry
 from mogface_batch.output.plan import Unit
-from mogface_batch.output.publish import rows_of_part
+from mogface_batch.output.publish import read_part_rows
 from mogface_batch.output.retry_units import Pick, RetryUnit
 from mogface_batch.schema import ADDRESS, Status
 from mogface_batch.storage import Store
@@ -107,7 +107,7 @@ def choose(
 
 
 def _picks(store: Store, part: str, units: list[Unit], choice: Choice) -> Iterator[Pick]:
-    rows = rows_of_part(store, part, _SEEN)
+    rows = read_part_rows(store, part, _SEEN)
     if choice.identity is Identity.URI:
         rows = rows.filter(pc.not_equal(rows["status"], Status.OK.value))
     held = {row["image_id"]: row for row in rows.to_pylist()}

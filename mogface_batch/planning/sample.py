@@ -39,7 +39,7 @@ class Sample:
             self.addresses[place] = address
 
 
-def sampled_sizes(manifest: Manifest, config: JobConfig) -> list[HeightWidth]:
+def sample_sizes(manifest: Manifest, config: JobConfig) -> list[HeightWidth]:
     """Return the upright (height, width) of a sample of a manifest's images, those left out that cannot be read.
 
     Headers alone are read, in another process than this one, and for about a minute at most.
@@ -65,7 +65,7 @@ def sampled_sizes(manifest: Manifest, config: JobConfig) -> list[HeightWidth]:
 class _Reader:
     def __init__(self, config: JobConfig) -> None:
         self._limits = config.limits
-        self._sources = storage.Sources.of(
+        self._sources = storage.AllowedSources.of(
             config.sources.allow, config.manifest.uri, config.manifest.base_uri
         )
         self._end = time.monotonic() + AT_MOST_S
@@ -86,7 +86,7 @@ class _Reader:
         chunks = self._read(addresses, read)
         # Not here: what parses AVIF is native code, and strangers wrote it.
         for items, declared in map_in_processes(
-            _declared_hw, chunks, workers=1, hang_s=self._limits.stall_timeout_s
+            _declared_hw, chunks, workers=1, item_timeout_s=self._limits.stall_timeout_s
         ):
             for (address, _), size in zip(items, declared, strict=True):
                 if size is not None:
@@ -136,7 +136,7 @@ class _Reader:
 
 
 def _declared_hw(item: tuple[str, bytes]) -> HeightWidth | None:
-    from mogface_batch.images.header import read_header  # noqa: PLC0415 - Pillow stays out of the driver
+    from mogface_batch.images.image_header import read_header  # noqa: PLC0415 - Pillow stays out of the driver
 
     try:
         return read_header(item[1]).upright_hw

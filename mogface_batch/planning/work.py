@@ -56,12 +56,12 @@ def find_work(config: JobConfig, known: TableState, *, rows_per_unit: int) -> Wo
     missing: list[Unit] = []
     held: dict[str, list[Unit]] = {}
     for unit in planner.units(known.fingerprint):
-        holder = survey.parts.holder(unit.part)
+        holder = survey.parts.find_holder(unit.part)
         if holder is None:
             missing += [unit] if unit.forgotten < unit.row_count else []
         elif config.identity is not Identity.URI or survey.may_have_failed(holder):
             held.setdefault(holder, []).append(unit)
-    choice = Choice(config.retry, config.identity, planner.names, known.etags.of_address)
+    choice = Choice(config.retry, config.identity, planner.names, known.etags.find_etag)
     if choice.is_empty:
         return Work(missing, [])
     return Work(missing, list(choose(known.store, held.items(), choice, rows_per_unit=rows_per_unit)))

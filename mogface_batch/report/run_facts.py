@@ -41,7 +41,7 @@ def run_facts(store: Store, table_lineage: dict[str, str]) -> RunFacts:
     Raises:
         InputError: A record is damaged.
     """
-    last = records.last_record(store)
+    last = records.read_last_record(store)
     if last is None:
         verdict = "No run has finished yet: this is what the table holds so far."
         return RunFacts(verdict, is_good=False, lineage=dict(sorted(table_lineage.items())))
@@ -80,7 +80,7 @@ def _facts(store: Store, last: dict[str, Any], table_lineage: dict[str, str]) ->
 
 def _records(store: Store) -> list[dict[str, Any]]:
     def read() -> Iterator[dict[str, Any]]:
-        for name in [name for name in store.names(RUNS_FOLDER) if name.endswith(".json")][-RUNS_AT_MOST:]:
+        for name in [name for name in store.list_names(RUNS_FOLDER) if name.endswith(".json")][-RUNS_AT_MOST:]:
             content = store.read(f"{RUNS_FOLDER}/{name}")
             if content is not None:
                 yield json.loads(content)

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mogface_batch.columns import faces_from_column
+from mogface_batch.columns import decode_faces
 from mogface_batch.geometry import Faces
 from mogface_batch.schema import Status
-from mogface_batch.table import flat_faces
+from mogface_batch.table import flatten_faces
 
 COLUMNS = [
     "image_id", "uri", "status", "error_code", "error_message", "size_bytes", "sha256", "format", "width", "height",
@@ -125,7 +125,7 @@ def _count(collected: Statistics, batch: pa.RecordBatch) -> None:
     ok = batch.filter(is_ok)
     collected.pixels += pc.sum(pc.multiply(ok["width"], ok["height"])).as_py() or 0
     collected.faces_an_image += _histogram(ok["face_count"].to_numpy(zero_copy_only=False), FACES_AN_IMAGE)
-    faces = flat_faces(batch, ())
+    faces = flatten_faces(batch, ())
     collected.faces += faces.num_rows
     x1, y1, x2, y2, score = (faces[name].to_numpy() for name in ("x1", "y1", "x2", "y2", "score"))
     collected.face_px += _histogram(np.sqrt(np.maximum((x2 - x1) * (y2 - y1), 0)), FACE_PX)
@@ -212,7 +212,7 @@ def _shown(batch: pa.RecordBatch, *, is_face: bool) -> Iterable[Shown]:
     facts = batch.select(
         ["image_id", "uri", "sha256", "size_bytes", "width", "height", "face_count"]
     ).to_pylist()
-    for row, faces in zip(facts, faces_from_column(batch["faces"]), strict=True):
+    for row, faces in zip(facts, decode_faces(batch["faces"]), strict=True):
         assert faces is not None  # noqa: S101 - rows without faces are never chosen
         kept = faces[len(faces) - 1 :] if is_face else faces[:FACES_SHOWN_AT_MOST]
         yield Shown(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mogface_batch.config import LimitOptions
 from mogface_batch.errors import MogfaceBatchError
-from mogface_batch.geometry import Faces, Letterbox, scaled_hw
+from mogface_batch.geometry import Faces, Letterbox, scale_hw
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.crops import crop_faces
 from mogface_batch.images.decode import use_one_thread
@@ -88,7 +88,7 @@ def _made(wanted: _Wanted) -> Thumbnail:
         rgb = crop_faces(rgb, Faces(shown.faces.boxes_xyxy, shown.faces.scores), margin=FACE_MARGIN)[0]
     image_hw = (rgb.shape[0], rgb.shape[1])
     scale = min(1.0, longest_px / max(image_hw))
-    small_hw = scaled_hw(image_hw, scale, at_most=image_hw)
+    small_hw = scale_hw(image_hw, scale, at_most=image_hw)
     small = place_on_canvas(rgb, Letterbox(scale, small_hw, small_hw), (0, 0, 0))
     encoded = encode_small(small, at_most_bytes=FACE_BYTES if wanted.is_face else WHOLE_BYTES)
     return Thumbnail(f"data:image/webp;base64,{base64.b64encode(encoded).decode()}", small_hw[1], small_hw[0])

@@ -1,4 +1,4 @@
-"""Fetch, decode, place on a canvas."""
+"""`Prepare`: fetches images, decodes them and places them on canvases."""
 
 import time
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from mogface_batch.columns import (
     KNOWN,
     PREPARED,
     SAME,
-    canvases_to_column,
+    encode_canvases,
 )
 from mogface_batch.errors import FetchFault, RowFault
-from mogface_batch.faults.watchdog import watching
+from mogface_batch.faults.watchdog import watch
 from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.images.decode import decode_rgb, reduction, use_one_thread
-from mogface_batch.images.header import check_pixels, read_header
+from mogface_batch.images.decode import choose_reduction, decode_rgb, use_one_thread
+from mogface_batch.images.image_header import check_pixels, read_header
 from mogface_batch.schema import ADDRESS, Status, choose_status
 from mogface_batch.stages.fetch import fetch_all
 from mogface_batch.stages.settings import StageSettings
@@ -31,31 +31,41 @@ from mogface_batch.stages.settings import StageSettings
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Fetches, decodes and places on canvases; takes rows of the plan, adds `PREPARED`."""
+    """The stage that takes rows of the plan and adds `PREPARED`: the canvas of each image, or why it has none."""
 
-    job: StageSettings
+    settings: StageSettings
 
     def __call__(self, plan: pa.Table) -> pa.Table:
-        """Return the plan's rows with what became of each image."""
-        use_one_thread()  # the engine runs as many of us as there are cores
-        outcomes = fetch_all(plan[ADDRESS].to_pylist(), self.job.limits, self.job.sources)
-        seen: set[str] = set()
+        """Return the rows of the plan with `PREPARED`; a bad image becomes a row with its status.
+
+        Raises:
+            OutputError: A store is gone.
+        """
+        use_one_thread()  # the engine runs one such process for each core
+        outcomes = fetch_all(plan[ADDRESS].to_pylist(), self.settings.limits, self.settings.sources)
+        digests: set[str] = set()
         rows = [
-            self._prepared(result, took, known, seen)
-            for (result, took), known in zip(outcomes, _known(plan), strict=True)
+            self._prepare_row(fetched, fetch_s, table_sha256, digests)
+            for (fetched, fetch_s), table_sha256 in zip(outcomes, _list_table_digests(plan), strict=True)
         ]
-        columns = {name: [row.get(name) for row in rows] for name in PREPARED.names}
         for field in PREPARED:
-            values = columns[field.name]
-            made = canvases_to_column(values) if field.name == CANVAS else pa.array(values, field.type)
-            plan = plan.append_column(field, made)
+            values = [row.get(field.name) for row in rows]
+            column = encode_canvases(values) if field.name == CANVAS else pa.array(values, field.type)
+            plan = plan.append_column(field, column)
         return plan
 
-    def _prepared(
-        self, fetched: storage.Fetched | RowFault, fetch_s: float, known: str | None, seen: set[str]
+    def _prepare_row(
+        self, fetched: storage.Fetched | RowFault, fetch_s: float, table_sha256: str | None, digests: set[str]
     ) -> dict[str, Any]:
-        """Return the row's columns; ``seen`` are the digests of the rows before it, ``known`` what the table has."""
-        start = time.perf_counter()
+        """Return the columns of a row.
+
+        Args:
+            fetched: The bytes of the image, or why there are none.
+            fetch_s: How long fetching took.
+            table_sha256: What the table has for this row if it is compared.
+            digests: The sha256 of all rows before this one; this row's is added.
+        """
+        start_s = time.perf_counter()
         row: dict[str, Any] = {"status": Status.OK, "attempts": 1, FETCH_S: fetch_s}
         try:
             if isinstance(fetched, RowFault):
@@ -67,20 +77,20 @@ class Prepare:
                 "etag": fetched.etag,
                 "size_bytes": len(fetched.encoded),
             }
-            if sha256 == known:
+            if sha256 == table_sha256:
                 row["status"] = KNOWN
-            elif sha256 in seen:
+            elif sha256 in digests:
                 row["status"] = SAME
             else:
-                seen.add(sha256)
+                digests.add(sha256)
                 self._decode(fetched.encoded, row)
         except RowFault as fault:
-            row |= _failed(fault)
-        row[DECODE_S] = time.perf_counter() - start
+            row |= _describe_fault(fault)
+        row[DECODE_S] = time.perf_counter() - start_s
         return row
 
     def _decode(self, encoded: bytes, row: dict[str, Any]) -> None:
-        with watching("header"):
+        with watch("header"):
             header = read_header(encoded)
         height, width = header.upright_hw
         row |= {
@@ -89,34 +99,34 @@ class Prepare:
             "height": height,
             "exif_orientation": header.exif_orientation,
         }
-        check_pixels(header, self.job.limits.pixels)
-        letterbox = self.job.canvas_policy.fit(header.upright_hw)
-        reduced_by = reduction(header, letterbox.scale) if self.job.decodes_scaled else 1
-        memory_bytes = self.job.limits.decode_memory_bytes
-        averaged = self.job.canvas_policy.averages
-        with watching("decode", height * width):
+        check_pixels(header, self.settings.limits.pixels)
+        letterbox = self.settings.canvas_policy.fit(header.upright_hw)
+        reduced_by = choose_reduction(header, letterbox.scale) if self.settings.decodes_scaled else 1
+        memory_bytes = self.settings.limits.decode_memory_bytes
+        averaged = self.settings.canvas_policy.averages
+        with watch("decode", height * width):
             rgb = decode_rgb(encoded, header, memory_bytes=memory_bytes, reduced_by=reduced_by)
             canvas = place_on_canvas(
-                rgb, letterbox, self.job.pad_rgb, averaged=averaged, reduced_by=reduced_by
+                rgb, letterbox, self.settings.pad_rgb, averaged=averaged, reduced_by=reduced_by
             )
         row |= {
             "canvas_width": letterbox.canvas_hw[1],
             "canvas_height": letterbox.canvas_hw[0],
             "scale": letterbox.scale,
             CANVAS: canvas,
-            ENCODED: encoded if self.job.style else None,
+            ENCODED: encoded if self.settings.style else None,
         }
 
 
-def _known(plan: pa.Table) -> list[str | None]:
-    """Return the digest that the table has for each row that is compared with it."""
+def _list_table_digests(plan: pa.Table) -> list[str | None]:
+    """Return the sha256 that the table has for each row; None for a row that is not compared."""
     if COMPARED not in plan.schema.names:
         return [None] * plan.num_rows
     pairs = zip(plan[COMPARED].to_pylist(), plan[BEFORE_SHA256].to_pylist(), strict=True)
     return [sha256 if compared else None for compared, sha256 in pairs]
 
 
-def _failed(fault: RowFault) -> dict[str, Any]:
+def _describe_fault(fault: RowFault) -> dict[str, Any]:
     attempts = {"attempts": fault.attempts} if isinstance(fault, FetchFault) else {}
     return {
         "status": choose_status(fault),

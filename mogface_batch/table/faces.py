@@ -11,12 +11,12 @@ IMAGE_COLUMNS = ("image_id", "uri", "width", "height")
 """What a face's row says of its image."""
 
 
-def flat_schema(schema: pa.Schema, image_columns: Sequence[str] = IMAGE_COLUMNS) -> pa.Schema:
-    """Return the schema of `flat_faces` for a table's schema."""
+def flatten_schema(schema: pa.Schema, image_columns: Sequence[str] = IMAGE_COLUMNS) -> pa.Schema:
+    """Return the schema of `flatten_faces` for a table's schema."""
     return pa.schema([*(schema.field(name) for name in image_columns), pa.field("face", pa.int32()), *FACE])
 
 
-def flat_faces(batch: pa.RecordBatch, image_columns: Sequence[str] = IMAGE_COLUMNS) -> pa.RecordBatch:
+def flatten_faces(batch: pa.RecordBatch, image_columns: Sequence[str] = IMAGE_COLUMNS) -> pa.RecordBatch:
     """Return one row a face: the image's columns, the face's number from 0 (best first), x1 ... landmarks.
 
     An image without faces, or that failed, has no row.
@@ -35,4 +35,4 @@ def flat_faces(batch: pa.RecordBatch, image_columns: Sequence[str] = IMAGE_COLUM
     columns = [batch.column(name).take(rows) for name in image_columns]
     columns.append(pa.array(numbers, pa.int32()))
     columns.extend(values.field(number) for number in range(FACE.num_fields))
-    return pa.RecordBatch.from_arrays(columns, schema=flat_schema(batch.schema, image_columns))
+    return pa.RecordBatch.from_arrays(columns, schema=flatten_schema(batch.schema, image_columns))

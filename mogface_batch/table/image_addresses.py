@@ -65,14 +65,14 @@ class ImageAddresses:
 
 
 def _planned(store: Store) -> Iterator[pa.RecordBatch]:
-    for name in store.names(PLAN_FOLDER):
+    for name in store.list_names(PLAN_FOLDER):
         if name.startswith("plan-") and name.endswith(".parquet"):
             try:
                 file = pq.ParquetFile(pa.BufferReader(store.read(f"{PLAN_FOLDER}/{name}") or b""))
                 yield from file.iter_batches(columns=["image_id", ADDRESS, PICTURE], use_threads=False)
             except (pa.ArrowException, OSError):
                 raise InputError(
-                    f"{store.address_of(f'{PLAN_FOLDER}/{name}')} is no plan that can be read: the output folder is damaged."
+                    f"{store.build_address(f'{PLAN_FOLDER}/{name}')} is no plan that can be read: the output folder is damaged."
                 ) from None
 
 
@@ -80,4 +80,4 @@ def _unplanned(uri: str) -> ImageAddress:
     name, is_changed = picture_names.picture_name(uri)
     address = uri if is_remote(uri) or uri.startswith("/") else ""
     digest = hashlib.sha256(uri.encode()).hexdigest()
-    return ImageAddress(address, picture_names.marked(name, digest) if is_changed else name)
+    return ImageAddress(address, picture_names.mark_name(name, digest) if is_changed else name)

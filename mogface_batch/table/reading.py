@@ -18,7 +18,7 @@ from mogface_batch.output.footers import footers
 from mogface_batch.output.layout import METADATA_PREFIX, PARTS_FOLDER, RUN_FILE, TOMBSTONES_FOLDER
 from mogface_batch.output.parts import live_parts
 from mogface_batch.schema import RESULT_COLUMNS, SCHEMA_VERSION
-from mogface_batch.storage import Store, absolute, open_binary, open_store
+from mogface_batch.storage import Store, make_absolute, open_binary, open_store
 
 _PREFIX = METADATA_PREFIX.encode()
 _BATCH_BYTES = 8 << 20
@@ -41,7 +41,7 @@ class OutputTable:
     @property
     def addresses(self) -> list[str]:
         """The addresses of the parts."""
-        return [self.store.address_of(f"{PARTS_FOLDER}/{part}") for part in self.parts]
+        return [self.store.build_address(f"{PARTS_FOLDER}/{part}") for part in self.parts]
 
     def counts(self) -> tuple[int, int]:
         """Return how many rows and how many faces the parts say that they hold; rows are not read.
@@ -49,7 +49,7 @@ class OutputTable:
         Raises:
             InputError: A part is damaged.
         """
-        counted = [footer.counted for footer in footers(self.store, self.parts) if footer is not None]
+        counted = [footer.counts for footer in footers(self.store, self.parts) if footer is not None]
         return sum(one.rows for one in counted), sum(one.faces for one in counted)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -78,7 +78,7 @@ def open_table(output: str) -> OutputTable:
     Raises:
         InputError: It is no output folder, holds no rows yet, or is of another schema version.
     """
-    store = open_store(absolute(output))
+    store = open_store(make_absolute(output))
     parts = tuple(sorted(live_parts(store)))
     if not parts:
         raise InputError(
@@ -109,7 +109,7 @@ def _chosen(schema: pa.Schema, names: Sequence[str], where: str) -> pa.Schema:
 @contextlib.contextmanager
 def _opened(store: Store, part: str) -> Iterator[pq.ParquetFile]:
     """Open a part, after a look at its schema version and columns."""
-    address = store.address_of(f"{PARTS_FOLDER}/{part}")
+    address = store.build_address(f"{PARTS_FOLDER}/{part}")
     with _source(store, part, address) as source:
         try:
             # Buffered, so that of a large row group only what is being decoded is in memory.
@@ -154,7 +154,7 @@ def _check_version(address: str, schema: pa.Schema) -> None:
 
 
 def _part_batches(store: Store, part: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
-    address = store.address_of(f"{PARTS_FOLDER}/{part}")
+    address = store.build_address(f"{PARTS_FOLDER}/{part}")
     with _opened(store, part) as file:
         if _chosen(file.schema_arrow, wanted.names, address).types != wanted.types:
             raise InputError(f"{address} has columns of other types than the parts before it.")
@@ -173,12 +173,12 @@ def _batch_rows(metadata: pq.FileMetaData) -> int:
 def _check_row_count(store: Store, rows: int) -> None:
     """Refuse a folder that has lost rows since the last run; what `forget` removes is not lost."""
     content = store.read(RUN_FILE)
-    if content is None or store.names(TOMBSTONES_FOLDER):
+    if content is None or store.list_names(TOMBSTONES_FOLDER):
         return
     try:
         before = int(json.loads(content)["table"]["rows"])
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"{store.address_of(RUN_FILE)} is damaged: copy the folder again.") from None
+        raise InputError(f"{store.build_address(RUN_FILE)} is damaged: copy the folder again.") from None
     if rows < before:
         raise InputError(
             f"{store.address} holds {rows} rows, its last run left {before}: it was copied half, or parts of it were "

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mogface_batch.columns import faces_from_column
+from mogface_batch.columns import decode_faces
 from mogface_batch.schema import Status
-from mogface_batch.table.faces import IMAGE_COLUMNS, flat_faces, flat_schema
+from mogface_batch.table.faces import IMAGE_COLUMNS, flatten_faces, flatten_schema
 from mogface_batch.table.gallery import Gallery, Shown
 from mogface_batch.table.image_addresses import ImageAddresses
 from mogface_batch.table.reading import OutputTable, open_table
@@ -52,7 +52,7 @@ class Results:
     def faces(self) -> pa.Table:
         """One row a face: image_id, uri, width, height, face, x1, y1, x2, y2, score, landmarks. Held in memory."""
         batches = self._table.batches([*IMAGE_COLUMNS, "faces"])
-        return pa.Table.from_batches(map(flat_faces, batches), flat_schema(self._table.schema))
+        return pa.Table.from_batches(map(flatten_faces, batches), flatten_schema(self._table.schema))
 
     @property
     def parts(self) -> list[str]:
@@ -92,7 +92,7 @@ class Results:
                 batch.column("image_id").to_pylist(),
                 batch.column("uri").to_pylist(),
                 batch.column("status").to_pylist(),
-                faces_from_column(batch.column("faces")),
+                decode_faces(batch.column("faces")),
                 strict=True,
             )
             found.extend(

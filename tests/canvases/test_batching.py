@@ -3,7 +3,12 @@
 import pytest
 from builders import model_of, tiny_config
 
-from mogface_batch.canvases.batching import PADDED_SHARE, batch_size, chunk_rows, rows_per_unit
+from mogface_batch.canvases.batching import (
+    PADDED_SHARE,
+    choose_batch_size,
+    choose_chunk_rows,
+    choose_rows_per_unit,
+)
 from mogface_batch.canvases.policies import open_canvas_policy
 from mogface_batch.jobs.annotate import job_of
 
@@ -34,7 +39,7 @@ def test_a_unit_is_whole_batches_that_flow_as_one_block(tmp_path, words, rows):
     card = model_of(config).file.card
 
     policy = open_canvas_policy(config.canvas, card, max_canvas_px=config.limits.canvas_px)
-    assert rows_per_unit(config, policy.sizes) == rows
+    assert choose_rows_per_unit(config, policy.sizes) == rows
     assert PADDED_SHARE < 0.05
 
 
@@ -50,7 +55,7 @@ def test_a_unit_is_whole_batches_that_flow_as_one_block(tmp_path, words, rows):
     ],
 )
 def test_the_default_batch_follows_the_canvas_policy(tmp_path, words, size):
-    assert batch_size(tiny_config(tmp_path, *words)) == size
+    assert choose_batch_size(tiny_config(tmp_path, *words)) == size
 
 
 @pytest.mark.parametrize(
@@ -68,7 +73,7 @@ def test_rows_pass_together_that_fill_batches(tmp_path, sizes, batch, lanes, row
     words = ("canvas.policy=buckets", "detect.batch_size=8", "rows_per_part=216")
     canvases = [(64, 64), (32, 64), (64, 32)][:sizes]
 
-    assert chunk_rows(tiny_config(tmp_path, *words), canvases, batch=batch, lanes=lanes) == rows
+    assert choose_chunk_rows(tiny_config(tmp_path, *words), canvases, batch=batch, lanes=lanes) == rows
 
 
 @pytest.mark.parametrize(

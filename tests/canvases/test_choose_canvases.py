@@ -7,7 +7,12 @@ from builders import tiny_card
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mogface_batch.canvases.choose_canvases import Mix, choose_canvases, expected_slots, needed_hw
+from mogface_batch.canvases.choose_canvases import (
+    Mix,
+    choose_canvases,
+    compute_expected_slots,
+    find_needed_hw,
+)
 from mogface_batch.canvases.policies import open_canvas_policy
 from mogface_batch.config import CanvasOptions, Policy
 from mogface_batch.geometry import Letterbox
@@ -25,7 +30,7 @@ def mix(sizes_hw, *, within_hw=SQUARE, stride=1, batch_size=8, rows_per_unit=80)
 
 
 def px_per_unit(images: Mix, at_most: int) -> float:
-    return images.expected(choose_canvases(images, at_most=at_most)).px
+    return images.estimate(choose_canvases(images, at_most=at_most)).px
 
 
 def test_of_photos_of_two_shapes_each_gets_its_canvas():
@@ -97,7 +102,7 @@ def test_what_is_expected_is_what_images_are_put_on(sizes_hw, batch_size):
     canvases = [policy.fit(size_hw).canvas_hw for size_hw in sizes_hw]
 
     mean_px = sum(height * width for height, width in canvases)
-    expected = images.expected(chosen)
+    expected = images.estimate(chosen)
     assert expected.px >= mean_px * (1 - 1e-9)
     if batch_size == 1:
         assert expected.px == pytest.approx(mean_px)
@@ -113,7 +118,7 @@ def test_up_to_three_are_the_best_of_all(sizes_hw, batch_size):
 
     def best(count: int) -> float:
         some = itertools.combinations_with_replacement([*images.candidates, (192, 192)], count)
-        return min(images.expected({*one, (192, 192)}).px for one in some)
+        return min(images.estimate({*one, (192, 192)}).px for one in some)
 
     assert px_per_unit(images, 2) == pytest.approx(best(1))
     assert px_per_unit(images, 3) == pytest.approx(best(2))
@@ -136,12 +141,14 @@ def test_the_order_of_the_sample_does_not_matter(sizes_hw):
     ],
 )
 def test_the_smallest_canvas_that_keeps_the_scale(size_hw, need):
-    assert needed_hw(size_hw, SQUARE) == need
+    assert find_needed_hw(size_hw, SQUARE) == need
 
 
 def test_slots_are_whole_batches_of_what_comes_by_chance():
-    slots = expected_slots(images=4, rows=2, batch_size=8)
+    slots = compute_expected_slots(images=4, rows=2, batch_size=8)
 
     # 1 of 4 images: two rows have it with 1 - (3/4)^2.
     assert slots == pytest.approx([0, 8 * (1 - 0.75**2), 8 * (1 - 0.5**2), 8 * (1 - 0.25**2), 8])
-    assert expected_slots(images=10, rows=50, batch_size=1) == pytest.approx([5 * some for some in range(11)])
+    assert compute_expected_slots(images=10, rows=50, batch_size=1) == pytest.approx(
+        [5 * some for some in range(11)]
+    )

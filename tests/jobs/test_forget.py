@@ -176,11 +176,11 @@ def test_a_row_that_came_back_goes_with_the_next_run(tmp_path, paths):
 
 def test_the_plan_stays_whole(tmp_path, paths):
     store = storage.open_store(str(tmp_path / "out"))
-    before = [unit.part for unit in units(store, fingerprint.fingerprint_of(store))]
+    before = [unit.part for unit in units(store, fingerprint.read_fingerprint(store))]
 
     forget(str(tmp_path / "out"), [str(paths[1])])
 
-    after = list(units(store, fingerprint.fingerprint_of(store)))
+    after = list(units(store, fingerprint.read_fingerprint(store)))
     assert [unit.part for unit in after] == before
     assert [unit.forgotten for unit in after] == [1, 0, 0]
     assert sum(unit.row_count for unit in after) == 6

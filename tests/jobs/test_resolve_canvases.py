@@ -108,7 +108,7 @@ def test_an_output_of_other_canvases_is_refused(tmp_path, images, monkeypatch, w
     in_process.use(monkeypatch)
     in_process.annotate(tmp_path, *BUCKETS, WITHIN)
     monkeypatch.setattr(
-        "mogface_batch.planning.sample.sampled_sizes", lambda *_: pytest.fail("it took a sample")
+        "mogface_batch.planning.sample.sample_sizes", lambda *_: pytest.fail("it took a sample")
     )
 
     with pytest.raises(ConfigError, match=says):

@@ -15,7 +15,7 @@ from mogface_batch.output import environment, records
 def versions(tmp_path, monkeypatch):
     """The versions that are installed; a table was made with them."""
     versions = {"python": "3.11.0", "onnxruntime": "1.31.1"}
-    monkeypatch.setattr(records, "package_versions", lambda: dict(versions))
+    monkeypatch.setattr(records, "list_package_versions", lambda: dict(versions))
     in_process.use(monkeypatch)
     photos(tmp_path / "images", 2)
     run(tmp_path)

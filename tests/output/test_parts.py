@@ -7,7 +7,7 @@ import pytest
 from mogface_batch import storage
 from mogface_batch.errors import InputError
 from mogface_batch.output import parts
-from mogface_batch.output.parts import Parts, decide, list_parts, live_parts, next_decision
+from mogface_batch.output.parts import Parts, find_next_decision, list_parts, live_parts, publish_decision
 from mogface_batch.storage import store as store_module
 
 A, B, C, AB, ABC = (f"part-{name}.parquet" for name in ("a", "b", "c", "merged-ab", "merged-abc"))
@@ -40,20 +40,20 @@ def test_rows_are_in_the_last_part_that_is_there(present, live, leftovers):
 
     assert found.live == set(live)
     assert found.leftovers == leftovers
-    assert {found.holder(part) for part in present} == set(live)
+    assert {found.find_holder(part) for part in present} == set(live)
 
 
 def test_decisions_are_numbered_and_nobody_publishes_one_twice(store):
-    assert next_decision(store) == 0
-    assert decide(store, 0, {AB: [B, A]})
-    assert not decide(store, 0, {ABC: [A, C]})
-    assert next_decision(store) == 1
+    assert find_next_decision(store) == 0
+    assert publish_decision(store, 0, {AB: [B, A]})
+    assert not publish_decision(store, 0, {ABC: [A, C]})
+    assert find_next_decision(store) == 1
     assert parts.read_merges(store) == {B: AB, A: AB}
 
 
 def test_live_parts_follow_the_decisions(store):
     publish(store, A, B, C)
-    decide(store, 0, {AB: [A, B]})
+    publish_decision(store, 0, {AB: [A, B]})
     assert live_parts(store) == {A, B, C}
 
     publish(store, AB)
@@ -62,8 +62,8 @@ def test_live_parts_follow_the_decisions(store):
 
 def test_what_was_merged_while_the_folder_was_listed_is_looked_for_again(store, monkeypatch):
     publish(store, A, B)
-    decide(store, 0, {AB: [A, B]})
-    names, calls = store_module.LocalStore.names, []
+    publish_decision(store, 0, {AB: [A, B]})
+    names, calls = store_module.LocalStore.list_names, []
 
     def torn(self, folder):
         """Return a listing that has read past the merged part's place before it came, and the others' after they went."""
@@ -76,12 +76,12 @@ def test_what_was_merged_while_the_folder_was_listed_is_looked_for_again(store, 
             return []
         return found
 
-    monkeypatch.setattr(store_module.LocalStore, "names", torn)
+    monkeypatch.setattr(store_module.LocalStore, "list_names", torn)
     assert live_parts(store) == {AB}
 
 
 def test_parts_that_somebody_removed_are_gone(store):
-    decide(store, 0, {AB: [A, B]})
+    publish_decision(store, 0, {AB: [A, B]})
 
     assert list_parts(store).live == set()
 

@@ -11,8 +11,8 @@ from mogface_batch.output.picture_names import (
     KEPT_SUFFIXES,
     MAX_PATH_BYTES,
     MAX_SEGMENT_BYTES,
-    collision_key,
-    marked,
+    fold_name,
+    mark_name,
     picture_name,
 )
 
@@ -30,7 +30,7 @@ def test_the_quick_way_gives_the_names_of_the_long_way(segment):
 def test_the_quick_key_of_ascii_is_the_long_one(path):
     long = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
 
-    assert collision_key(path) == long
+    assert fold_name(path) == long
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ texts = st.lists(pieces, max_size=8).map("".join)
 @example("a" * 5000 + "://b/c")
 @example("s3://b/" + "/".join(["x" * 199] * 40))
 def test_whatever_the_address_the_name_stays_in_the_folder_and_is_short(address):
-    for name in (picture_name(address)[0], marked(picture_name(address)[0], "0123456789abcdef")):
+    for name in (picture_name(address)[0], mark_name(picture_name(address)[0], "0123456789abcdef")):
         segments = name.split("/")
         assert len(segments) >= 2
         assert all(segment not in {"", ".", ".."} for segment in segments)
@@ -150,7 +150,7 @@ def test_hosts_schemes_and_paths_do_not_collide():
         "s3://c/a.jpg",
     ]
 
-    assert len({collision_key(picture_name(address)[0]) for address in addresses}) == len(addresses)
+    assert len({fold_name(picture_name(address)[0]) for address in addresses}) == len(addresses)
 
 
 def test_a_very_long_name_keeps_its_type_and_its_place():
@@ -162,8 +162,8 @@ def test_a_very_long_name_keeps_its_type_and_its_place():
 
 
 def test_a_mark_is_eight_digits_before_the_type():
-    assert marked("s3/b/a.tar.jpg", "0123456789abcdef") == "s3/b/a.tar~01234567.jpg"
-    assert re.fullmatch(r".*~[0-9a-f]{8}\.png", marked("s3/b/a.png", "deadbeef" * 4))
+    assert mark_name("s3/b/a.tar.jpg", "0123456789abcdef") == "s3/b/a.tar~01234567.jpg"
+    assert re.fullmatch(r".*~[0-9a-f]{8}\.png", mark_name("s3/b/a.png", "deadbeef" * 4))
 
 
 @pytest.mark.parametrize(
@@ -178,4 +178,4 @@ def test_a_mark_is_eight_digits_before_the_type():
     ],
 )
 def test_names_that_some_disk_takes_for_one_collide(one, other, same):
-    assert (collision_key(one) == collision_key(other)) is same
+    assert (fold_name(one) == fold_name(other)) is same

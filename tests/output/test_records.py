@@ -10,11 +10,11 @@ from mogface_batch.errors import InputError
 from mogface_batch.output.publish import Receipt
 from mogface_batch.output.records import (
     Counts,
-    last_record,
-    new_run_id,
-    package_versions,
+    list_package_versions,
+    make_run_id,
     publish_record,
-    utc_now,
+    read_last_record,
+    read_utc_time,
 )
 from mogface_batch.storage import LocalStore
 
@@ -27,14 +27,14 @@ def store(tmp_path):
 def test_run_ids_differ_and_sort_by_time():
     early, late = datetime(2026, 9, 30, 23, 59, 59, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC)
 
-    ids = {new_run_id(early) for _ in range(50)}
+    ids = {make_run_id(early) for _ in range(50)}
     assert len(ids) == 50
-    assert max(ids) < new_run_id(late)
+    assert max(ids) < make_run_id(late)
     assert max(ids).startswith("20260930T235959Z-")
 
 
 def test_the_time_is_utc_to_the_second():
-    assert (utc_now().tzinfo, utc_now().microsecond) == (UTC, 0)
+    assert (read_utc_time().tzinfo, read_utc_time().microsecond) == (UTC, 0)
 
 
 def test_counts_add_up():
@@ -51,7 +51,7 @@ def test_counts_add_up():
 
 
 def test_versions_name_python_and_what_is_installed_only():
-    versions = package_versions()
+    versions = list_package_versions()
 
     assert versions["python"] == platform.python_version()
     assert "numpy" in versions
@@ -60,13 +60,13 @@ def test_versions_name_python_and_what_is_installed_only():
 
 
 def test_the_last_to_finish_is_the_last_record_and_each_stays(store):
-    assert last_record(store) is None
+    assert read_last_record(store) is None
     first, second = ({"run_id": name, "exit_code": code} for name, code in (("a", 0), ("b", 6)))
     publish_record(store, first)
     publish_record(store, second)
     publish_record(store, first | {"exit_code": 1})
 
-    assert last_record(store) == {"run_id": "a", "exit_code": 1}
+    assert read_last_record(store) == {"run_id": "a", "exit_code": 1}
     assert json.loads(store.read("runs/a.json")) == first
     assert json.loads(store.read("runs/b.json")) == second
 
@@ -75,4 +75,4 @@ def test_a_damaged_record_is_a_sentence(store):
     store.replace("run.json", b'{"run_id": ')
 
     with pytest.raises(InputError, match=r"run\.json is damaged"):
-        last_record(store)
+        read_last_record(store)

@@ -21,7 +21,7 @@ from mogface_batch import storage
 from mogface_batch.config import ManifestOptions
 from mogface_batch.errors import InputError
 from mogface_batch.output import plan
-from mogface_batch.output.plan import part_name, read_unit, units
+from mogface_batch.output.plan import name_part, read_unit, units
 from mogface_batch.planning import planner
 from mogface_batch.planning.manifests import Manifest, open_manifest
 from mogface_batch.planning.planner import Planner
@@ -100,7 +100,7 @@ def test_a_missing_id_is_refused_with_its_row_and_nothing_is_written(store, tmp_
 
     with pytest.raises(InputError, match=r"no id in row 2 \('b'\)"):
         extend(store, objects(tmp_path, *rows, id_column="id"))
-    assert store.names("plan") == []
+    assert store.list_names("plan") == []
 
 
 def test_a_repeated_id_is_refused_with_its_row_and_nothing_is_written(store, tmp_path):
@@ -108,7 +108,7 @@ def test_a_repeated_id_is_refused_with_its_row_and_nothing_is_written(store, tmp
 
     with pytest.raises(InputError, match=r"id '1' is there twice, the second time in row 3"):
         extend(store, objects(tmp_path, *rows, id_column="id"))
-    assert store.names("plan") == []
+    assert store.list_names("plan") == []
 
 
 def test_a_row_without_uri_is_planned_too(store, tmp_path):
@@ -128,16 +128,16 @@ def test_a_manifest_without_rows_is_refused_and_nothing_is_written(store, tmp_pa
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match="has no rows"):
         extend(store, open_manifest(ManifestOptions(uri=str(tmp_path / "folder"))))
-    assert store.names("plan") == []
+    assert store.list_names("plan") == []
 
 
 def test_running_again_plans_nothing(store, tmp_path):
     manifest = texts(tmp_path, "a", "b", "a")
     assert extend(store, manifest) == (3, 3)
-    before = {name: store.read(f"plan/{name}") for name in store.names("plan")}
+    before = {name: store.read(f"plan/{name}") for name in store.list_names("plan")}
 
     assert extend(store, manifest) == (3, 0)
-    assert {name: store.read(f"plan/{name}") for name in store.names("plan")} == before
+    assert {name: store.read(f"plan/{name}") for name in store.list_names("plan")} == before
 
 
 def test_one_planner_may_plan_twice(store, tmp_path):
@@ -240,14 +240,14 @@ def test_a_plan_has_our_columns_then_the_manifest_s(store, tmp_path):
 
 def test_a_part_is_named_by_the_fingerprint_and_its_rows():
     names = [
-        part_name("f", ["a", "b"]),
-        part_name("g", ["a", "b"]),
-        part_name("f", ["b", "a"]),
-        part_name("f", ["a"]),
+        name_part("f", ["a", "b"]),
+        name_part("g", ["a", "b"]),
+        name_part("f", ["b", "a"]),
+        name_part("f", ["a"]),
     ]
 
     assert len(set(names)) == 4
-    assert names[0] == part_name("f", ["a", "b"])
+    assert names[0] == name_part("f", ["a", "b"])
     assert all(name.startswith("part-") and name.endswith(".parquet") for name in names)
 
 
@@ -273,7 +273,7 @@ def test_twenty_thousand_rows_are_planned_quickly(tmp_path):
 
     assert time.monotonic() - start < 20  # 2 s on two free cores
     assert sum(unit.row_count for unit in units(store, "f")) == 20_000
-    assert len(store.names("plan")) == 2
+    assert len(store.list_names("plan")) == 2
 
 
 # -- two planners at once --------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ def test_planners_in_processes_plan_each_row_once(tmp_path):
 @pytest.mark.parametrize("rows", [1, 10, 20])
 def test_a_planner_that_is_overtaken_by_other_columns_stops_at_once(store, tmp_path, small_files, rows):
     def overtaken() -> None:
-        if not store.names("plan"):
+        if not store.list_names("plan"):
             extend(store, objects(tmp_path, {"uri": "b", "n": 1}))
 
     with (
@@ -414,7 +414,7 @@ def test_what_is_asked_before_publishing_can_stop_it(store, tmp_path):
         pytest.raises(InputError),
     ):
         planner.extend(texts(tmp_path, "a"))
-    assert store.names("plan") == []
+    assert store.list_names("plan") == []
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_a_manifest_that_is_bad_behind_the_first_file_is_not_half_planned(store,
 
     with pytest.raises(InputError, match="row 51"):
         extend(store, objects(tmp_path, *rows, last, id_column="id"))
-    assert store.names("plan") == []
+    assert store.list_names("plan") == []
 
 
 def test_a_csv_that_is_broken_behind_the_first_file_is_not_half_planned(store, tmp_path, small_files):
@@ -434,7 +434,7 @@ def test_a_csv_that_is_broken_behind_the_first_file_is_not_half_planned(store, t
 
     with pytest.raises(InputError, match="line 52"):
         extend(store, open_manifest(ManifestOptions(uri=str(path))))
-    assert store.names("plan") == []
+    assert store.list_names("plan") == []
 
 
 # -- other columns, damage -------------------------------------------------------------------------------------

@@ -432,7 +432,7 @@ def test_a_part_says_in_which_environments_its_rows_were_made(tmp_path, outage, 
     outage["001.png"] = "timeout"
     run(tmp_path)
     outage.clear()
-    monkeypatch.setattr("mogface_batch.output.records.package_versions", lambda: {"numpy": "99"})
+    monkeypatch.setattr("mogface_batch.output.records.list_package_versions", lambda: {"numpy": "99"})
     run(tmp_path)
 
     (part,) = (tmp_path / "out/detections").iterdir()

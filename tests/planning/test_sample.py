@@ -11,12 +11,12 @@ from mogface_batch import storage
 from mogface_batch.errors import InputError
 from mogface_batch.planning import sample as sampling
 from mogface_batch.planning.manifests import open_manifest
-from mogface_batch.planning.sample import Sample, sampled_sizes
+from mogface_batch.planning.sample import Sample, sample_sizes
 
 
 def sizes(tmp_path, *words):
     config = tiny_config(tmp_path, *words)
-    return sampled_sizes(open_manifest(config.manifest), config)
+    return sample_sizes(open_manifest(config.manifest), config)
 
 
 def test_a_sample_is_fair_bounded_and_repeatable():

@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from mogface_batch.contract import TOP_K
-from mogface_batch.geometry import Faces, choose_faces, padded_hw
+from mogface_batch.geometry import Faces, choose_faces, pad_hw
 from mogface_batch.images.decode import decode_rgb, read_header
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared/data"
@@ -99,7 +99,7 @@ def stretched(canvas: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
 
 def faces_at_half(detector, rgb: np.ndarray) -> Faces:
     """Return the faces of a photo at score 0.5 on its native canvas, as the job finds them."""
-    hw = padded_hw(rgb.shape[:2], detector.card.stride)
+    hw = pad_hw(rgb.shape[:2], detector.card.stride)
     canvas = np.full((1, *hw, 3), detector.card.pad_rgb, dtype=np.uint8)
     canvas[0, : rgb.shape[0], : rgb.shape[1]] = rgb
     found = detector.detect_canvases(canvas, score_at_least=0.5)[0]

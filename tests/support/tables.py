@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mogface_batch.columns import faces_to_column
+from mogface_batch.columns import encode_faces
 from mogface_batch.geometry import Faces
-from mogface_batch.schema import output_schema
+from mogface_batch.schema import build_output_schema
 
 METADATA = {"mogface_batch.schema_version": "1", "mogface_batch.fingerprint": "f" * 64}
 POINTS = [[1, 1], [2, 1], [1.5, 1.5], [1, 2], [2, 2]]
@@ -53,9 +53,9 @@ def image(image_id, faces=(), *, uri=None, hw=(480, 640), **columns) -> dict:
 
 def part(rows: Sequence[dict], extra: Sequence[pa.Field] = ()) -> pa.Table:
     """Return rows as a table with the output's schema, ``extra`` columns of the manifest last."""
-    schema = output_schema(pa.schema(list(extra)))
+    schema = build_output_schema(pa.schema(list(extra)))
     columns = [
-        faces_to_column([row.get("faces") for row in rows])
+        encode_faces([row.get("faces") for row in rows])
         if field.name == "faces"
         else pa.array([row.get(field.name) for row in rows], field.type)
         for field in schema

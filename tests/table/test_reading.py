@@ -11,9 +11,9 @@ import pytest
 from tables import METADATA, image, part, some_faces, write_out
 
 from benchmarks.scale.results import write_table
-from mogface_batch.columns import faces_from_column, faces_to_column
+from mogface_batch.columns import decode_faces, encode_faces
 from mogface_batch.errors import InputError
-from mogface_batch.table import flat_faces, open_table
+from mogface_batch.table import flatten_faces, open_table
 
 BOX, OTHER = [0, 0, 10, 20], [30, 30, 50, 60]
 
@@ -59,7 +59,7 @@ def test_faces_become_rows_of_their_own_and_nothing_becomes_none(tmp_path):
     ]
     (batch,) = open_table(str(write_out(tmp_path / "out", rows))).batches()
 
-    flat = flat_faces(batch)
+    flat = flatten_faces(batch)
 
     assert flat.select(["image_id", "face", "x1", "width"]).to_pylist() == [
         {"image_id": "2", "face": 0, "x1": 0, "width": 640},
@@ -68,14 +68,14 @@ def test_faces_become_rows_of_their_own_and_nothing_becomes_none(tmp_path):
     ]
     assert flat.column("landmarks").to_pylist()[0][:2] == [1, 1]
     assert flat.column("landmarks").null_count == 1
-    assert flat_faces(batch.slice(2)).column("image_id").to_pylist() == ["4"]
-    assert flat_faces(batch.slice(0, 1)).num_rows == 0
+    assert flatten_faces(batch.slice(2)).column("image_id").to_pylist() == ["4"]
+    assert flatten_faces(batch.slice(0, 1)).num_rows == 0
 
 
 def test_faces_go_into_a_column_and_come_out_again():
     faces = [None, some_faces(), some_faces(BOX, landmarks=True)]
 
-    again = list(faces_from_column(faces_to_column(faces)))
+    again = list(decode_faces(encode_faces(faces)))
 
     assert again[0] is None
     assert len(again[1]) == 0

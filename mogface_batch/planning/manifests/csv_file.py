@@ -23,7 +23,7 @@ def open_csv(address: str, options: ManifestOptions) -> ManifestSource:  # noqa:
         names = next(rows, None)
     if names is None:
         raise InputError(
-            f"The manifest {storage.redacted(address)} is empty: its first line must name the columns."
+            f"The manifest {storage.redact(address)} is empty: its first line must name the columns."
         )
     # Cells stay text: 007 is a name, NA is not null, and an empty cell is an empty string.
     schema = pa.schema([pa.field(name, pa.string()) for name in names])
@@ -50,15 +50,15 @@ def _iterate_rows(address: str) -> Generator[list[str], None, None]:
                 width = width or len(row)
                 if len(row) != width:
                     raise InputError(
-                        f"The manifest {storage.redacted(address)} has {len(row)} cells in line {reader.line_num}, but "
+                        f"The manifest {storage.redact(address)} has {len(row)} cells in line {reader.line_num}, but "
                         f"{width} columns."
                     )
                 yield row
         except UnicodeDecodeError:
             raise InputError(
-                f"The manifest {storage.redacted(address)} is not UTF-8, after line {reader.line_num}."
+                f"The manifest {storage.redact(address)} is not UTF-8, after line {reader.line_num}."
             ) from None
         except csv.Error as error:
             raise InputError(
-                f"The manifest {storage.redacted(address)} is not valid CSV in line {reader.line_num}: {error}."
+                f"The manifest {storage.redact(address)} is not valid CSV in line {reader.line_num}: {error}."
             ) from None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mogface_batch import storage
 from mogface_batch.config import ManifestOptions
 from mogface_batch.errors import InputError
-from mogface_batch.planning.manifests.source import ManifestSource, is_glob, source_of_uris
+from mogface_batch.planning.manifests.source import ManifestSource, has_wildcard, source_of_uris
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
@@ -16,10 +16,10 @@ IMAGE_SUFFIXES = (
 
 def open_folder(address: str, options: ManifestOptions) -> ManifestSource:
     """Return the images below a folder, or all files of a glob."""
-    takes_all_files = is_glob(options, address)
+    takes_all_files = has_wildcard(options, address)
     if not takes_all_files and not storage.is_folder(address):
         raise InputError(
-            f"The manifest {storage.redacted(options.uri)} is not a folder ({storage.redacted(address)}), although "
+            f"The manifest {storage.redact(options.uri)} is not a folder ({storage.redact(address)}), although "
             "manifest.format=folder."
         )
 

@@ -11,7 +11,7 @@ from mogface_batch.planning.manifests.csv_file import open_csv
 from mogface_batch.planning.manifests.folder import is_image, open_folder
 from mogface_batch.planning.manifests.jsonl import open_jsonl
 from mogface_batch.planning.manifests.parquet import is_parquet, open_parquet
-from mogface_batch.planning.manifests.source import ManifestSource, is_glob, suffix_of
+from mogface_batch.planning.manifests.source import ManifestSource, has_wildcard, suffix_of
 from mogface_batch.planning.manifests.text import open_text
 
 
@@ -45,11 +45,11 @@ def find_format(options: ManifestOptions, address: str) -> ManifestFormat:
         return options.format
     if is_folder:
         return _find_format_of_folder(address)
-    if is_glob(options, address):
+    if has_wildcard(options, address):
         return ManifestFormat.PARQUET if is_parquet(address) else ManifestFormat.FOLDER
     if not storage.is_remote(address) and not storage.exists(address):
         raise InputError(
-            f"There is no manifest {storage.redacted(options.uri)}: neither a file nor a folder has this name ({storage.redacted(address)})."
+            f"There is no manifest {storage.redact(options.uri)}: neither a file nor a folder has this name ({storage.redact(address)})."
         )
     suffix = suffix_of(address)
     for kind, manifest_format in FORMATS.items():
@@ -57,7 +57,7 @@ def find_format(options: ManifestOptions, address: str) -> ManifestFormat:
             return kind
     *suffixes, last = (entry.suffixes[0] for entry in FORMATS.values() if entry.suffixes)
     raise InputError(
-        f"The name {storage.redacted(options.uri)} does not say what kind of manifest it is: expected a folder, a glob, "
+        f"The name {storage.redact(options.uri)} does not say what kind of manifest it is: expected a folder, a glob, "
         f"{', '.join(suffixes)} or {last}. Set manifest.format if it has one of these formats; for single images use "
         "`mogface-batch detect`."
     )

@@ -32,10 +32,10 @@ def _iterate_objects(address: str) -> Iterator[dict[str, object]]:
             value = json.loads(text)
         except ValueError as error:
             raise InputError(
-                f"The manifest {storage.redacted(address)} is not valid JSON in line {number}: {error}."
+                f"The manifest {storage.redact(address)} is not valid JSON in line {number}: {error}."
             ) from None
         if not isinstance(value, dict):
             raise InputError(
-                f'The manifest {storage.redacted(address)} does not have an object in line {number}: write {{"uri": ...}}.'
+                f'The manifest {storage.redact(address)} does not have an object in line {number}: write {{"uri": ...}}.'
             )
         yield value

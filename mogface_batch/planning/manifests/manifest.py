@@ -11,8 +11,8 @@ from mogface_batch import storage
 from mogface_batch.config import ManifestFormat, ManifestOptions
 from mogface_batch.errors import InputError
 from mogface_batch.planning.manifests.formats import FORMATS, find_format
-from mogface_batch.planning.manifests.source import ManifestSource, first_line, is_glob
-from mogface_batch.schema import carried_name
+from mogface_batch.planning.manifests.source import ManifestSource, first_line, has_wildcard
+from mogface_batch.schema import name_carried_column
 
 _UNREADABLE = (pa.ArrowException, ValueError, OverflowError, RecursionError)
 """What Arrow and Python raise for a file that is not what its format says."""
@@ -62,7 +62,7 @@ class Manifest:
                 if names
                 else batch.select([])
             )
-            addresses = [storage.absolute(uri, self.base) if uri else "" for uri in uris]
+            addresses = [storage.make_absolute(uri, self.base) if uri else "" for uri in uris]
             yield ManifestRows(uris, addresses, ids, carried)
 
 
@@ -72,18 +72,18 @@ def open_manifest(options: ManifestOptions) -> Manifest:
     Raises:
         InputError: It does not exist, cannot be read, or lacks a column; one sentence that names it.
     """
-    address = storage.absolute(options.uri)
+    address = storage.make_absolute(options.uri)
     kind = find_format(options, address)
     try:
         source = FORMATS[kind].open_source(address, options)
     except _UNREADABLE as error:
         raise InputError(
-            f"The manifest {storage.redacted(options.uri)} cannot be read as {kind}: {first_line(error)}"
+            f"The manifest {storage.redact(options.uri)} cannot be read as {kind}: {first_line(error)}"
         ) from None
     _check_columns(source.schema, options)
-    base = _find_base(options, address) if options.base_uri is None else storage.absolute(options.base_uri)
+    base = _find_base(options, address) if options.base_uri is None else storage.make_absolute(options.base_uri)
     return Manifest(
-        uri=storage.redacted(options.uri),
+        uri=storage.redact(options.uri),
         schema=_carry_schema(source.schema, options),
         options=options,
         base=base,
@@ -93,7 +93,7 @@ def open_manifest(options: ManifestOptions) -> Manifest:
 
 
 def _check_columns(schema: pa.Schema, options: ManifestOptions) -> None:
-    uri = storage.redacted(options.uri)
+    uri = storage.redact(options.uri)
     repeated = _find_repeated(schema.names)
     if repeated is not None:
         raise InputError(f"The manifest {uri} names the column {repeated!r} twice.")
@@ -109,11 +109,11 @@ def _check_columns(schema: pa.Schema, options: ManifestOptions) -> None:
 
 def _find_base(options: ManifestOptions, address: str) -> str:
     """Return what relative names are relative to: the folder, that of the file, or the fixed start of a glob."""
-    if is_glob(options, address):
-        while storage.is_pattern(address):
-            address = storage.parent(address)
+    if has_wildcard(options, address):
+        while storage.is_glob_pattern(address):
+            address = storage.find_parent(address)
         return address
-    return address if storage.is_folder(address) else storage.parent(address)
+    return address if storage.is_folder(address) else storage.find_parent(address)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -133,12 +133,12 @@ def _carry_schema(schema: pa.Schema, options: ManifestOptions) -> pa.Schema:
     for field in schema:
         if field.name in {options.uri_column, options.id_column}:
             continue
-        fields.append(pa.field(carried_name(field.name), field.type))
+        fields.append(pa.field(name_carried_column(field.name), field.type))
         _check_storable(options.uri, fields[-1])
     repeated = _find_repeated([field.name for field in fields])
     if repeated is not None:
         raise InputError(
-            f"The manifest {storage.redacted(options.uri)} has two columns that would be named {repeated!r}: rename one."
+            f"The manifest {storage.redact(options.uri)} has two columns that would be named {repeated!r}: rename one."
         )
     return pa.schema(fields)
 
@@ -149,7 +149,7 @@ def _check_storable(uri: str, field: pa.Field) -> None:
         pa.nulls(1, field.type).take(pa.array([0]))
     except pa.ArrowException as error:
         raise InputError(
-            f"The manifest {storage.redacted(uri)} has a column {field.name!r} that the output table cannot hold: {first_line(error)}"
+            f"The manifest {storage.redact(uri)} has a column {field.name!r} that the output table cannot hold: {first_line(error)}"
         ) from None
 
 
@@ -161,7 +161,7 @@ def _guard_source(source: ManifestSource, uri: str) -> ManifestSource:
             yield from source.batches()
         except (*_UNREADABLE, OSError) as error:
             raise InputError(
-                f"The manifest {storage.redacted(uri)} cannot be read to its end: {first_line(error)}"
+                f"The manifest {storage.redact(uri)} cannot be read to its end: {first_line(error)}"
             ) from None
 
     return ManifestSource(source.schema, batches)

@@ -9,7 +9,7 @@ from mogface_batch import storage
 from mogface_batch.config import ManifestOptions
 from mogface_batch.errors import InputError
 from mogface_batch.planning.manifests import source
-from mogface_batch.planning.manifests.source import ManifestSource, first_line, is_glob, suffix_of
+from mogface_batch.planning.manifests.source import ManifestSource, first_line, has_wildcard, suffix_of
 
 SUFFIXES = (".parquet", ".pq")
 
@@ -17,18 +17,18 @@ SUFFIXES = (".parquet", ".pq")
 def open_parquet(address: str, options: ManifestOptions) -> ManifestSource:
     """Return the rows of all files, in the order of their names."""
     files = [address]
-    if is_glob(options, address) or storage.is_folder(address):
+    if has_wildcard(options, address) or storage.is_folder(address):
         files = [file for file in storage.list_files(address) if is_parquet(file)]
     if not files:
         raise InputError(
-            f"The manifest {storage.redacted(options.uri)} has no rows: there is no .parquet file."
+            f"The manifest {storage.redact(options.uri)} has no rows: there is no .parquet file."
         )
     schemas = {file: _read_schema(file) for file in files}
     schema = schemas[files[0]]
     different = next((file for file in files if not schemas[file].equals(schema)), None)
     if different is not None:
         raise InputError(
-            f"{storage.redacted(different)} has other columns or types than {storage.redacted(files[0])}: all files of a "
+            f"{storage.redact(different)} has other columns or types than {storage.redact(files[0])}: all files of a "
             "manifest must have the same schema."
         )
 
@@ -64,5 +64,5 @@ def _open_file(opened: object, address: str) -> pq.ParquetFile:
         return pq.ParquetFile(opened)
     except pa.ArrowInvalid as error:
         raise InputError(
-            f"The manifest {storage.redacted(address)} is not a Parquet file: {first_line(error)}"
+            f"The manifest {storage.redact(address)} is not a Parquet file: {first_line(error)}"
         ) from None

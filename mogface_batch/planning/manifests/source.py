@@ -58,20 +58,20 @@ def iterate_lines(address: str) -> Iterator[tuple[int, str]]:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
                 raise InputError(
-                    f"The manifest {storage.redacted(address)} is not UTF-8 in line {number}."
+                    f"The manifest {storage.redact(address)} is not UTF-8 in line {number}."
                 ) from None
             if text.strip():
                 yield number, text
 
 
-def is_glob(options: ManifestOptions, address: str) -> bool:
+def has_wildcard(options: ManifestOptions, address: str) -> bool:
     """Return whether the manifest is a glob: one that is also the name of a file or folder is not."""
-    return storage.is_glob(options.uri) and storage.is_pattern(address)
+    return storage.has_wildcard(options.uri) and storage.is_glob_pattern(address)
 
 
 def suffix_of(address: str) -> str:
     """Return the extension in lower case, without the one of a compression."""
-    name = storage.without_query(address).rpartition("/")[2].lower()
+    name = storage.strip_query(address).rpartition("/")[2].lower()
     for compressed in COMPRESSED_SUFFIXES:
         name = name.removesuffix(compressed)
     return "." + name.rpartition(".")[2]
