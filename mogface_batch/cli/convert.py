@@ -5,13 +5,10 @@ from typing import TYPE_CHECKING
 
 from mogface_batch.cli.options import Subparsers, add_json, add_verb, print_json, print_pairs
 from mogface_batch.errors import ConfigError
+from mogface_batch.formats.catalogue import FORMATS, load_format
 
 if TYPE_CHECKING:
-    from mogface_batch.formats.rows import Selection
-
-_FORMATS = (
-    "coco", "yolo", "yolo-pose", "voc", "label-studio", "cvat", "fiftyone", "wider", "img2dataset", "csv",
-)  # fmt: skip
+    from mogface_batch.formats.annotated_images import Selection
 
 _TEXT = """\
 Write the faces of an output folder in the format of another tool. docs/formats.md says what each one holds.
@@ -28,7 +25,7 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = add_verb(verbs, "convert", "the table in another tool's format", _TEXT)
     parser.add_argument("out_folder", metavar="OUT", help="an output folder or URI")
-    parser.add_argument("--to", metavar="FORMAT", choices=_FORMATS, required=True, help=", ".join(_FORMATS))
+    parser.add_argument("--to", metavar="FORMAT", choices=FORMATS, required=True, help=", ".join(FORMATS))
     parser.add_argument("--out", metavar="PATH", required=True, help="the file or new folder to write")
     parser.add_argument(
         "--frame",
@@ -47,9 +44,9 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert, and say what was written."""
-    from mogface_batch.formats.convert import convert
+    from mogface_batch.formats.convert_table import convert_table
 
-    done = convert(arguments.out_folder, arguments.to, arguments.out, _selection(arguments))
+    done = convert_table(arguments.out_folder, arguments.to, arguments.out, _selection(arguments))
     if arguments.json:
         print_json(done)
         return 0
@@ -60,13 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _selection(arguments: argparse.Namespace) -> "Selection":
-    from mogface_batch.formats.convert import FORMATS
-    from mogface_batch.formats.rows import Frame, Selection
+    from mogface_batch.formats.annotated_images import Frame, Selection
 
     if not 0 <= arguments.min_score <= 1:
         raise ConfigError(f"--min-score is a score from 0 to 1, not {arguments.min_score:g}.")
     return Selection(
-        frame=Frame(arguments.frame or FORMATS[arguments.to].frame),
+        frame=Frame(arguments.frame or load_format(arguments.to).default_frame),
         min_score=arguments.min_score,
         band=None if arguments.score_band is None else _band(arguments.score_band),
     )

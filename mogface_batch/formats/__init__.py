@@ -1,9 +1,11 @@
-"""The output table in the formats that other tools read, streamed: a file a format.
+"""The output table in the formats that other tools read, written image by image.
 
-    OutputTable -> rows.annotated_images -> AnnotatedImage ... -> coco.write, yolo.write, ... -> a file or a folder
-                     |-> frames.py: upright pixels, or those before the EXIF orientation
-                     |-> names.py: names and numbers that no two images share
+    OutputTable -> annotated_images.read_annotated_images -> AnnotatedImage ... -> coco.write, yolo.write, ... -> path
+                     |-> frames.py: pixels of the upright image, or of the stored one
 
-`convert.FORMATS` lists them. A new one is a module with `write(images, target)` and a line there. Nothing here opens
-an image. Read `convert.py` first.
+    catalogue.py: the formats by name     convert_table.py: the use case
+    writing/: names that no two images share, many small files, XML
+
+A new format is one module and one line in `catalogue.FORMATS`: docs/add-an-output-format.md. Nothing here opens an
+image. Read `convert_table.py` first.
 """

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from mogface_batch.formats.names import Registry
-from mogface_batch.formats.rows import AnnotatedImage, Face
+from mogface_batch.formats.annotated_images import AnnotatedImage, Face
+from mogface_batch.formats.catalogue import Format
+from mogface_batch.formats.writing.image_names import UniqueNames
 
 KEYPOINTS = ["left_eye", "right_eye", "nose", "mouth_left", "mouth_right"]
 _CATEGORY = {
@@ -22,31 +23,34 @@ _INSIDE, _OUTSIDE = 2, 1
 
 
 def write(images: Iterable[AnnotatedImage], target: Path) -> None:
-    """Write the file. An image's id follows from its ``image_id``; both stand in the file, and its URI."""
-    registry = Registry()
-    # Annotations come after all images, and are kept on disk until then.
-    with target.open("w", encoding="utf-8") as file, tempfile.TemporaryFile("w+", encoding="utf-8") as later:
+    """Write the file. An image's id is derived from its ``image_id``; the file has both, and the URI."""
+    unique_names = UniqueNames()
+    # In the file all annotations come after all images: they are kept in a temporary file until then.
+    with (
+        target.open("w", encoding="utf-8") as file,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as annotations,
+    ):
         file.write('{"info": {"description": "faces found by mogface-batch"},\n')
         file.write(f'"categories": [{json.dumps(_CATEGORY)}],\n"images": [')
         faces = 0
         for number, image in enumerate(images):
-            numeric_id = registry.number(image.image_id)
-            _put(file, number, _image(image, numeric_id))
+            numeric_id = unique_names.assign_number(image.image_id)
+            _write_entry(file, number, _describe_image(image, numeric_id))
             for face in image.faces:
-                _put(later, faces, _annotation(image, face, numeric_id, faces + 1))
+                _write_entry(annotations, faces, _describe_face(image, face, numeric_id, faces + 1))
                 faces += 1
         file.write('],\n"annotations": [')
-        later.seek(0)
-        shutil.copyfileobj(later, file)
+        annotations.seek(0)
+        shutil.copyfileobj(annotations, file)
         file.write("]}\n")
-    registry.close()
+    unique_names.close()
 
 
-def _put(file: IO[str], before: int, entry: dict[str, Any]) -> None:
-    file.write(f"{',' if before else ''}\n{json.dumps(entry)}")
+def _write_entry(file: IO[str], number: int, entry: dict[str, Any]) -> None:
+    file.write(f"{',' if number else ''}\n{json.dumps(entry)}")
 
 
-def _image(image: AnnotatedImage, numeric_id: int) -> dict[str, Any]:
+def _describe_image(image: AnnotatedImage, numeric_id: int) -> dict[str, Any]:
     return {
         "id": numeric_id,
         "file_name": image.name,
@@ -57,7 +61,7 @@ def _image(image: AnnotatedImage, numeric_id: int) -> dict[str, Any]:
     }
 
 
-def _annotation(image: AnnotatedImage, face: Face, numeric_id: int, number: int) -> dict[str, Any]:
+def _describe_face(image: AnnotatedImage, face: Face, numeric_id: int, number: int) -> dict[str, Any]:
     width, height = round(face.x2 - face.x1, 3), round(face.y2 - face.y1, 3)
     entry = {
         "id": number,
@@ -76,3 +80,6 @@ def _annotation(image: AnnotatedImage, face: Face, numeric_id: int, number: int)
         ]
         entry |= {"keypoints": [value for mark in marks for value in mark], "num_keypoints": len(marks)}
     return entry
+
+
+FORMAT = Format(write, keeps_landmarks=True)

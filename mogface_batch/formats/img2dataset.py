@@ -1,6 +1,6 @@
 """img2dataset: a Parquet file with ``url`` and ``bboxes``, which it blurs with ``--bbox_col bboxes``.
 
-img2dataset decodes without EXIF, so the boxes that it wants are those of the raw frame.
+img2dataset ignores the EXIF orientation, so its boxes are in the raw frame.
 """
 
 import itertools
@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mogface_batch.formats.rows import AnnotatedImage
+from mogface_batch.formats.annotated_images import AnnotatedImage
+from mogface_batch.formats.catalogue import Format
 
 _SCHEMA = pa.schema(
     [
@@ -20,18 +21,18 @@ _SCHEMA = pa.schema(
         pa.field("image_id", pa.string()),
     ]
 )
-_ROWS = 8192
+_ROWS_IN_A_GROUP = 8192
 
 
 def write(images: Iterable[AnnotatedImage], target: Path) -> None:
-    """Write a row an image; boxes are x1 y1 x2 y2 in shares of the image. An image without faces has none to blur."""
+    """Write one row for each image; boxes are x1 y1 x2 y2 as fractions of the image's sides."""
     with pq.ParquetWriter(target, _SCHEMA) as writer:
-        rows = map(_row, images)
-        while some := list(itertools.islice(rows, _ROWS)):
-            writer.write_table(pa.Table.from_pylist(some, schema=_SCHEMA))
+        rows = map(_build_row, images)
+        while batch := list(itertools.islice(rows, _ROWS_IN_A_GROUP)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=_SCHEMA))
 
 
-def _row(image: AnnotatedImage) -> dict[str, object]:
+def _build_row(image: AnnotatedImage) -> dict[str, object]:
     return {
         "url": image.uri,
         "bboxes": [
@@ -46,3 +47,6 @@ def _row(image: AnnotatedImage) -> dict[str, object]:
         "scores": [face.score for face in image.faces],
         "image_id": image.image_id,
     }
+
+
+FORMAT = Format(write, default_frame="raw")

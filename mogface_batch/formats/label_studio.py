@@ -1,4 +1,4 @@
-"""Label Studio: a JSON file of tasks with predictions, and the label configuration that they need beside it.
+"""Label Studio: a JSON file of tasks with predictions, and the labelling configuration that they need.
 
 Boxes are in percent of the image. A task's score is that of its least certain face, so that a queue can be sorted.
 """
@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mogface_batch.formats.rows import AnnotatedImage, Face
+from mogface_batch.formats.annotated_images import AnnotatedImage, Face
+from mogface_batch.formats.catalogue import Format
 
 LABEL_CONFIG = """\
 <View>
@@ -21,16 +22,16 @@ LABEL_CONFIG = """\
 
 
 def write(images: Iterable[AnnotatedImage], target: Path) -> None:
-    """Write the tasks; see `LABEL_CONFIG` for the project's configuration."""
+    """Write the tasks; `LABEL_CONFIG` is the project's configuration."""
     with target.open("w", encoding="utf-8") as file:
         file.write("[")
         for number, image in enumerate(images):
-            file.write(f"{',' if number else ''}\n{json.dumps(_task(image))}")
+            file.write(f"{',' if number else ''}\n{json.dumps(_build_task(image))}")
         file.write("\n]\n")
 
 
-def _task(image: AnnotatedImage) -> dict[str, Any]:
-    regions = [_region(image, face, number) for number, face in enumerate(image.faces)]
+def _build_task(image: AnnotatedImage) -> dict[str, Any]:
+    regions = [_build_region(image, face, number) for number, face in enumerate(image.faces)]
     prediction = {
         "model_version": "mogface-batch",
         "score": min((face.score for face in image.faces), default=1.0),
@@ -39,7 +40,7 @@ def _task(image: AnnotatedImage) -> dict[str, Any]:
     return {"data": {"image": image.uri, "image_id": image.image_id}, "predictions": [prediction]}
 
 
-def _region(image: AnnotatedImage, face: Face, number: int) -> dict[str, Any]:
+def _build_region(image: AnnotatedImage, face: Face, number: int) -> dict[str, Any]:
     value = {
         "x": round(100 * face.x1 / image.width, 6),
         "y": round(100 * face.y1 / image.height, 6),
@@ -59,3 +60,6 @@ def _region(image: AnnotatedImage, face: Face, number: int) -> dict[str, Any]:
         "score": face.score,
         "value": value,
     }
+
+
+FORMAT = Format(write)

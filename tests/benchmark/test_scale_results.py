@@ -4,10 +4,10 @@ import pyarrow.compute as pc
 import pytest
 
 from benchmarks.scale import results
-from benchmarks.scale.results import measure_results, run, write_table
+from benchmarks.scale.results import measure_results, run_verb, write_table
 from mogface_batch import table
 from mogface_batch.errors import DeviceError
-from mogface_batch.formats.convert import FORMATS
+from mogface_batch.formats.catalogue import FORMATS
 
 
 def test_each_verb_that_reads_a_table_is_measured(tmp_path, monkeypatch):
@@ -41,4 +41,4 @@ def test_a_made_up_table_is_one_that_we_read(tmp_path):
 
 def test_a_verb_that_fails_is_told(tmp_path):
     with pytest.raises(DeviceError, match=r"`mogface-batch report .*` failed: mogface-batch: "):
-        run(["report", str(tmp_path / "nothing")])
+        run_verb(["report", str(tmp_path / "nothing")])

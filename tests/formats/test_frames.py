@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from mogface_batch.formats.frames import raw_boxes, raw_hw, raw_points
+from mogface_batch.formats.frames import convert_boxes_to_raw, convert_hw_to_raw, convert_points_to_raw
 
 RAW_H, RAW_W = 20, 30
 BOX = (4, 3, 11, 8)  # x1 y1 x2 y2 in the stored image
@@ -25,10 +25,10 @@ def test_the_box_that_is_seen_upright_is_the_box_that_is_stored(orientation):
     rows, columns = np.nonzero(upright)
     seen = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float64)
 
-    stored = raw_boxes(seen, *upright.shape, orientation)
+    stored = convert_boxes_to_raw(seen, *upright.shape, orientation)
 
     assert stored.tolist() == [list(BOX)]
-    assert raw_hw(*upright.shape, orientation) == (RAW_H, RAW_W)
+    assert convert_hw_to_raw(*upright.shape, orientation) == (RAW_H, RAW_W)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -39,6 +39,6 @@ def test_a_point_keeps_its_pixel(orientation):
     upright = np.array(ImageOps.exif_transpose(picture))
     row, column = 7, 2
 
-    ((x, y),) = raw_points(np.array([[column + 0.5, row + 0.5]]), *upright.shape, orientation)
+    ((x, y),) = convert_points_to_raw(np.array([[column + 0.5, row + 0.5]]), *upright.shape, orientation)
 
     assert stored[int(y), int(x)] == upright[row, column]

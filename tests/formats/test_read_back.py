@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 from tables import image, some_faces, write_out
 
-from mogface_batch.formats.convert import FORMATS, convert
+from mogface_batch.formats.annotated_images import Frame, Selection
+from mogface_batch.formats.catalogue import load_format
+from mogface_batch.formats.convert_table import convert_table
 from mogface_batch.formats.label_studio import LABEL_CONFIG
-from mogface_batch.formats.rows import Selection
 
 SCRIPT = Path(__file__).with_name("read_back.py")
 PACKAGES = {
@@ -88,7 +89,7 @@ def photos(tmp_path):
 def test_the_library_sees_our_faces(environments, photos, tmp_path, library, kind, keeps_scores):
     place = tmp_path / ("made.json" if kind in {"coco", "label-studio"} else "made")
     place = place.with_suffix(".xml") if kind == "cvat" else place
-    convert(str(photos), kind, str(place), Selection(frame=FORMATS[kind].frame))
+    convert_table(str(photos), kind, str(place), Selection(frame=Frame(load_format(kind).default_frame)))
     (tmp_path / "config.xml").write_text(LABEL_CONFIG)
     if kind == "yolo":  # what data.yaml asks for
         (place / "images").symlink_to(tmp_path / "images")

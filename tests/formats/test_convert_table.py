@@ -13,11 +13,12 @@ import pytest
 import yaml
 from tables import image, some_faces, write_out
 
-from benchmarks.scale.results import run, write_table
+from benchmarks.scale.results import run_verb, write_table
 from mogface_batch.errors import ConfigError, InputError, OutputError
-from mogface_batch.formats.convert import FORMATS, convert
+from mogface_batch.formats.annotated_images import Frame, Selection
+from mogface_batch.formats.catalogue import FORMATS, load_format
+from mogface_batch.formats.convert_table import convert_table
 from mogface_batch.formats.label_studio import LABEL_CONFIG
-from mogface_batch.formats.rows import Frame, Selection
 
 BOX, OTHER = [10, 20, 40.5, 60.25], [100, 100, 110, 112]
 HOSTILE = [
@@ -41,7 +42,7 @@ def out(tmp_path):
 
 def converted(out, kind, tmp_path, **selection):
     target = tmp_path / "made"
-    done = convert(str(out), kind, str(target), Selection(**selection))
+    done = convert_table(str(out), kind, str(target), Selection(**selection))
     return done, target
 
 
@@ -50,7 +51,7 @@ def test_every_image_and_face_is_counted_and_nothing_else_is_left(out, tmp_path,
     done, target = converted(out, kind, tmp_path)
 
     assert (done["images"], done["faces"], done["failed_images"]) == (3, 3, 1)
-    assert target.is_dir() == FORMATS[kind].is_folder
+    assert target.is_dir() == load_format(kind).is_folder
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "out"]
 
 
@@ -211,7 +212,7 @@ def test_wider_texts_are_what_evaluate_reads(out, tmp_path):
 
 def test_img2dataset_gets_the_raw_frame_in_shares(tmp_path):
     out = write_out(tmp_path / "out", [image("a", [[0, 0, 64, 120]], exif_orientation=6), image("b")])
-    assert FORMATS["img2dataset"].frame is Frame.RAW
+    assert load_format("img2dataset").default_frame == Frame.RAW
 
     _, target = converted(out, "img2dataset", tmp_path, frame=Frame.RAW)
 
@@ -329,7 +330,7 @@ def test_a_table_without_any_ok_row_gives_an_empty_data_set(tmp_path):
     out = write_out(tmp_path / "out", [image(1, status="undecodable")])
 
     for kind in FORMATS:
-        done = convert(str(out), kind, str(tmp_path / kind), Selection())
+        done = convert_table(str(out), kind, str(tmp_path / kind), Selection())
         assert (done["images"], done["failed_images"]) == (0, 1)
     assert json.loads((tmp_path / "coco").read_text())["images"] == []
     assert json.loads((tmp_path / "label-studio").read_text()) == []
@@ -350,7 +351,7 @@ def test_a_folder_with_something_in_it_is_left_alone(out, tmp_path):
 
 def test_a_remote_target_is_refused(out):
     with pytest.raises(ConfigError, match="on this machine"):
-        convert(str(out), "coco", "s3://bucket/x.json", Selection())
+        convert_table(str(out), "coco", "s3://bucket/x.json", Selection())
 
 
 def test_a_table_that_breaks_midway_leaves_nothing_behind(out, tmp_path):
@@ -361,7 +362,7 @@ def test_a_table_that_breaks_midway_leaves_nothing_behind(out, tmp_path):
         converted(out, "coco", tmp_path)
     assert (tmp_path / "made").read_text() == "before"
     with pytest.raises(InputError, match="no whole part"):
-        convert(str(out), "yolo", str(tmp_path / "folder"), Selection())
+        convert_table(str(out), "yolo", str(tmp_path / "folder"), Selection())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "out"]
 
 
@@ -369,21 +370,19 @@ def test_a_target_that_cannot_be_written_is_a_sentence(out, tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(OutputError, match="cannot be written"):
-        convert(str(out), "coco", str(tmp_path / "file/x.json"), Selection())
+        convert_table(str(out), "coco", str(tmp_path / "file/x.json"), Selection())
 
 
 def test_ten_times_the_rows_need_no_more_memory(tmp_path):
     def peak_mb(rows):
         out = write_table(tmp_path / str(rows), rows, rows_per_part=6_000)
-        return run(["convert", str(out), "--to", "csv", "--out", str(tmp_path / "made.csv")])[1]
+        return run_verb(["convert", str(out), "--to", "csv", "--out", str(tmp_path / "made.csv")])[1]
 
     assert peak_mb(60_000) - peak_mb(6_000) < 40
 
 
-def test_the_command_lists_all_formats():
-    from mogface_batch.cli.convert import _FORMATS
-
-    assert set(_FORMATS) == set(FORMATS)
+def test_every_format_loads_and_is_on_its_page():
+    assert all(callable(load_format(kind).write) for kind in FORMATS)
     page = (Path(__file__).resolve().parents[2] / "docs/formats.md").read_text()
     assert all(f"`{kind}`" in page for kind in FORMATS)
     assert LABEL_CONFIG in page

@@ -4,12 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mogface_batch.formats.names import Registry, name_below, path_segments, shared_folder
+from mogface_batch.formats.writing.image_names import (
+    UniqueNames,
+    find_shared_folder,
+    split_address,
+    strip_folder,
+)
 
 
 @pytest.fixture
-def registry():
-    made = Registry()
+def unique_names():
+    made = UniqueNames()
     yield made
     made.close()
 
@@ -28,7 +33,7 @@ def registry():
     ],
 )
 def test_a_uri_is_taken_apart_and_never_climbs(uri, segments):
-    assert path_segments(uri) == segments
+    assert split_address(uri) == segments
 
 
 @pytest.mark.parametrize(
@@ -44,18 +49,19 @@ def test_a_uri_is_taken_apart_and_never_climbs(uri, segments):
     ],
 )
 def test_the_shared_folder_is_the_deepest_of_all(uris, shared):
-    assert shared_folder(uris) == shared
-    assert shared_folder(reversed(uris)) == shared
+    assert find_shared_folder(uris) == shared
+    assert find_shared_folder(reversed(uris)) == shared
 
 
 def test_a_name_is_the_path_below_it():
-    assert name_below(["p"], "/p/a/1.jpg") == "a/1.jpg"
-    assert name_below([], "") == "_"
+    assert strip_folder(["p"], "/p/a/1.jpg") == "a/1.jpg"
+    assert strip_folder([], "") == "_"
 
 
-def test_files_of_images_that_share_a_name_do_not_overwrite_each_other(registry):
+def test_files_of_images_that_share_a_name_do_not_overwrite_each_other(unique_names):
     stems = [
-        registry.stem(name, str(n)) for n, name in enumerate(["a/x.jpg", "a/x.png", "A/X.JPG", "a/x.jpg"])
+        unique_names.assign_stem(name, str(n))
+        for n, name in enumerate(["a/x.jpg", "a/x.png", "A/X.JPG", "a/x.jpg"])
     ]
 
     assert stems[0] == "a/x"
@@ -66,8 +72,8 @@ def test_files_of_images_that_share_a_name_do_not_overwrite_each_other(registry)
 @settings(deadline=None)
 @given(names=st.lists(st.text(max_size=12), max_size=6))
 def test_any_names_become_different_safe_paths(names):
-    made = Registry()
-    stems = [made.stem(name, str(number)) for number, name in enumerate(names)]
+    made = UniqueNames()
+    stems = [made.assign_stem(name, str(number)) for number, name in enumerate(names)]
     made.close()
 
     assert len({stem.casefold() for stem in stems}) == len(names)
@@ -77,15 +83,15 @@ def test_any_names_become_different_safe_paths(names):
         assert stem.isprintable()
 
 
-def test_a_number_follows_from_the_id_alone(registry):
-    other = Registry()
+def test_a_number_follows_from_the_id_alone(unique_names):
+    other = UniqueNames()
 
-    registry.number("b")
-    assert registry.number("a") == other.number("a")
+    unique_names.assign_number("b")
+    assert unique_names.assign_number("a") == other.assign_number("a")
     other.close()
 
 
-def test_numbers_differ_also_where_digests_clash(registry, monkeypatch):
-    monkeypatch.setattr("mogface_batch.formats.names._digest", lambda _: bytes(32))
+def test_numbers_differ_also_where_digests_clash(unique_names, monkeypatch):
+    monkeypatch.setattr("mogface_batch.formats.writing.image_names._hash", lambda _: bytes(32))
 
-    assert {registry.number(str(n)) for n in range(5)} == {1, 2, 3, 4, 5}
+    assert {unique_names.assign_number(str(n)) for n in range(5)} == {1, 2, 3, 4, 5}

@@ -1,0 +1,1 @@
+"""What several formats write with: unique names, many small text files, XML elements."""
