@@ -16,7 +16,15 @@ TESTS = Path(__file__).parent
 SERVERS = {"_azurite", "_fake_gcs", "_proxy", "az", "faults", "gs", "radosgw", "s3", "web"}
 HEAVY_ROOMS = {"benchmark", "benchmarks", "deaths", "docs", "engines", "export", "processes", "ray", "whole"}
 HEAVY_FILES = {
-    # whole jobs
+    # whole jobs, and processes
+    "api/test_public_names.py",
+    "canvases/test_add_a_canvas_policy.py",
+    "cli/test_annotate.py",
+    "cli/test_benchmark.py",
+    "cli/test_export.py",
+    "cli/test_main.py",
+    "cli/test_quantize.py",
+    "images/test_memory.py",
     "jobs/test_annotate.py",
     "jobs/test_compact.py",
     "jobs/test_dry_run.py",
@@ -25,9 +33,8 @@ HEAVY_FILES = {
     "jobs/test_render.py",
     "jobs/test_resolve_canvases.py",
     "jobs/test_status.py",
-    "cli/test_main.py",
-    "report/test_report.py",
     "planning/test_sample.py",
+    "report/test_report.py",
     # servers, by the name of a parameter
     "planning/test_manifests_elsewhere.py",
     "storage/test_etags.py",
@@ -35,8 +42,15 @@ HEAVY_FILES = {
     "storage/test_stores.py",
     # a browser
     "report/test_in_a_browser.py",
+    # other tools in environments of their own
+    "formats/test_read_back.py",
     # the weights of builtin:retinaface
     "test_models.py",
+}
+HEAVY_TESTS = {
+    "test_lines_and_labels_grow_with_the_image",
+    "test_ten_times_the_rows_need_no_more_memory",
+    "test_twenty_times_the_rows_need_no_more_memory",
 }
 
 settings.register_profile("without a deadline", deadline=None)  # no timing decides a test
@@ -58,5 +72,7 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_collection_modifyitems(items):
     """Mark the quick tests."""
     for item in items:
-        if not is_heavy(item.path) and SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+        if is_heavy(item.path) or item.originalname in HEAVY_TESTS:
+            continue
+        if SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("unit")
