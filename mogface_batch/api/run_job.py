@@ -1,12 +1,16 @@
 """`annotate`, for scripts and notebooks: resolves the model, then runs the job."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mogface_batch import config, models
 from mogface_batch.detector.model_file import read_declared
+from mogface_batch.engines.engine import resolve_engine
+from mogface_batch.errors import ConfigError
 from mogface_batch.jobs import annotate as job
+from mogface_batch.stages.build_settings import Model
 
 
 def annotate(config_or_path: config.JobConfig | Mapping[str, Any] | str | Path) -> dict[str, Any]:
@@ -26,7 +30,27 @@ def annotate(config_or_path: config.JobConfig | Mapping[str, Any] | str | Path) 
         JobFault: The job cannot go on: its subclasses say why, its ``exit_code`` is that of the command.
     """
     chosen = load_config(config_or_path)
+    if resolve_engine(chosen.engine) is config.Engine.LOCAL:
+        _check_main_guard()
     return job.annotate(chosen, open_model(chosen.model))
+
+
+def _check_main_guard() -> None:
+    """Refuse a script that its own worker processes would run again: they import it, and it has no main guard.
+
+    Raises:
+        ConfigError: The script nowhere looks at its ``__name__``.
+    """
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    try:
+        source = Path(script).read_text(encoding="utf-8") if script else "__name__"
+    except (OSError, UnicodeDecodeError):
+        return
+    if "__name__" not in source:
+        raise ConfigError(
+            f"{script}: the worker processes import this script again. Put the call of annotate() below: "
+            'if __name__ == "__main__":'
+        )
 
 
 def load_config(config_or_path: config.JobConfig | Mapping[str, Any] | str | Path) -> config.JobConfig:
@@ -42,7 +66,7 @@ def load_config(config_or_path: config.JobConfig | Mapping[str, Any] | str | Pat
     return config.load(config_or_path)
 
 
-def open_model(name: str) -> job.Model:
+def open_model(name: str) -> Model:
     """Return the model of a job.
 
     Args:
@@ -54,4 +78,4 @@ def open_model(name: str) -> job.Model:
         InputError: The URI cannot be read.
     """
     resolved = models.resolve(name)
-    return job.Model(resolved.path, read_declared(resolved.path, resolved.sha256), resolved.source)
+    return Model(resolved.path, read_declared(resolved.path, resolved.sha256), resolved.source)
