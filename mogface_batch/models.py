@@ -53,7 +53,7 @@ def resolve(model: str) -> ResolvedModel:
     elif storage.is_remote(model):
         path, sha256 = _fetched(model)
     else:
-        path = Path(storage.absolute(model))
+        path = Path(storage.make_absolute(model))
         sha256 = _local_sha256(path, model)
     return ResolvedModel(path, sha256, source=model)
 
@@ -91,7 +91,7 @@ def _hash_recipe() -> str:
 
 def _kept(key: str, make: Callable[[], bytes]) -> tuple[Path, str]:
     """Return the file of this key and its sha256, made unless it is there; its name holds its sha256."""
-    folder = storage.cache_folder() / "models"
+    folder = storage.find_cache_folder() / "models"
     for path in sorted(folder.glob(f"{key}-*.onnx")):
         sha256 = path.stem.removeprefix(f"{key}-")
         if _holds(path, sha256):
@@ -104,7 +104,7 @@ def _kept(key: str, make: Callable[[], bytes]) -> tuple[Path, str]:
 def _fetched(uri: str) -> tuple[Path, str]:
     encoded = storage.read_bytes(uri)
     sha256 = hashlib.sha256(encoded).hexdigest()
-    path = storage.cache_folder() / "models" / f"{sha256}.onnx"
+    path = storage.find_cache_folder() / "models" / f"{sha256}.onnx"
     return (path if _holds(path, sha256) else _written(path, encoded)), sha256
 
 

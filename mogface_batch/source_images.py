@@ -31,7 +31,7 @@ def read_image(source: str) -> SourceImage:
         RowFault: It cannot be fetched or decoded, or is too large; the message is a sentence.
     """
     limits = LimitOptions()
-    encoded = _fetch(storage.absolute(source), limits).encoded
+    encoded = _fetch(storage.make_absolute(source), limits).encoded
     header = read_header(encoded)
     check_pixels(header, limits.pixels)
     return SourceImage(encoded, header, decode_rgb(encoded, header))

@@ -104,7 +104,7 @@ def _check_ray() -> str:
 def _check_cache() -> str:
     from mogface_batch import storage
 
-    folder = storage.cache_folder()
+    folder = storage.find_cache_folder()
     storage.LocalStore(str(folder)).replace("doctor", b"")
     storage.LocalStore(str(folder)).remove("doctor")
     return str(folder)

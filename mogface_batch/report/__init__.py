@@ -54,7 +54,7 @@ def write_report(output: str, *, with_pictures: bool = True) -> Written:
         notes.append(
             f"{pictures.missing} of {len(statistics.shown)} pictures could not be made: the page says why in their places."
         )
-    return Written(table.store.address_of(REPORT_FILE), len(content), tuple(notes))
+    return Written(table.store.build_address(REPORT_FILE), len(content), tuple(notes))
 
 
 def _pictures(store: Store, statistics: Statistics) -> Pictures:

@@ -1,44 +1,72 @@
-"""Where bytes come from and go to: fetch, list, publish. The only home of fsspec and obstore.
+"""Reads and lists files at local paths and URIs, and publishes output files. The only home of fsspec and obstore.
 
-An *address* is an absolute place: a local path (``/data/a.jpg``) or a URI (``s3://bucket/a.jpg``). Only http(s)
-is parsed as a URL; elsewhere ``%``, ``#`` and ``?`` belong to the name.
+    read     `fetch_file.py` (an image, within limits), `read_file.py` (a whole file), `list_folder.py`, `list_versions.py`
+    publish  `open_store.py` -> `local_store.py` or `remote_store.py`, both a `store.Store`
+    below    `clients/`: one protocol for all remote stores
 
-Knows nothing of images, manifests or tables. Read `store.py` first: it is how everything becomes visible; then
-`remote.py`: what a store elsewhere can do. `objects.py` does it by obstore, `filesystems.py` by fsspec, `web.py` by http.
+An *address* is an absolute path (``/data/a.jpg``) or a URI (``s3://bucket/a.jpg``). Only http(s) is parsed as a URL;
+elsewhere ``%``, ``#`` and ``?`` are part of the name.
+
+This package knows nothing of images, manifests or tables. Read `store.py` first, then `clients/open_client.py`.
 """
 
 from mogface_batch.storage.addresses import (
-    absolute,
-    is_glob,
+    find_parent,
+    has_wildcard,
     is_remote,
     is_url,
-    parent,
-    redacted,
-    scheme_of,
-    store_of,
-    without_query,
+    make_absolute,
+    parse_scheme,
+    parse_store,
+    redact,
+    strip_query,
 )
-from mogface_batch.storage.cache import CACHE_VARIABLE, cache_folder, kept_by_sha256
-from mogface_batch.storage.etags import list_etags, local_etag
-from mogface_batch.storage.faults import TRANSIENT_CODES
-from mogface_batch.storage.fetching import Fetched, answers, fetch, fetch_start
-from mogface_batch.storage.listing import exists, is_folder, is_pattern, list_files
-from mogface_batch.storage.reading import open_binary, read_bytes
-from mogface_batch.storage.retrying import hurried
-from mogface_batch.storage.sources import ANYTHING, Sources
-from mogface_batch.storage.store import (
-    TEMPORARY,
-    LocalStore,
-    RemoteStore,
-    Store,
-    check_create_if_absent,
-    open_store,
-)
+from mogface_batch.storage.allowed_sources import ALL_SOURCES, AllowedSources
+from mogface_batch.storage.error_codes import TRANSIENT_CODES
+from mogface_batch.storage.fetch_file import Fetched, fetch, fetch_start, is_responding
+from mogface_batch.storage.list_folder import exists, is_folder, is_glob_pattern, list_files
+from mogface_batch.storage.list_versions import list_etags, read_local_etag
+from mogface_batch.storage.local_store import LocalStore
+from mogface_batch.storage.model_cache import CACHE_VARIABLE, cache_model, find_cache_folder
+from mogface_batch.storage.open_store import check_create_if_absent, open_store
+from mogface_batch.storage.read_file import open_binary, read_bytes
+from mogface_batch.storage.remote_store import RemoteStore
+from mogface_batch.storage.retries import limit_patience
+from mogface_batch.storage.store import TEMPORARY, Store
 
 __all__ = [
-    "ANYTHING", "CACHE_VARIABLE", "TEMPORARY", "TRANSIENT_CODES", "Fetched", "LocalStore", "RemoteStore", "Sources",
-    "Store", "absolute", "answers", "cache_folder", "check_create_if_absent", "exists", "fetch", "fetch_start", "hurried", "is_folder", "is_glob",
-    "is_pattern", "is_remote", "is_url", "kept_by_sha256", "list_etags", "list_files", "local_etag", "open_binary", "open_store",
-    "parent",
-    "read_bytes", "redacted", "scheme_of", "store_of", "without_query",
-]  # fmt: skip
+    "ALL_SOURCES",
+    "CACHE_VARIABLE",
+    "TEMPORARY",
+    "TRANSIENT_CODES",
+    "AllowedSources",
+    "Fetched",
+    "LocalStore",
+    "RemoteStore",
+    "Store",
+    "cache_model",
+    "check_create_if_absent",
+    "exists",
+    "fetch",
+    "fetch_start",
+    "find_cache_folder",
+    "find_parent",
+    "has_wildcard",
+    "is_folder",
+    "is_glob_pattern",
+    "is_remote",
+    "is_responding",
+    "is_url",
+    "limit_patience",
+    "list_etags",
+    "list_files",
+    "make_absolute",
+    "open_binary",
+    "open_store",
+    "parse_scheme",
+    "parse_store",
+    "read_bytes",
+    "read_local_etag",
+    "redact",
+    "strip_query",
+]

@@ -12,7 +12,7 @@ _USER_AND_PASSWORD = re.compile(
 _SECRET = re.compile(r"(sig|signature|token|secret|password|passwd|key|credential)[^=&;\s]*=", re.IGNORECASE)
 
 
-def scheme_of(text: str) -> str:
+def parse_scheme(text: str) -> str:
     """Return the lower-case scheme of a URI, ``file`` for a plain path."""
     match = _SCHEME.match(text)
     return match[1].lower() if match else "file"
@@ -20,20 +20,20 @@ def scheme_of(text: str) -> str:
 
 def is_remote(address: str) -> bool:
     """Whether an address is not a path on this machine."""
-    return scheme_of(address) != "file"
+    return parse_scheme(address) != "file"
 
 
 def is_url(address: str) -> bool:
     """Whether an address is parsed as a URL, in which ``?`` and ``#`` end the path."""
-    return scheme_of(address) in {"http", "https"}
+    return parse_scheme(address) in {"http", "https"}
 
 
-def without_query(address: str) -> str:
+def strip_query(address: str) -> str:
     """Return an address up to the query or fragment that a URL may have; any other address whole."""
     return re.split("[?#]", address, maxsplit=1)[0] if is_url(address) else address
 
 
-def redacted(address: str) -> str:
+def redact(address: str) -> str:
     """Return an address as people may see it: without a user's name and password, and without a signature.
 
     The whole query of a URL is left out, since any part of it may let the reader in; of another address what
@@ -46,7 +46,7 @@ def redacted(address: str) -> str:
     return f"{head}?..." if mark and (is_url(address) or _SECRET.search(query)) else shown
 
 
-def absolute(text: str, base: str = ".") -> str:
+def make_absolute(text: str, base: str = ".") -> str:
     """Return the address of a path or URI; a relative path is relative to the folder ``base``."""
     if is_remote(text):
         return text
@@ -56,23 +56,23 @@ def absolute(text: str, base: str = ".") -> str:
     return os.path.abspath(os.path.join(_SCHEME.sub("", base), path))  # noqa: PTH100, PTH118 - text, kept as it is
 
 
-def parent(address: str) -> str:
+def find_parent(address: str) -> str:
     """Return the folder that an address lies in; a bucket or a host is its own."""
     match = _SCHEME.match(address)
     root = match[0] if match else "/"
-    place, slash, _ = without_query(address)[len(root) :].rstrip("/").rpartition("/")
-    return root + place if slash else (without_query(address).rstrip("/") if match else root)
+    place, slash, _ = strip_query(address)[len(root) :].rstrip("/").rpartition("/")
+    return root + place if slash else (strip_query(address).rstrip("/") if match else root)
 
 
-def store_of(address: str) -> str:
+def parse_store(address: str) -> str:
     """Return the bucket or host that an address lies in, with its scheme: what fails as one."""
     match = _SCHEME.match(address)
     if match is None:
         return "/"
-    authority = without_query(address)[match.end() :].partition("/")[0]
+    authority = strip_query(address)[match.end() :].partition("/")[0]
     return f"{match[0].lower()}{authority.lower() if is_url(address) else authority}"
 
 
-def is_glob(text: str) -> bool:
+def has_wildcard(text: str) -> bool:
     """Whether a text has characters that make it a pattern; in a URL that is the star alone."""
-    return "*" in without_query(text) if is_url(text) else _GLOB.search(text) is not None
+    return "*" in strip_query(text) if is_url(text) else _GLOB.search(text) is not None

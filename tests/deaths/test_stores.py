@@ -61,7 +61,7 @@ class StoreScene:
         return process.returncode, out + err
 
     def wait_for_parts(self, process, count):
-        while len(self.store.names("detections")) < count and process.poll() is None:
+        while len(self.store.list_names("detections")) < count and process.poll() is None:
             time.sleep(0.05)
 
     def judged(self):
@@ -130,7 +130,7 @@ def test_drivers_that_work_on_a_bucket_with_faults(tmp_path, matrix, faults):
     )
     for _ in range(6):
         process = scene.start()
-        scene.wait_for_parts(process, len(scene.store.names("detections")) + moments.randint(1, 2))
+        scene.wait_for_parts(process, len(scene.store.list_names("detections")) + moments.randint(1, 2))
         time.sleep(moments.uniform(0, 0.2))
         scene.deaths += process.poll() is None
         process.kill()
@@ -142,4 +142,4 @@ def test_drivers_that_work_on_a_bucket_with_faults(tmp_path, matrix, faults):
     matrix("local", "SIGKILL of the driver, 6 times, with the output in a bucket and faults between", outcome)
     assert outcome.is_whole
     assert outcome.by_status == {"ok": IMAGES}
-    assert scene.store.names("deaths") == []
+    assert scene.store.list_names("deaths") == []

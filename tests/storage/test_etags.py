@@ -1,4 +1,4 @@
-"""Tests of mogface_batch.storage.etags: a listing tells the same versions as reading does."""
+"""Tests of mogface_batch.storage.list_versions: a listing tells the same versions as reading does."""
 
 import pytest
 
@@ -45,6 +45,6 @@ def test_on_disk(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"a")
 
-    assert storage.local_etag(str(path)) == fetched(str(path))
-    assert storage.local_etag(str(tmp_path / "nowhere")) is None
-    assert storage.local_etag("a\0b") is None
+    assert storage.read_local_etag(str(path)) == fetched(str(path))
+    assert storage.read_local_etag(str(tmp_path / "nowhere")) is None
+    assert storage.read_local_etag("a\0b") is None

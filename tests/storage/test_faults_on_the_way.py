@@ -5,7 +5,7 @@ from servers import make_bucket
 
 from mogface_batch import storage
 from mogface_batch.errors import FetchFault, InputError, OutputError
-from mogface_batch.storage import retrying
+from mogface_batch.storage import retries
 
 CONTENT = bytes(range(256)) * 40
 IMAGE = "a.jpg"
@@ -23,8 +23,8 @@ PASSING = {
 @pytest.fixture
 def bucket(faults, monkeypatch) -> str:
     """Return a bucket with one image behind the proxy; nobody waits between attempts."""
-    monkeypatch.setattr(retrying, "backoff_s", lambda _: 0.01)
-    monkeypatch.setattr("mogface_batch.storage.fetching.backoff_s", lambda _: 0.01)
+    monkeypatch.setattr(retries, "choose_backoff_s", lambda _: 0.01)
+    monkeypatch.setattr("mogface_batch.storage.fetch_file.choose_backoff_s", lambda _: 0.01)
     address = make_bucket()
     storage.open_store(address).replace(IMAGE, CONTENT)
     return address
@@ -117,15 +117,15 @@ def test_a_listing_that_breaks_off_goes_on_where_it_was(bucket, faults):
 
 def test_a_store_that_stays_away_ends_what_is_the_job_s_own(bucket, faults, monkeypatch):
     store = storage.open_store(bucket)
-    monkeypatch.setattr(retrying, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(retrying, "READING_PATIENCE_S", 0.1)
+    monkeypatch.setattr(retries, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(retries, "READING_PATIENCE_S", 0.1)
     faults.set({"kind": "status"})
 
     for call in (
         lambda: store.replace("a", b""),
         lambda: store.create("a", b""),
         lambda: store.read("a"),
-        lambda: store.names("a"),
+        lambda: store.list_names("a"),
     ):
         with pytest.raises(OutputError, match="the server answered 503") as caught:
             call()
@@ -178,11 +178,11 @@ def test_a_profile_s_keys_and_endpoint_are_used(bucket, radosgw, tmp_path, monke
 
     forget_clients()
     with pytest.raises(InputError, match="there are no credentials"):
-        storage.open_store(bucket).names("a")
+        storage.open_store(bucket).list_names("a")
     monkeypatch.setenv("AWS_PROFILE", "nowhere")
     forget_clients()
     with pytest.raises(InputError, match=r"s3:// cannot be reached: .*nowhere"):
-        storage.open_store(bucket).names("a")
+        storage.open_store(bucket).list_names("a")
     monkeypatch.setenv("AWS_PROFILE", "ceph")
     forget_clients()
     assert fetch(f"{bucket}/{IMAGE}").encoded == CONTENT

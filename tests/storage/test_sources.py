@@ -1,4 +1,4 @@
-"""Tests of mogface_batch.storage.sources: what a manifest from elsewhere may make this machine read."""
+"""Tests of mogface_batch.storage.allowed_sources: what a manifest from elsewhere may make this machine read."""
 
 import socket
 
@@ -7,13 +7,13 @@ from servers import Web, status
 
 from mogface_batch import storage
 from mogface_batch.errors import FetchFault
-from mogface_batch.storage import sources as sources_module
-from mogface_batch.storage.sources import Sources, is_public
+from mogface_batch.storage import allowed_sources as sources_module
+from mogface_batch.storage.allowed_sources import AllowedSources, is_public
 
 CONTENT = b"an image"
 
 
-def is_allowed(sources: Sources, address: str) -> bool:
+def is_allowed(sources: AllowedSources, address: str) -> bool:
     try:
         sources.check(address)
     except FetchFault as fault:
@@ -42,7 +42,7 @@ def is_allowed(sources: Sources, address: str) -> bool:
     ],
 )
 def test_without_sources_allow(manifest, base, address, allowed):
-    assert is_allowed(Sources.of(None, manifest, base), address) is allowed
+    assert is_allowed(AllowedSources.of(None, manifest, base), address) is allowed
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_without_sources_allow(manifest, base, address, allowed):
 )
 @pytest.mark.parametrize("manifest", ["/data/m.csv", "s3://b/m.csv"])
 def test_with_sources_allow(manifest, allow, address, allowed):
-    assert is_allowed(Sources.of(tuple(allow), manifest, None), address) is allowed
+    assert is_allowed(AllowedSources.of(tuple(allow), manifest, None), address) is allowed
 
 
 def test_a_link_does_not_lead_out_of_an_allowed_folder(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "secret.jpg").write_bytes(b"x")
     (tmp_path / "in/link.jpg").symlink_to(tmp_path / "secret.jpg")
-    sources = Sources.of((str(tmp_path / "in"),), "s3://b/m.csv", None)
+    sources = AllowedSources.of((str(tmp_path / "in"),), "s3://b/m.csv", None)
 
     assert is_allowed(sources, f"{tmp_path}/in/a.jpg")
     assert not is_allowed(sources, f"{tmp_path}/in/link.jpg")
@@ -112,7 +112,7 @@ def test_what_is_public(ip, public):
 
 # -- over http -----------------------------------------------------------------------------------------------------
 
-FOREIGN = Sources.of(None, "s3://somewhere/m.csv", None)
+FOREIGN = AllowedSources.of(None, "s3://somewhere/m.csv", None)
 
 
 def fetch(url, sources=FOREIGN):
@@ -179,7 +179,7 @@ def test_a_redirect_to_this_machine_is_refused(web, monkeypatch):
         port = int(web.url.rpartition(":")[2])
         # The first server stands for one on the Internet; the second is at the same address, by another port.
         monkeypatch.setattr(
-            Sources, "only_public", lambda _, url: not url.startswith(f"http://127.0.0.1:{port}/")
+            AllowedSources, "must_be_public", lambda _, url: not url.startswith(f"http://127.0.0.1:{port}/")
         )
 
         assert (refused(url).code, web.asked, inside.asked) == ("not_allowed", ["/a.jpg"], [])
@@ -189,13 +189,13 @@ def test_a_redirect_to_this_machine_is_refused(web, monkeypatch):
 
 def test_redirects_are_followed_checked_and_end(web):
     good = web.answer("/good", status(200, CONTENT))
-    named = Sources.of((web.url + "/",), "s3://b/m.csv", None)
+    named = AllowedSources.of((web.url + "/",), "s3://b/m.csv", None)
 
     for code in (301, 302, 303, 307, 308):
         assert fetch(web.answer(f"/{code}", status(code, Location="/good")), named).encoded == CONTENT
     assert refused(web.answer("/file", status(302, Location="file:///etc/passwd")), named).code == "refused"
     assert refused(web.answer("/loop", status(302, Location="/loop")), named).code == "refused"
-    narrow = Sources.of((web.url + "/in",), "s3://b/m.csv", None)
+    narrow = AllowedSources.of((web.url + "/in",), "s3://b/m.csv", None)
     assert refused(web.answer("/in/a", status(302, Location=good)), narrow).code == "not_allowed"
 
 
@@ -203,13 +203,13 @@ def test_the_host_that_the_config_names_may_be_private(web):
     url = web.answer("/images/a.jpg", status(200, CONTENT))
 
     for named in (
-        Sources.of(None, f"{web.url}/m.csv", None),
-        Sources.of(None, "s3://b/m.csv", f"{web.url}/images"),
-        Sources.of((web.url,), "s3://b/m.csv", None),
-        Sources.of(None, "/data/m.csv", None),
+        AllowedSources.of(None, f"{web.url}/m.csv", None),
+        AllowedSources.of(None, "s3://b/m.csv", f"{web.url}/images"),
+        AllowedSources.of((web.url,), "s3://b/m.csv", None),
+        AllowedSources.of(None, "/data/m.csv", None),
     ):
         assert fetch(url, named).encoded == CONTENT
-    assert refused(url, Sources.of(("http://",), "s3://b/m.csv", None)).code == "not_allowed"
+    assert refused(url, AllowedSources.of(("http://",), "s3://b/m.csv", None)).code == "not_allowed"
 
 
 def test_the_marker_of_a_private_address_survives_several_addresses(web, names, monkeypatch):
@@ -242,13 +242,13 @@ def test_the_marker_of_a_private_address_survives_several_addresses(web, names, 
     ],
 )
 def test_passwords_and_signatures_are_not_shown(address, shown):
-    assert storage.redacted(address) == shown
+    assert storage.redact(address) == shown
 
 
 def test_a_row_s_message_shows_neither(web):
     url = web.answer("/a.jpg?sig=s3cret", status(403)).replace("http://", "http://me:s3cret@")
 
-    fault = refused(url, storage.ANYTHING)
+    fault = refused(url, storage.ALL_SOURCES)
 
     assert fault.code == "forbidden"
     assert "s3cret" not in fault.message

@@ -23,8 +23,9 @@ from servers import status
 
 from mogface_batch import storage
 from mogface_batch.errors import FetchFault, InputError, OutputError, TooLargeFault
-from mogface_batch.storage import fetching, filesystems, retrying
-from mogface_batch.storage import store as store_module
+from mogface_batch.storage import fetch_file, retries
+from mogface_batch.storage import local_store as store_module
+from mogface_batch.storage.clients import filesystems
 
 CONTENT = b"\x00\xff some bytes \r\n" * 50
 is_root = os.name != "nt" and os.geteuid() == 0
@@ -49,7 +50,7 @@ def fault(address: object, **limits) -> FetchFault:
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch):
     for name in ("PATIENCE_S", "READING_PATIENCE_S"):
-        monkeypatch.setattr(retrying, name, 0)
+        monkeypatch.setattr(retries, name, 0)
 
 
 @pytest.fixture
@@ -87,13 +88,13 @@ def put(address: str, content: bytes = b"x") -> str:
     ],
 )
 def test_an_address_is_absolute_and_keeps_the_text(text, base, address):
-    assert storage.absolute(text, base) == address
+    assert storage.make_absolute(text, base) == address
 
 
 def test_a_relative_path_is_relative_to_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    assert storage.absolute("a.jpg") == str(tmp_path / "a.jpg")
+    assert storage.make_absolute("a.jpg") == str(tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize(
@@ -109,11 +110,11 @@ def test_a_relative_path_is_relative_to_the_working_folder(tmp_path, monkeypatch
     ],
 )
 def test_the_folder_of_an_address(address, folder):
-    assert storage.parent(address) == folder
+    assert storage.find_parent(address) == folder
 
 
 @pytest.mark.parametrize(
-    ("text", "scheme", "is_glob"),
+    ("text", "scheme", "has_wildcard"),
     [
         ("", "file", False),
         ("/a/b.jpg", "file", False),
@@ -126,8 +127,8 @@ def test_the_folder_of_an_address(address, folder):
         ("http://h/*.csv?x=1", "http", True),
     ],
 )
-def test_schemes_and_patterns_are_told_by_the_text(text, scheme, is_glob):
-    assert (storage.scheme_of(text), storage.is_glob(text)) == (scheme, is_glob)
+def test_schemes_and_patterns_are_told_by_the_text(text, scheme, has_wildcard):
+    assert (storage.parse_scheme(text), storage.has_wildcard(text)) == (scheme, has_wildcard)
 
 
 # -- fetching: this machine ------------------------------------------------------------------------------------
@@ -257,7 +258,7 @@ def test_an_object_is_fetched_and_its_size_checked_first(memory):
 def waits(monkeypatch) -> list[float]:
     """Do not wait; return how long it would have been."""
     slept: list[float] = []
-    monkeypatch.setattr(fetching.time, "sleep", slept.append)
+    monkeypatch.setattr(fetch_file.time, "sleep", slept.append)
     return slept
 
 
@@ -502,8 +503,8 @@ def test_a_folder_whose_name_looks_like_a_pattern_is_that_folder(tmp_path):
     assert listed(f"{tmp_path}/c[1]", str(tmp_path)) == ["c[1]/q.jpg"]
     assert listed(f"{tmp_path}/c[1]/*.jpg", str(tmp_path)) == ["c[1]/q.jpg"]
     assert listed(f"{tmp_path}/c[12]/*.jpg", str(tmp_path)) == ["c1/other.jpg"]
-    assert not storage.is_pattern(f"{tmp_path}/c[1]")
-    assert storage.is_pattern(f"{tmp_path}/c[2]")
+    assert not storage.is_glob_pattern(f"{tmp_path}/c[1]")
+    assert storage.is_glob_pattern(f"{tmp_path}/c[2]")
 
 
 def test_links_that_lead_back_up_or_to_themselves_or_nowhere_end(tmp_path):
@@ -559,19 +560,19 @@ def test_a_kept_file_is_made_once_and_again_when_it_is_damaged(tmp_path, monkeyp
         return CONTENT
 
     digest = hashlib.sha256(CONTENT).hexdigest()
-    path = storage.kept_by_sha256(digest, content)
-    assert storage.kept_by_sha256(digest, content) == path
+    path = storage.cache_model(digest, content)
+    assert storage.cache_model(digest, content) == path
     assert (path.read_bytes(), len(made)) == (CONTENT, 1)
 
     path.write_bytes(CONTENT[:-1])
-    assert storage.kept_by_sha256(digest, content).read_bytes() == CONTENT
+    assert storage.cache_model(digest, content).read_bytes() == CONTENT
     assert len(made) == 2
 
 
 def test_the_cache_is_the_user_s_unless_it_is_said(monkeypatch):
     monkeypatch.delenv(storage.CACHE_VARIABLE, raising=False)
 
-    assert storage.cache_folder().name == "mogface-batch"
+    assert storage.find_cache_folder().name == "mogface-batch"
 
 
 # -- publishing ------------------------------------------------------------------------------------------------
@@ -584,7 +585,7 @@ def store(request, tmp_path, memory) -> storage.Store:
 
 def test_a_new_store_is_empty_and_asking_makes_nothing(store):
     assert store.read("fingerprint.json") is None
-    assert store.names("detections") == []
+    assert store.list_names("detections") == []
     store.remove("nothing")
     assert not Path(store.address).exists()
 
@@ -611,7 +612,7 @@ def test_names_are_the_sorted_files_of_one_folder(store):
     for name in ("p/b", "p/a", "p/deep/c", "d"):
         store.create(name, b"")
 
-    assert store.names("p") == ["a", "b"]
+    assert store.list_names("p") == ["a", "b"]
 
 
 def test_two_stores_of_one_address_see_the_same(store):
@@ -623,7 +624,7 @@ def test_two_stores_of_one_address_see_the_same(store):
     )
 
     assert other.read("a") == b"1"
-    assert other.address_of("a") == store.address_of("a") == f"{store.address}/a"
+    assert other.build_address("a") == store.build_address("a") == f"{store.address}/a"
 
 
 def test_of_sixteen_threads_exactly_one_creates_a_file(tmp_path):
@@ -695,7 +696,7 @@ def test_a_store_below_a_file_is_empty_and_cannot_be_written(tmp_path):
     store = storage.open_store(str(written(tmp_path / "file")))
 
     assert store.read("a") is None
-    assert store.names("plan") == []
+    assert store.list_names("plan") == []
     for write in (store.create, store.replace):
         with pytest.raises(
             OutputError, match=r"file/a cannot be written: Not a directory\. Nothing half-written"
@@ -747,7 +748,7 @@ class Broken:
 
 
 def test_what_a_store_s_client_raises_becomes_a_sentence_without_its_words(monkeypatch):
-    monkeypatch.setattr(filesystems, "filesystem_of", lambda _: Broken())
+    monkeypatch.setattr(filesystems, "open_filesystem", lambda _: Broken())
     store = storage.open_store("broken://bucket/out")
 
     for call in (
@@ -760,7 +761,7 @@ def test_what_a_store_s_client_raises_becomes_a_sentence_without_its_words(monke
         assert "secret" not in str(caught.value)
     for call in (
         partial(store.read, "a"),
-        partial(store.names, "a"),
+        partial(store.list_names, "a"),
         partial(storage.is_folder, "broken://bucket/a"),
     ):
         with pytest.raises((InputError, OutputError), match="broken://bucket"):
@@ -805,8 +806,8 @@ def test_without_hard_links_a_file_is_created_once_all_the_same(tmp_path, monkey
 
 
 def test_who_is_in_a_hurry_does_not_wait_for_a_store_that_is_gone(monkeypatch):
-    monkeypatch.setattr(retrying, "HURRY_S", 0.0)
-    monkeypatch.setattr(retrying, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(retries, "HURRY_S", 0.0)
+    monkeypatch.setattr(retries, "PATIENCE_S", 60.0)
     calls = []
 
     def gone():
@@ -815,7 +816,7 @@ def test_who_is_in_a_hurry_does_not_wait_for_a_store_that_is_gone(monkeypatch):
             raise TimeoutError
         return "back"
 
-    with storage.hurried(), pytest.raises(TimeoutError):
-        retrying.persistently(gone)
-    assert retrying.persistently(gone) == "back"
+    with storage.limit_patience(), pytest.raises(TimeoutError):
+        retries.retry_call(gone)
+    assert retries.retry_call(gone) == "back"
     assert len(calls) == 3

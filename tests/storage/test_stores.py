@@ -10,7 +10,7 @@ from servers import status
 
 from mogface_batch import storage
 from mogface_batch.errors import ConfigError, FetchFault, InputError, OutputError, TooLargeFault
-from mogface_batch.storage import store as store_module
+from mogface_batch.storage import remote_store as store_module
 
 ODD_NAME = "a/100%#1? ü b%20c~'[x]&=+.jpg"
 CONTENT = bytes(range(256)) * 1000
@@ -79,7 +79,7 @@ def test_the_beginning_of_a_page_is_read_alone_also_where_the_server_knows_no_ra
         storage.fetch_start(web.url + "/gone.jpg", at_most_bytes=100, timeout_s=20)
     with pytest.raises(FetchFault) as caught:
         storage.fetch_start(
-            url, at_most_bytes=100, timeout_s=20, sources=storage.Sources((), is_foreign=True)
+            url, at_most_bytes=100, timeout_s=20, sources=storage.AllowedSources((), is_foreign=True)
         )
     assert caught.value.code == "not_allowed"
 
@@ -118,8 +118,8 @@ def test_create_is_once_for_all_and_replace_is_not(bucket):
     store.replace("p/a", b"3")
     assert store.read("p/a") == b"3"
     store.create("p/deep/b", b"")
-    assert store.names("p") == ["a"]
-    assert store.names("nowhere") == []
+    assert store.list_names("p") == ["a"]
+    assert store.list_names("nowhere") == []
     store.remove("p/a")
     store.remove("p/a")
     assert store.read("p/a") is None
@@ -179,12 +179,12 @@ def test_a_store_that_keeps_its_word_passes_the_probe_and_is_left_as_it_was(buck
 
     storage.check_create_if_absent(store)
 
-    assert store.names(storage.TEMPORARY) == []
+    assert store.list_names(storage.TEMPORARY) == []
 
 
 def test_a_store_that_overwrites_is_refused(bucket, monkeypatch):
     store = storage.open_store(f"{bucket}/out")
-    real = store_module.remote_of
+    real = store_module.open_client
 
     class Overwrites:
         def __init__(self, address):
@@ -197,12 +197,12 @@ def test_a_store_that_overwrites_is_refused(bucket, monkeypatch):
         def remove(self, address):
             self.remote.remove(address)
 
-    monkeypatch.setattr(store_module, "remote_of", Overwrites)
+    monkeypatch.setattr(store_module, "open_client", Overwrites)
 
     with pytest.raises(ConfigError, match=r"ignores create-if-absent.*output\.single_writer=true"):
         storage.check_create_if_absent(store)
     assert (
-        store_module.remote_of(store.address).remote.exists(f"{store.address}/{storage.TEMPORARY}") is False
+        store_module.open_client(store.address).remote.exists(f"{store.address}/{storage.TEMPORARY}") is False
     )
 
 

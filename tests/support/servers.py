@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mogface_batch.storage import credentials, filesystems
+from mogface_batch.storage.clients import credentials, filesystems
 
 TOOLS = Path(__file__).resolve().parents[2].parent / "shared/tools"
 CEPH = ("radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "curl")
@@ -42,9 +42,9 @@ def free_ports(count: int) -> int:
 
 def forget_clients() -> None:
     """Have the package look at the environment anew."""
-    credentials.s3_options.cache_clear()
-    filesystems.filesystem_of.cache_clear()
-    objects = sys.modules.get("mogface_batch.storage.objects")
+    credentials.find_s3_options.cache_clear()
+    filesystems.open_filesystem.cache_clear()
+    objects = sys.modules.get("mogface_batch.storage.clients.object_stores")
     if objects is not None:
         objects._bucket.cache_clear()
 

@@ -78,8 +78,8 @@ def test_a_job_in_a_bucket_gives_the_table_of_a_job_on_disk(tmp_path, request, k
             assert storage.read_bytes(row["annotated_uri"]) == own
     store = storage.open_store(f"{bucket}/out")
     assert json.loads(store.read("run.json"))["run_id"] == again["run_id"]
-    assert len(store.names("runs")) == 2
-    assert store.names("_tmp") == []
+    assert len(store.list_names("runs")) == 2
+    assert store.list_names("_tmp") == []
 
 
 def test_a_few_images_through_a_bad_line_give_the_same_table(tmp_path, faults):

@@ -140,5 +140,5 @@ def picture_name(planned: str, address: str) -> str:
     """Return the name of an image's picture: as planned, but of the source's type where that is one we write."""
     name = planned.removesuffix(".jpg")
     # The plan adds .jpg to a name that is no .jpg, .png or .webp; others never end so.
-    is_added = not storage.without_query(address).lower().endswith(".jpg")
+    is_added = not storage.strip_query(address).lower().endswith(".jpg")
     return name if is_added and name.lower().endswith((".tif", ".tiff", ".bmp", ".jp2", ".avif")) else planned

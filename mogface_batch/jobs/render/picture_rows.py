@@ -53,7 +53,7 @@ class PictureRows:
         )
         self._parts: set[str] = set()
         """Only these are rewritten: another run's are its own."""
-        for part in store.names(PICTURE_ROWS_FOLDER):
+        for part in store.list_names(PICTURE_ROWS_FOLDER):
             if part.startswith("part-") and part.endswith(".parquet"):
                 self._index(part, self._read(part), seen=False)
 
@@ -131,7 +131,7 @@ class PictureRows:
             return pq.read_table(io.BytesIO(content or b""), schema=ROWS)
         except (pa.ArrowException, OSError):
             raise InputError(
-                f"{self._store.address_of(f'{PICTURE_ROWS_FOLDER}/{part}')} is no part that render wrote: remove it, and the same "
+                f"{self._store.build_address(f'{PICTURE_ROWS_FOLDER}/{part}')} is no part that render wrote: remove it, and the same "
                 "command makes what is missing."
             ) from None
 

@@ -12,17 +12,17 @@ from urllib.parse import urljoin
 from fsspec.asyn import get_loop, sync
 
 from mogface_batch.errors import ErrorCode, FetchFault
-from mogface_batch.storage.addresses import is_url, redacted
-from mogface_batch.storage.filesystems import FsspecRemote, located, not_installed
-from mogface_batch.storage.limits import check_size
-from mogface_batch.storage.retrying import for_a_reader, is_transient
-from mogface_batch.storage.sources import ANYTHING, PRIVATE, Sources, public_socket
+from mogface_batch.storage.addresses import is_url, redact
+from mogface_batch.storage.allowed_sources import ALL_SOURCES, PRIVATE, AllowedSources, open_public_socket
+from mogface_batch.storage.clients.filesystems import FsspecClient, build_install_error, locate
+from mogface_batch.storage.retries import is_transient, retry_read
+from mogface_batch.storage.size_limit import check_size
 
-MOST_REDIRECTS = 10
+MAX_REDIRECTS = 10
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
-class Refused(Exception):
+class HttpRefusal(Exception):
     """The server answered with a status that is no success."""
 
     def __init__(self, status: int) -> None:
@@ -31,17 +31,17 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class WebRemote(FsspecRemote):
-    """See `Remote`. Listing is fsspec's; a fetch is our own, for the sake of its limits."""
+class WebClient(FsspecClient):
+    """See `StoreClient`. Listing is fsspec's; a fetch is our own, for the sake of its limits."""
 
-    sources: Sources = ANYTHING
+    sources: AllowedSources = ALL_SOURCES
 
     def fetch(self, address: str, *, max_bytes: int, timeout_s: float) -> tuple[bytes, str | None]:
-        """See `Remote.fetch`; no redirect leads to what the sources refuse."""
+        """See `StoreClient.fetch`; no redirect leads to what the sources refuse."""
         return self._got(address, _get(address, max_bytes=max_bytes, sources=self.sources), timeout_s)
 
-    def start(self, address: str, *, at_most_bytes: int, timeout_s: float) -> bytes:
-        """See `Remote.start`; also where the server knows no ranges."""
+    def fetch_start(self, address: str, *, at_most_bytes: int, timeout_s: float) -> bytes:
+        """See `StoreClient.fetch_start`; also where the server knows no ranges."""
         asked = _get(address, max_bytes=1 << 62, sources=self.sources, only_bytes=at_most_bytes)
         return self._got(address, asked, timeout_s)[0]
 
@@ -55,12 +55,12 @@ class WebRemote(FsspecRemote):
             if PRIVATE not in str(error):
                 raise
             why = f"{PRIVATE}, where a manifest that lies elsewhere may not lead unless sources.allow names the host"
-            raise FetchFault(ErrorCode.NOT_ALLOWED, f"{redacted(address)} was not read: {why}.") from None
+            raise FetchFault(ErrorCode.NOT_ALLOWED, f"{redact(address)} was not read: {why}.") from None
         return got
 
     def open(self, address: str) -> IO[bytes]:
-        """See `Remote.open`; downloaded first, since many web servers cannot seek."""
-        filesystem, path = located(address)
+        """See `StoreClient.open`; downloaded first, since many web servers cannot seek."""
+        filesystem, path = locate(address)
         file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
 
         def download() -> None:
@@ -69,36 +69,36 @@ class WebRemote(FsspecRemote):
             filesystem.get_file(path, file)
 
         try:
-            for_a_reader(download)
+            retry_read(download)
             file.seek(0)
         except BaseException:
             file.close()
             raise
         return file
 
-    def answers(self, address: str, *, timeout_s: float) -> None:
-        """See `Remote.answers`; any answer is one, but that the server has no time."""
+    def ping(self, address: str, *, timeout_s: float) -> None:
+        """See `StoreClient.ping`; any answer is one, but that the server has no time."""
         try:
             self.fetch(address, max_bytes=1 << 62, timeout_s=timeout_s)
-        except Refused as error:
+        except HttpRefusal as error:
             if is_transient(error):
                 raise
 
 
 async def _get(
-    url: str, *, max_bytes: int, sources: Sources, only_bytes: int | None = None
+    url: str, *, max_bytes: int, sources: AllowedSources, only_bytes: int | None = None
 ) -> tuple[bytes, str | None]:
     # The body is cut off where it gets too long: many web servers answer no HEAD request.
     here = url
     headers = {} if only_bytes is None else {"Range": f"bytes=0-{only_bytes - 1}"}
-    for _ in range(MOST_REDIRECTS):
-        session = _session(only_public=sources.only_public(here))
+    for _ in range(MAX_REDIRECTS):
+        session = _session(must_be_public=sources.must_be_public(here))
         async with session.get(here, allow_redirects=False, headers=headers) as answer:
             if answer.status in _REDIRECTS and "Location" in answer.headers:
                 here = _redirected(url, urljoin(here, answer.headers["Location"]), sources)
                 continue
             if answer.status >= 300:
-                raise Refused(answer.status)
+                raise HttpRefusal(answer.status)
             check_size(url, answer.content_length or 0, max_bytes)
             encoded = bytearray()
             async for chunk in answer.content.iter_chunked(1 << 16):
@@ -108,28 +108,28 @@ async def _get(
                     break
             return bytes(encoded[:only_bytes]), answer.headers.get("ETag")
     raise FetchFault(
-        ErrorCode.REFUSED, f"{redacted(url)} could not be read: it leads from one place to the next for ever."
+        ErrorCode.REFUSED, f"{redact(url)} could not be read: it leads from one place to the next for ever."
     )
 
 
-def _redirected(url: str, target: str, sources: Sources) -> str:
+def _redirected(url: str, target: str, sources: AllowedSources) -> str:
     if not is_url(target):
         raise FetchFault(
-            ErrorCode.REFUSED, f"{redacted(url)} could not be read: it leads to what is no web address."
+            ErrorCode.REFUSED, f"{redact(url)} could not be read: it leads to what is no web address."
         )
     sources.check(target)
     return target
 
 
 @functools.lru_cache(maxsize=2)
-def _session(*, only_public: bool) -> Any:  # noqa: ANN401 - aiohttp may be missing
+def _session(*, must_be_public: bool) -> Any:  # noqa: ANN401 - aiohttp may be missing
     """Return a session that lives in fsspec's event loop; called there."""
     try:
         import aiohttp  # noqa: PLC0415 - comes with the extra http
     except ImportError:
-        raise not_installed("http") from None
+        raise build_install_error("http") from None
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(socket_factory=public_socket if only_public else None),
+        connector=aiohttp.TCPConnector(socket_factory=open_public_socket if must_be_public else None),
         # No limit for the whole: that is the attempt's own.
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=60),
     )

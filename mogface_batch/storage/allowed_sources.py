@@ -9,12 +9,19 @@ from typing import Any
 from urllib.parse import unquote
 
 from mogface_batch.errors import ErrorCode, FetchFault
-from mogface_batch.storage.addresses import absolute, is_remote, is_url, redacted, scheme_of, store_of
-from mogface_batch.storage.filesystems import EXTRAS
+from mogface_batch.storage.addresses import (
+    is_remote,
+    is_url,
+    make_absolute,
+    parse_scheme,
+    parse_store,
+    redact,
+)
+from mogface_batch.storage.clients.filesystems import EXTRAS
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class AllowedSources:
     """What may be read; without arguments everything, as a person may who writes a manifest on this machine."""
 
     allow: tuple[str, ...] | None = None
@@ -25,7 +32,7 @@ class Sources:
     """The addresses that the config itself names: the manifest's and `manifest.base_uri`."""
 
     @classmethod
-    def of(cls, allow: tuple[str, ...] | None, manifest: str, base: str | None) -> "Sources":
+    def of(cls, allow: tuple[str, ...] | None, manifest: str, base: str | None) -> "AllowedSources":
         """Return what a job with this manifest may read.
 
         Args:
@@ -33,9 +40,9 @@ class Sources:
             manifest: `manifest.uri`.
             base: `manifest.base_uri`.
         """
-        manifest = absolute(manifest)
+        manifest = make_absolute(manifest)
         prefixes = None if allow is None else tuple(_prefix(text) for text in allow)
-        named = (manifest,) if base is None else (manifest, absolute(base))
+        named = (manifest,) if base is None else (manifest, make_absolute(base))
         return cls(prefixes, is_remote(manifest), named)
 
     def check(self, address: str) -> None:
@@ -51,48 +58,48 @@ class Sources:
             if self.allow is not None
             else "a manifest that lies elsewhere may not name it unless sources.allow does"
         )
-        raise FetchFault(ErrorCode.NOT_ALLOWED, f"{redacted(address)} was not read: {why}.")
+        raise FetchFault(ErrorCode.NOT_ALLOWED, f"{redact(address)} was not read: {why}.")
 
     def _allows(self, address: str) -> bool:
         if self.allow is not None:
             return any(_is_within(address, prefix) for prefix in self.allow)
-        if not self.is_foreign or scheme_of(address) in EXTRAS:
+        if not self.is_foreign or parse_scheme(address) in EXTRAS:
             return True
         return any(_is_within(address, folder) for folder in self.named)
 
-    def only_public(self, url: str) -> bool:
+    def must_be_public(self, url: str) -> bool:
         """Whether a URL's host must lie on the public Internet: not on loopback or a private network."""
         if self.allow is not None:
             return not any(
-                store_of(prefix) == store_of(url) for prefix in self.allow if not prefix.endswith("://")
+                parse_store(prefix) == parse_store(url) for prefix in self.allow if not prefix.endswith("://")
             )
-        return self.is_foreign and store_of(url) not in map(store_of, self.named)
+        return self.is_foreign and parse_store(url) not in map(parse_store, self.named)
 
 
-ANYTHING = Sources()
+ALL_SOURCES = AllowedSources()
 """What a person may read who has no manifest from elsewhere."""
 
 
 def _prefix(text: str) -> str:
-    return text if text.endswith("://") and text != "file://" else absolute(text).rstrip("/") or "/"
+    return text if text.endswith("://") and text != "file://" else make_absolute(text).rstrip("/") or "/"
 
 
 def _is_within(address: str, prefix: str) -> bool:
     if prefix.endswith("://"):  # a scheme, all of it
-        return scheme_of(address) == scheme_of(prefix)
-    if scheme_of(address) != scheme_of(prefix) or _climbs(address):
+        return parse_scheme(address) == parse_scheme(prefix)
+    if parse_scheme(address) != parse_scheme(prefix) or _climbs(address):
         return False
     if not is_remote(address):  # nor by a link
         address, prefix = os.path.realpath(address), os.path.realpath(prefix)
         return address == prefix or address.startswith(prefix.rstrip("/") + "/")
-    if store_of(address) != store_of(prefix):
+    if parse_store(address) != parse_store(prefix):
         return False
     path, folder = _path(address), _path(prefix)
     return not folder or path == folder or path.startswith((folder + "/", folder + "?"))
 
 
 def _path(address: str) -> str:
-    return address[len(store_of(address)) :]
+    return address[len(parse_store(address)) :]
 
 
 def _climbs(address: str) -> bool:
@@ -103,7 +110,7 @@ def _climbs(address: str) -> bool:
 PRIVATE = "its host lies on this machine or a private network"
 
 
-def public_socket(found: Any) -> socket.socket:  # noqa: ANN401 - a tuple of `socket.getaddrinfo`
+def open_public_socket(found: Any) -> socket.socket:  # noqa: ANN401 - a tuple of `socket.getaddrinfo`
     """Return a socket for an address that was found for a host, where that address is public.
 
     Asked for the very address that is connected to, so that a name cannot mean one host when it is checked and

@@ -22,12 +22,12 @@ from obstore import exceptions
 from obstore.store import AzureStore, S3Store
 
 from mogface_batch.errors import InputError
-from mogface_batch.storage.addresses import scheme_of, store_of
-from mogface_batch.storage.credentials import azure_options, s3_options
-from mogface_batch.storage.faults import UNUSABLE_KEY, DamagedOnTheWay, UnusableKey
-from mogface_batch.storage.filesystems import create_once
-from mogface_batch.storage.limits import check_size
-from mogface_batch.storage.retrying import for_a_reader, persistently
+from mogface_batch.storage.addresses import parse_scheme, parse_store
+from mogface_batch.storage.clients.credentials import find_azure_options, find_s3_options
+from mogface_batch.storage.clients.filesystems import create_once
+from mogface_batch.storage.error_codes import UNUSABLE_KEY, DamagedOnTheWay, UnusableKey
+from mogface_batch.storage.retries import retry_call, retry_read
+from mogface_batch.storage.size_limit import check_size
 
 ATTEMPT_S = 60.0
 """For one request of the job's own, and a second more for each megabyte."""
@@ -42,11 +42,11 @@ Bucket = S3Store | AzureStore
 T = TypeVar("T")
 
 
-class ObjectRemote:
-    """See `Remote`."""
+class ObjectStoreClient:
+    """See `StoreClient`."""
 
     def fetch(self, address: str, *, max_bytes: int, timeout_s: float) -> tuple[bytes, str | None]:
-        """See `Remote.fetch`."""
+        """See `StoreClient.fetch`."""
         bucket, key = _located(address, timeout_s=timeout_s)
         if address.endswith("/"):
             raise IsADirectoryError
@@ -60,19 +60,19 @@ class ObjectRemote:
             raise DamagedOnTheWay
         return encoded, etag or None
 
-    def start(self, address: str, *, at_most_bytes: int, timeout_s: float) -> bytes:
-        """See `Remote.start`."""
+    def fetch_start(self, address: str, *, at_most_bytes: int, timeout_s: float) -> bytes:
+        """See `StoreClient.fetch_start`."""
         bucket, key = _located(address, timeout_s=timeout_s)
         return bytes(obstore.get_range(bucket, key, start=0, length=at_most_bytes))
 
     def open(self, address: str) -> IO[bytes]:
-        """See `Remote.open`; by ranges, each of them tried again by itself."""
+        """See `StoreClient.open`; by ranges, each of them tried again by itself."""
         bucket, key = _located(address)
-        size_bytes = for_a_reader(lambda: _once(lambda: obstore.head_async(bucket, key)))["size"]
+        size_bytes = retry_read(lambda: _once(lambda: obstore.head_async(bucket, key)))["size"]
         return io.BufferedReader(_Ranges(bucket, key, size_bytes), READ_AHEAD_BYTES)
 
     def read_versioned(self, address: str) -> tuple[bytes, str]:
-        """See `Remote.read_versioned`."""
+        """See `StoreClient.read_versioned`."""
         bucket, key = _located(address)
 
         async def whole() -> tuple[bytes, str]:
@@ -85,12 +85,12 @@ class ObjectRemote:
         return _patiently(whole)
 
     def write(self, address: str, content: bytes) -> None:
-        """See `Remote.write`."""
+        """See `StoreClient.write`."""
         bucket, key = _located(address)
         _patiently(lambda: _put(bucket, key, content, "overwrite"), size_bytes=len(content))
 
     def create(self, address: str, content: bytes) -> bool:
-        """See `Remote.create`; by If-None-Match."""
+        """See `StoreClient.create`; by If-None-Match."""
         bucket, key = _located(address)
         return create_once(
             lambda: _once(lambda: _put(bucket, key, content, "create"), size_bytes=len(content)),
@@ -99,11 +99,11 @@ class ObjectRemote:
         )
 
     def replace_if(self, address: str, content: bytes, version: str) -> bool:
-        """See `Remote.replace_if`; by If-Match."""
+        """See `StoreClient.replace_if`; by If-Match."""
         if self._replaced_if(address, content, version):
             return True
         # Ceph's gateway (16.2) takes an etag only as no other store sends it: without its quotes.
-        if scheme_of(address) not in {"s3", "s3a"} or self.read_versioned(address)[1] != version:
+        if parse_scheme(address) not in {"s3", "s3a"} or self.read_versioned(address)[1] != version:
             return False
         return self._replaced_if(address, content, version.strip('"'))
 
@@ -116,29 +116,29 @@ class ObjectRemote:
         )
 
     def remove(self, address: str) -> None:
-        """See `Remote.remove`."""
+        """See `StoreClient.remove`."""
         bucket, key = _located(address)
         _patiently(lambda: obstore.delete_async(bucket, key))
 
-    def names(self, folder: str) -> list[str]:
-        """See `Remote.names`."""
+    def list_names(self, folder: str) -> list[str]:
+        """See `StoreClient.list_names`."""
         bucket, key = _located(folder)
         names = (path[len(key) :].lstrip("/") for path in _keys(bucket, key, folder))
         return [name for name in names if "/" not in name]
 
-    def files(self, folder: str) -> Iterator[str]:
-        """See `Remote.files`; in the order of the keys, a thousand at a time."""
+    def list_files(self, folder: str) -> Iterator[str]:
+        """See `StoreClient.list_files`; in the order of the keys, a thousand at a time."""
         bucket, key = _located(folder)
         is_empty = True
         for path in _keys(bucket, key, folder):
             is_empty = False
             if not _is_hidden(path[len(key) :]):
-                yield f"{store_of(folder)}/{path}"
+                yield f"{parse_store(folder)}/{path}"
         if is_empty and key:
             raise FileNotFoundError
 
-    def matches(self, pattern: str) -> Iterator[str]:
-        """See `Remote.matches`; what lies below the last folder without a wildcard is listed."""
+    def list_matches(self, pattern: str) -> Iterator[str]:
+        """See `StoreClient.list_matches`; what lies below the last folder without a wildcard is listed."""
         parts = pattern.split("/")
         first = next(number for number, part in enumerate(parts) if _WILDCARD.search(part))
         if first < FIRST_OF_KEY:
@@ -149,10 +149,10 @@ class ObjectRemote:
         for path in _keys(bucket, key, folder):
             name = path[len(key) :].lstrip("/")
             if wanted.match(name) and (_is_hidden("/".join(parts[first:])) or not _is_hidden(name)):
-                yield f"{store_of(folder)}/{path}"
+                yield f"{parse_store(folder)}/{path}"
 
     def is_folder(self, address: str) -> bool:
-        """See `Remote.is_folder`."""
+        """See `StoreClient.is_folder`."""
         bucket, key = _located(address)
         try:
             return not key or any(True for _ in _keys(bucket, key, address))
@@ -160,16 +160,16 @@ class ObjectRemote:
             return False
 
     def exists(self, address: str) -> bool:
-        """See `Remote.exists`."""
+        """See `StoreClient.exists`."""
         bucket, key = _located(address)
         try:
-            for_a_reader(lambda: _once(lambda: obstore.head_async(bucket, key)))
+            retry_read(lambda: _once(lambda: obstore.head_async(bucket, key)))
         except (FileNotFoundError, ValueError):
             return self.is_folder(address)
         return True
 
-    def answers(self, address: str, *, timeout_s: float) -> None:
-        """See `Remote.answers`; that there is no such key is an answer as well."""
+    def ping(self, address: str, *, timeout_s: float) -> None:
+        """See `StoreClient.ping`; that there is no such key is an answer as well."""
         bucket, _ = _located(address, timeout_s=timeout_s)
         try:
             obstore.head(bucket, "mogface-batch-is-anybody-there")
@@ -194,7 +194,7 @@ def _located(address: str, *, timeout_s: float | None = None) -> tuple[Bucket, s
 def _bucket(scheme: str, authority: str, timeout_s: float | None) -> Bucket:
     if not authority:
         raise FileNotFoundError
-    options = dict(s3_options() if scheme in {"s3", "s3a"} else azure_options())
+    options = dict(find_s3_options() if scheme in {"s3", "s3a"} else find_azure_options())
     # Without a time of its own, a request ends by `_once`.
     limits = {"timeout": timedelta(seconds=timeout_s or 24 * 3600), "connect_timeout": timedelta(seconds=10)}
     options["client_options"] = options["client_options"] | limits
@@ -222,7 +222,7 @@ def _once(call: Callable[[], Awaitable[T]], *, size_bytes: int = 0) -> T:
 
 
 def _patiently(call: Callable[[], Awaitable[T]], *, size_bytes: int = 0) -> T:
-    return persistently(lambda: _once(call, size_bytes=size_bytes))
+    return retry_call(lambda: _once(call, size_bytes=size_bytes))
 
 
 async def _put(bucket: Bucket, key: str, content: bytes, mode: Any) -> None:  # noqa: ANN401 - a word or a version
@@ -242,12 +242,12 @@ def _keys(bucket: Bucket, prefix: str, folder: str) -> Iterator[str]:
         ) from None
 
 
-def etags_below(folder: str) -> Iterator[tuple[str, str]]:
+def list_etags_below(folder: str) -> Iterator[tuple[str, str]]:
     """Yield the addresses of all files below a folder and their etags, in the order of the keys."""
     bucket, key = _located(folder)
     for entry in _entries(bucket, key):
         if entry["e_tag"]:
-            yield f"{store_of(folder)}/{entry['path']}", entry["e_tag"].strip('"')
+            yield f"{parse_store(folder)}/{entry['path']}", entry["e_tag"].strip('"')
 
 
 def _entries(bucket: Bucket, prefix: str) -> Iterator[Any]:
@@ -268,7 +268,7 @@ def _entries(bucket: Bucket, prefix: str) -> Iterator[Any]:
             pages = None
             raise
 
-    while some := for_a_reader(page):
+    while some := retry_read(page):
         # Not every server heeds the offset.
         yield from (entry for entry in some if entry["path"] > begun_behind)
         seen = some[-1]["path"]
@@ -346,7 +346,7 @@ def _is_encrypted(bucket: S3Store, key: str, timeout_s: float) -> bool:
 
 def _trusted() -> ssl.SSLContext:
     trusted = ssl.create_default_context()
-    certificates = s3_options()["client_options"].get("root_certificate")
+    certificates = find_s3_options()["client_options"].get("root_certificate")
     if certificates:
         trusted.load_verify_locations(cadata=certificates.decode("ascii", "ignore"))
     return trusted

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mogface_batch.errors import InputError
-from mogface_batch.storage.filesystems import not_installed
+from mogface_batch.storage.clients.filesystems import build_install_error
 
 _CREDENTIALS_LIVE = timedelta(minutes=5)
 """How long obstore keeps what it was given; botocore renews what expires."""
@@ -18,7 +18,7 @@ _AWS_OWN = ".amazonaws.com"
 
 
 @functools.cache
-def s3_options() -> dict[str, Any]:
+def find_s3_options() -> dict[str, Any]:
     """Return what obstore's S3 client is made of, as botocore finds it: environment, profile, or role.
 
     Raises:
@@ -28,7 +28,7 @@ def s3_options() -> dict[str, Any]:
         import botocore.exceptions  # noqa: PLC0415 - comes with the extra s3
         import botocore.session  # noqa: PLC0415
     except ImportError:
-        raise not_installed("s3") from None
+        raise build_install_error("s3") from None
     try:
         session = botocore.session.get_session()
         credentials = session.get_credentials()
@@ -69,7 +69,7 @@ def _frozen(credentials: Any) -> dict[str, Any]:  # noqa: ANN401 - botocore is u
     }
 
 
-def azure_options() -> dict[str, Any]:
+def find_azure_options() -> dict[str, Any]:
     """Return what obstore's Azure client is made of: a connection string here; else it asks the environment itself."""
     options: dict[str, Any] = {"config": {}, "client_options": {}}
     text = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")

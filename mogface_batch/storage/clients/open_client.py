@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from typing import IO, Protocol
 
-from mogface_batch.storage.addresses import is_url, scheme_of
-from mogface_batch.storage.filesystems import FsspecRemote, is_registered_by_user, not_installed
-from mogface_batch.storage.sources import ANYTHING, Sources
-from mogface_batch.storage.web import WebRemote
+from mogface_batch.storage.addresses import is_url, parse_scheme
+from mogface_batch.storage.allowed_sources import ALL_SOURCES, AllowedSources
+from mogface_batch.storage.clients.filesystems import FsspecClient, build_install_error, is_registered_by_user
+from mogface_batch.storage.clients.web import WebClient
 
 OBJECT_SCHEMES = frozenset(["s3", "s3a", "az", "abfs", "abfss"])
 """What obstore is the client of."""
 
 
-class Remote(Protocol):
-    """A kind of store, by the addresses of its files. It raises what its client raises: see `faults.code_of`."""
+class StoreClient(Protocol):
+    """A kind of store, by the addresses of its files. It raises what its client raises: see `faults.classify_error`."""
 
     def fetch(self, address: str, *, max_bytes: int, timeout_s: float) -> tuple[bytes, str | None]:
         """Return a file's bytes, once, with what the store calls this version of it.
@@ -22,7 +22,7 @@ class Remote(Protocol):
             TooLargeFault: The file is larger than ``max_bytes``.
         """
 
-    def start(self, address: str, *, at_most_bytes: int, timeout_s: float) -> bytes:
+    def fetch_start(self, address: str, *, at_most_bytes: int, timeout_s: float) -> bytes:
         """Return the first bytes of a file, once."""
 
     def open(self, address: str) -> IO[bytes]:
@@ -43,13 +43,13 @@ class Remote(Protocol):
     def remove(self, address: str) -> None:
         """Remove a file, if it is there."""
 
-    def names(self, folder: str) -> list[str]:
+    def list_names(self, folder: str) -> list[str]:
         """Return the names of the files directly in a folder."""
 
-    def files(self, folder: str) -> Iterator[str]:
+    def list_files(self, folder: str) -> Iterator[str]:
         """Yield the addresses of all files below a folder, without hidden ones, streamed in a fixed order."""
 
-    def matches(self, pattern: str) -> Iterator[str]:
+    def list_matches(self, pattern: str) -> Iterator[str]:
         """Yield the addresses of the files that a glob names, in order."""
 
     def is_folder(self, address: str) -> bool:
@@ -58,28 +58,28 @@ class Remote(Protocol):
     def exists(self, address: str) -> bool:
         """Whether there is a file or folder of this very name."""
 
-    def answers(self, address: str, *, timeout_s: float) -> None:
+    def ping(self, address: str, *, timeout_s: float) -> None:
         """Ask the store something small; it raises where nobody answers."""
 
 
-def remote_of(address: str, sources: Sources = ANYTHING) -> Remote:
+def open_client(address: str, sources: AllowedSources = ALL_SOURCES) -> StoreClient:
     """Return the store that an address lies in, from which no redirect leads to what the sources refuse.
 
     Raises:
         InputError: Its client is not installed, or there is none.
     """
-    scheme = scheme_of(address)
+    scheme = parse_scheme(address)
     if not is_registered_by_user(scheme):
         if scheme in OBJECT_SCHEMES:
             return _objects(scheme)
         if is_url(address):
-            return WebRemote(sources)
-    return FsspecRemote()
+            return WebClient(sources)
+    return FsspecClient()
 
 
-def _objects(scheme: str) -> Remote:
+def _objects(scheme: str) -> StoreClient:
     try:
-        from mogface_batch.storage.objects import ObjectRemote  # noqa: PLC0415 - obstore comes with an extra
+        from mogface_batch.storage.clients.object_stores import ObjectStoreClient  # noqa: PLC0415 - obstore comes with an extra
     except ImportError:
-        raise not_installed(scheme) from None
-    return ObjectRemote()
+        raise build_install_error(scheme) from None
+    return ObjectStoreClient()

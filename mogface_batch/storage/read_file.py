@@ -11,9 +11,9 @@ import fsspec
 import fsspec.utils
 
 from mogface_batch.errors import InputError, JobFault
-from mogface_batch.storage.addresses import is_remote, redacted, without_query
-from mogface_batch.storage.faults import code_of
-from mogface_batch.storage.remote import remote_of
+from mogface_batch.storage.addresses import is_remote, redact, strip_query
+from mogface_batch.storage.clients.open_client import open_client
+from mogface_batch.storage.error_codes import classify_error
 
 
 def read_bytes(address: str) -> bytes:
@@ -50,10 +50,10 @@ _READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 def _unreadable(address: str, error: Exception) -> InputError:
-    is_compressed = without_query(address).endswith((".gz", ".bz2", ".xz", ".zst"))
+    is_compressed = strip_query(address).endswith((".gz", ".bz2", ".xz", ".zst"))
     damaged = is_compressed and isinstance(error, OSError) and error.errno is None
-    why = "it is no whole compressed file" if damaged else code_of(error)[1]
-    return InputError(f"{redacted(address)} cannot be read: {why}.")
+    why = "it is no whole compressed file" if damaged else classify_error(error)[1]
+    return InputError(f"{redact(address)} cannot be read: {why}.")
 
 
 @contextlib.contextmanager
@@ -63,8 +63,8 @@ def _opened(address: str) -> Iterator[IO[bytes]]:
         if not is_remote(address):
             file = stack.enter_context(open(address, "rb"))  # noqa: PTH123 - keeps the text
         else:
-            file = stack.enter_context(remote_of(address).open(address))
-        yield stack.enter_context(_decompressed(file, without_query(address)))
+            file = stack.enter_context(open_client(address).open(address))
+        yield stack.enter_context(_decompressed(file, strip_query(address)))
 
 
 def _decompressed(file: IO[bytes], name: str) -> contextlib.AbstractContextManager[IO[bytes]]:

@@ -16,10 +16,10 @@ from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.registry import known_implementations
 
 from mogface_batch.errors import InputError, OutputError
-from mogface_batch.storage.addresses import scheme_of
-from mogface_batch.storage.faults import DamagedOnTheWay
-from mogface_batch.storage.limits import check_size
-from mogface_batch.storage.retrying import for_a_reader, persistently
+from mogface_batch.storage.addresses import parse_scheme
+from mogface_batch.storage.error_codes import DamagedOnTheWay
+from mogface_batch.storage.retries import retry_call, retry_read
+from mogface_batch.storage.size_limit import check_size
 
 EXTRAS = {
     "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az",
@@ -43,7 +43,7 @@ def has_client(scheme: str) -> bool:
     return scheme in EXTRAS or scheme in fsspec.available_protocols()
 
 
-def not_installed(scheme: str, why: str = "") -> InputError:
+def build_install_error(scheme: str, why: str = "") -> InputError:
     """Return what to say where a scheme's client is missing."""
     extra = EXTRAS.get(scheme)
     what = f"type pip install 'mogface-batch[{extra}]'" if extra else why.rstrip(".")
@@ -51,7 +51,7 @@ def not_installed(scheme: str, why: str = "") -> InputError:
 
 
 @functools.lru_cache(maxsize=64)
-def filesystem_of(scheme: str) -> Any:  # noqa: ANN401 - fsspec is untyped
+def open_filesystem(scheme: str) -> Any:  # noqa: ANN401 - fsspec is untyped
     """Return the file system of a scheme.
 
     Raises:
@@ -60,7 +60,7 @@ def filesystem_of(scheme: str) -> Any:  # noqa: ANN401 - fsspec is untyped
     try:
         return fsspec.filesystem(scheme, **_options(scheme))
     except (ImportError, ValueError) as error:
-        raise not_installed(scheme, str(error)) from None
+        raise build_install_error(scheme, str(error)) from None
 
 
 def _options(scheme: str) -> dict[str, Any]:
@@ -74,18 +74,18 @@ def _options(scheme: str) -> dict[str, Any]:
     return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=300)}}
 
 
-def located(address: str) -> tuple[Any, str]:
+def locate(address: str) -> tuple[Any, str]:
     """Return an address's file system and its path there."""
-    filesystem = filesystem_of(scheme_of(address))
+    filesystem = open_filesystem(parse_scheme(address))
     return filesystem, filesystem._strip_protocol(address)  # noqa: SLF001 - fsspec's own way to take a URI apart
 
 
-class FsspecRemote:
-    """See `Remote`."""
+class FsspecClient:
+    """See `StoreClient`."""
 
     def fetch(self, address: str, *, max_bytes: int, timeout_s: float) -> tuple[bytes, str | None]:
-        """See `Remote.fetch`."""
-        filesystem, path = located(address)
+        """See `StoreClient.fetch`."""
+        filesystem, path = locate(address)
         if isinstance(filesystem, AsyncFileSystem) and filesystem.async_impl:
             timed = asyncio.wait_for  # ends the request itself, where `sync` would only stop waiting for it
             info, encoded = sync(
@@ -99,9 +99,9 @@ class FsspecRemote:
         _check_whole(info, encoded)
         return encoded, cast("str | None", info.get("ETag") or info.get("etag") or info.get("blob_id"))
 
-    def start(self, address: str, *, at_most_bytes: int, timeout_s: float) -> bytes:
-        """See `Remote.start`."""
-        filesystem, path = located(address)
+    def fetch_start(self, address: str, *, at_most_bytes: int, timeout_s: float) -> bytes:
+        """See `StoreClient.fetch_start`."""
+        filesystem, path = locate(address)
         if isinstance(filesystem, AsyncFileSystem) and filesystem.async_impl:
             timed, read = asyncio.wait_for, filesystem._cat_file  # noqa: SLF001 - the only door with a time-out
             got = sync(filesystem.loop, lambda: timed(read(path, start=0, end=at_most_bytes), timeout_s))
@@ -110,31 +110,31 @@ class FsspecRemote:
         return cast("bytes", got)
 
     def open(self, address: str) -> IO[bytes]:
-        """See `Remote.open`."""
-        filesystem, path = located(address)
+        """See `StoreClient.open`."""
+        filesystem, path = locate(address)
         return cast("IO[bytes]", filesystem.open(path, "rb"))
 
     def read_versioned(self, address: str) -> tuple[bytes, str]:
-        """See `Remote.read_versioned`."""
-        filesystem, path = located(address)
+        """See `StoreClient.read_versioned`."""
+        filesystem, path = locate(address)
         if _is_google(filesystem):
             _forget(filesystem)
-            generation = persistently(lambda: filesystem.info(path))["generation"]
-            content = persistently(
+            generation = retry_call(lambda: filesystem.info(path))["generation"]
+            content = retry_call(
                 lambda: filesystem.cat_file(f"{path}#{generation}" if filesystem.version_aware else path)
             )
             return cast("bytes", content), str(generation)
-        content = persistently(lambda: filesystem.cat_file(path))
+        content = retry_call(lambda: filesystem.cat_file(path))
         return cast("bytes", content), hashlib.sha256(content).hexdigest()
 
     def write(self, address: str, content: bytes) -> None:
-        """See `Remote.write`."""
-        filesystem, path = located(address)
-        persistently(lambda: filesystem.pipe_file(path, content))
+        """See `StoreClient.write`."""
+        filesystem, path = locate(address)
+        retry_call(lambda: filesystem.pipe_file(path, content))
 
     def create(self, address: str, content: bytes) -> bool:
-        """See `Remote.create`."""
-        filesystem, path = located(address)
+        """See `StoreClient.create`."""
+        filesystem, path = locate(address)
         return create_once(
             lambda: filesystem.pipe_file(path, content, mode="create"),
             is_there=lambda error: isinstance(error, FileExistsError),
@@ -142,17 +142,17 @@ class FsspecRemote:
         )
 
     def replace_if(self, address: str, content: bytes, version: str) -> bool:
-        """See `Remote.replace_if`; of the stores that are reached through fsspec, Google's alone can."""
-        filesystem, path = located(address)
+        """See `StoreClient.replace_if`; of the stores that are reached through fsspec, Google's alone can."""
+        filesystem, path = locate(address)
         if _is_google(filesystem):
             return create_once(
                 lambda: sync(filesystem.loop, lambda: _write_generation(filesystem, path, content, version)),
                 is_there=lambda error: isinstance(error, FileExistsError),  # what gcsfs makes of 412
                 is_ours=lambda: filesystem.cat_file(path) == content,
             )
-        if scheme_of(address) != "memory":
+        if parse_scheme(address) != "memory":
             raise OutputError(
-                f"{address} cannot be written: {scheme_of(address)}:// knows no conditional write, which replacing "
+                f"{address} cannot be written: {parse_scheme(address)}:// knows no conditional write, which replacing "
                 "a part needs. Nothing half-written was left."
             )
         with _swapping:  # the memory is this process's own
@@ -162,29 +162,29 @@ class FsspecRemote:
             return True
 
     def remove(self, address: str) -> None:
-        """See `Remote.remove`."""
-        filesystem, path = located(address)
-        persistently(lambda: filesystem.rm_file(path))
+        """See `StoreClient.remove`."""
+        filesystem, path = locate(address)
+        retry_call(lambda: filesystem.rm_file(path))
 
-    def names(self, folder: str) -> list[str]:
-        """See `Remote.names`."""
-        filesystem, path = located(folder)
+    def list_names(self, folder: str) -> list[str]:
+        """See `StoreClient.list_names`."""
+        filesystem, path = locate(folder)
         _forget(filesystem)
-        entries = persistently(lambda: filesystem.ls(path, detail=True))
+        entries = retry_call(lambda: filesystem.ls(path, detail=True))
         return [entry["name"].rpartition("/")[2] for entry in entries if entry["type"] == "file"]
 
-    def files(self, folder: str) -> Iterator[str]:
-        """See `Remote.files`; one level at a time."""
-        filesystem, path = located(folder)
+    def list_files(self, folder: str) -> Iterator[str]:
+        """See `StoreClient.list_files`; one level at a time."""
+        filesystem, path = locate(folder)
         for place, folders, files in filesystem.walk(path, on_error="raise"):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):
                 if name and not name.startswith("."):
                     yield filesystem.unstrip_protocol(f"{place.rstrip('/')}/{name}")
 
-    def matches(self, pattern: str) -> Iterator[str]:
-        """See `Remote.matches`."""
-        filesystem, path = located(pattern)
+    def list_matches(self, pattern: str) -> Iterator[str]:
+        """See `StoreClient.list_matches`."""
+        filesystem, path = locate(pattern)
         found = filesystem.glob(path, detail=True)
         hidden_wanted = "/." in path
         for name in sorted(found):
@@ -193,17 +193,17 @@ class FsspecRemote:
                 yield filesystem.unstrip_protocol(name)
 
     def is_folder(self, address: str) -> bool:
-        """See `Remote.is_folder`."""
-        filesystem, path = located(address)
-        return bool(for_a_reader(lambda: filesystem.isdir(path)))
+        """See `StoreClient.is_folder`."""
+        filesystem, path = locate(address)
+        return bool(retry_read(lambda: filesystem.isdir(path)))
 
     def exists(self, address: str) -> bool:
-        """See `Remote.exists`."""
-        filesystem, path = located(address)
-        return bool(for_a_reader(lambda: filesystem.exists(path)))
+        """See `StoreClient.exists`."""
+        filesystem, path = locate(address)
+        return bool(retry_read(lambda: filesystem.exists(path)))
 
-    def answers(self, address: str, *, timeout_s: float) -> None:
-        """See `Remote.answers`."""
+    def ping(self, address: str, *, timeout_s: float) -> None:
+        """See `StoreClient.ping`."""
         self.fetch(address, max_bytes=1 << 62, timeout_s=timeout_s)
 
 
@@ -224,11 +224,11 @@ def create_once(
         in_doubt = True
 
     try:
-        persistently(write, doubtful=doubt)
+        retry_call(write, doubtful=doubt)
     except Exception as error:
         if not is_there(error):
             raise
-        return in_doubt and persistently(is_ours)
+        return in_doubt and retry_call(is_ours)
     return True
 
 

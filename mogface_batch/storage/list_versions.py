@@ -4,22 +4,22 @@ import os
 from collections.abc import Iterator
 
 from mogface_batch.errors import InputError, JobFault
-from mogface_batch.storage.addresses import parent, redacted, scheme_of
-from mogface_batch.storage.faults import code_of
-from mogface_batch.storage.filesystems import is_registered_by_user, located
-from mogface_batch.storage.listing import is_pattern
-from mogface_batch.storage.remote import OBJECT_SCHEMES
+from mogface_batch.storage.addresses import find_parent, parse_scheme, redact
+from mogface_batch.storage.clients.filesystems import is_registered_by_user, locate
+from mogface_batch.storage.clients.open_client import OBJECT_SCHEMES
+from mogface_batch.storage.error_codes import classify_error
+from mogface_batch.storage.list_folder import is_glob_pattern
 
 
-def version_on_disk(facts: os.stat_result) -> str:
+def describe_version(facts: os.stat_result) -> str:
     """Return what stands for an etag on disk: size and time of change."""
     return f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
 
 
-def local_etag(path: str) -> str | None:
+def read_local_etag(path: str) -> str | None:
     """Return the etag of a file on this machine; None where there is none that can be asked."""
     try:
-        return version_on_disk(os.stat(path))  # noqa: PTH116 - any text, also one that is no path
+        return describe_version(os.stat(path))  # noqa: PTH116 - any text, also one that is no path
     except (OSError, ValueError):
         return None
 
@@ -31,23 +31,23 @@ def list_etags(address: str) -> Iterator[tuple[str, str]]:
         InputError: It cannot be listed.
     """
     folder = address
-    while is_pattern(folder):
-        folder = parent(folder)
+    while is_glob_pattern(folder):
+        folder = find_parent(folder)
     try:
-        if scheme_of(folder) in OBJECT_SCHEMES and not is_registered_by_user(scheme_of(folder)):
-            from mogface_batch.storage.objects import etags_below  # noqa: PLC0415 - obstore comes with an extra
+        if parse_scheme(folder) in OBJECT_SCHEMES and not is_registered_by_user(parse_scheme(folder)):
+            from mogface_batch.storage.clients.object_stores import list_etags_below  # noqa: PLC0415 - obstore comes with an extra
 
-            yield from etags_below(folder)
+            yield from list_etags_below(folder)
         else:
             yield from _by_fsspec(folder)
     except JobFault:
         raise
     except Exception as error:  # noqa: BLE001 - each client has its own exceptions
-        raise InputError(f"{redacted(address)} cannot be listed: {code_of(error)[1]}.") from None
+        raise InputError(f"{redact(address)} cannot be listed: {classify_error(error)[1]}.") from None
 
 
 def _by_fsspec(folder: str) -> Iterator[tuple[str, str]]:
-    filesystem, path = located(folder)
+    filesystem, path = locate(folder)
     for place, _, files in filesystem.walk(path, detail=True, on_error="raise"):
         for name, info in files.items():
             etag = info.get("ETag") or info.get("etag")

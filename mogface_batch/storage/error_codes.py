@@ -57,7 +57,7 @@ _OBSTORE = tuple(
 )
 
 
-def code_of(error: Exception) -> tuple[ErrorCode, str]:
+def classify_error(error: Exception) -> tuple[ErrorCode, str]:
     """Return the error code and the reason, in words that hold no credentials and no object addresses."""
     if type(error).__module__.startswith("obstore"):
         return _code_of_obstore(error)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from mogface_batch.errors import JobFault
-from mogface_batch.storage.faults import TRANSIENT_CODES, code_of
+from mogface_batch.storage.error_codes import TRANSIENT_CODES, classify_error
 
 PATIENCE_S = 180.0
 """How long a store may be away before what the job itself reads and writes there is given up."""
@@ -20,7 +20,7 @@ _most_s = contextvars.ContextVar[float]("most_s", default=float("inf"))
 T = TypeVar("T")
 
 
-def backoff_s(attempt: int) -> float:
+def choose_backoff_s(attempt: int) -> float:
     """Return how long to wait after so many attempts: longer each time, and never the same for two clients."""
     longest_s = min(20.0, 0.25 * float(2**attempt))
     return random.uniform(0.5, 1.0) * longest_s  # noqa: S311 - jitter, no secret
@@ -31,11 +31,11 @@ _BUGS = (AssertionError, AttributeError, LookupError, NameError, RuntimeError, T
 
 def is_transient(error: Exception) -> bool:
     """Whether an exception is of a kind that may pass."""
-    return not isinstance(error, (JobFault, *_BUGS)) and code_of(error)[0] in TRANSIENT_CODES
+    return not isinstance(error, (JobFault, *_BUGS)) and classify_error(error)[0] in TRANSIENT_CODES
 
 
 @contextlib.contextmanager
-def hurried() -> Iterator[None]:
+def limit_patience() -> Iterator[None]:
     """Give a store up after `HURRY_S` for as long as the context lasts: a job that ends must not wait for one that is gone."""
     token = _most_s.set(HURRY_S)
     try:
@@ -44,7 +44,7 @@ def hurried() -> Iterator[None]:
         _most_s.reset(token)
 
 
-def persistently(
+def retry_call(
     call: Callable[[], T], *, for_s: float | None = None, doubtful: Callable[[], None] = lambda: None
 ) -> T:
     """Return what the call returns, made again while it fails in a way that may pass.
@@ -63,10 +63,10 @@ def persistently(
             if not is_transient(error) or time.monotonic() >= give_up_at:
                 raise
         doubtful()
-        time.sleep(backoff_s(attempt))
+        time.sleep(choose_backoff_s(attempt))
         attempt += 1
 
 
-def for_a_reader(call: Callable[[], T]) -> T:
-    """Return what the call returns, as `persistently`, but for `READING_PATIENCE_S`."""
-    return persistently(call, for_s=READING_PATIENCE_S)
+def retry_read(call: Callable[[], T]) -> T:
+    """Return what the call returns, as `retry_call`, but for `READING_PATIENCE_S`."""
+    return retry_call(call, for_s=READING_PATIENCE_S)

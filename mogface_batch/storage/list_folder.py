@@ -9,9 +9,9 @@ import fsspec
 import fsspec.utils
 
 from mogface_batch.errors import InputError, JobFault
-from mogface_batch.storage.addresses import is_glob, is_remote, is_url, redacted, without_query
-from mogface_batch.storage.faults import code_of
-from mogface_batch.storage.remote import remote_of
+from mogface_batch.storage.addresses import has_wildcard, is_remote, is_url, redact, strip_query
+from mogface_batch.storage.clients.open_client import open_client
+from mogface_batch.storage.error_codes import classify_error
 
 
 def exists(address: str) -> bool:
@@ -28,31 +28,31 @@ def is_folder(address: str) -> bool:
     if not is_remote(address):
         return os.path.isdir(address)  # noqa: PTH112 - Path raises where a name is too long
     if is_url(address):  # asking would download the page
-        return without_query(address).endswith("/")
+        return strip_query(address).endswith("/")
     try:
-        return remote_of(address).is_folder(address)
+        return open_client(address).is_folder(address)
     except JobFault:
         raise
     except Exception as error:  # noqa: BLE001 - each client has its own exceptions
-        raise InputError(f"{redacted(address)} cannot be read: {code_of(error)[1]}.") from None
+        raise InputError(f"{redact(address)} cannot be read: {classify_error(error)[1]}.") from None
 
 
-def is_pattern(address: str) -> bool:
+def is_glob_pattern(address: str) -> bool:
     """Whether an address is a glob, and no file or folder has this very name.
 
     Raises:
         InputError: The store cannot be asked.
     """
-    if not is_glob(address):
+    if not has_wildcard(address):
         return False
     if not is_remote(address):
         return not exists(address)
     try:
-        return not remote_of(address).exists(address)
+        return not open_client(address).exists(address)
     except JobFault:
         raise
     except Exception as error:  # noqa: BLE001 - each client has its own exceptions
-        raise InputError(f"{redacted(address)} cannot be read: {code_of(error)[1]}.") from None
+        raise InputError(f"{redact(address)} cannot be read: {classify_error(error)[1]}.") from None
 
 
 def list_files(address: str) -> Iterator[str]:
@@ -64,16 +64,18 @@ def list_files(address: str) -> Iterator[str]:
         InputError: It cannot be listed.
     """
     try:
-        if is_pattern(address):
-            yield from remote_of(address).matches(address) if is_remote(address) else _local_matches(address)
+        if is_glob_pattern(address):
+            yield from (
+                open_client(address).list_matches(address) if is_remote(address) else _local_matches(address)
+            )
         elif is_remote(address):
-            yield from remote_of(address).files(address)
+            yield from open_client(address).list_files(address)
         else:
             yield from _walk_local(address, seen=set())
     except JobFault:
         raise
     except Exception as error:  # noqa: BLE001 - each client has its own exceptions
-        raise InputError(f"{redacted(address)} cannot be listed: {code_of(error)[1]}.") from None
+        raise InputError(f"{redact(address)} cannot be listed: {classify_error(error)[1]}.") from None
 
 
 def _local_matches(pattern: str) -> Iterator[str]:

@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass
 
 from mogface_batch.errors import ErrorCode, FetchFault, JobFault, RowFault
-from mogface_batch.storage.addresses import is_remote, redacted, scheme_of
-from mogface_batch.storage.faults import TRANSIENT_CODES, code_of
-from mogface_batch.storage.filesystems import has_client
-from mogface_batch.storage.limits import check_size
-from mogface_batch.storage.remote import remote_of
-from mogface_batch.storage.retrying import backoff_s
-from mogface_batch.storage.sources import ANYTHING, Sources
+from mogface_batch.storage.addresses import is_remote, parse_scheme, redact
+from mogface_batch.storage.allowed_sources import ALL_SOURCES, AllowedSources
+from mogface_batch.storage.clients.filesystems import has_client
+from mogface_batch.storage.clients.open_client import open_client
+from mogface_batch.storage.error_codes import TRANSIENT_CODES, classify_error
+from mogface_batch.storage.retries import choose_backoff_s
+from mogface_batch.storage.size_limit import check_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Fetched:
 
 
 def fetch(
-    address: str, *, max_bytes: int, timeout_s: float, attempts: int, sources: Sources = ANYTHING
+    address: str, *, max_bytes: int, timeout_s: float, attempts: int, sources: AllowedSources = ALL_SOURCES
 ) -> Fetched:
     """Return the bytes at an address, trying again with backoff after what may pass.
 
     Args:
-        address: Absolute, see `absolute`.
+        address: Absolute, see `make_absolute`.
         max_bytes: A larger file is not read.
         timeout_s: For one attempt.
         attempts: How often at most, at least 1.
@@ -55,21 +55,23 @@ def fetch(
             encoded, etag = _read_once(address, max_bytes=max_bytes, timeout_s=timeout_s, sources=sources)
         except (RowFault, JobFault):
             raise
-        except Exception as error:  # noqa: BLE001 - each client has its own exceptions: code_of tells them apart
-            code, why = code_of(error)
+        except Exception as error:  # noqa: BLE001 - each client has its own exceptions: classify_error tells them apart
+            code, why = classify_error(error)
             if code not in TRANSIENT_CODES or attempt >= attempts:
-                raise FetchFault(code, f"{redacted(address)} could not be read: {why}.", attempt) from None
-            time.sleep(backoff_s(attempt))
+                raise FetchFault(code, f"{redact(address)} could not be read: {why}.", attempt) from None
+            time.sleep(choose_backoff_s(attempt))
             attempt += 1
         else:
             return Fetched(encoded, etag, attempt)
 
 
-def fetch_start(address: str, *, at_most_bytes: int, timeout_s: float, sources: Sources = ANYTHING) -> bytes:
+def fetch_start(
+    address: str, *, at_most_bytes: int, timeout_s: float, sources: AllowedSources = ALL_SOURCES
+) -> bytes:
     """Return the first bytes at an address, tried once.
 
     Args:
-        address: Absolute, see `absolute`.
+        address: Absolute, see `make_absolute`.
         at_most_bytes: No more are read, and no more than about that travel; fewer come where the file is smaller.
         timeout_s: For the attempt.
         sources: What may be read.
@@ -82,39 +84,41 @@ def fetch_start(address: str, *, at_most_bytes: int, timeout_s: float, sources: 
         if not is_remote(address):
             return _read_local(address, max_bytes=1 << 62, only_bytes=at_most_bytes)[0]
         _check_client(address)
-        return remote_of(address, sources).start(address, at_most_bytes=at_most_bytes, timeout_s=timeout_s)
+        return open_client(address, sources).fetch_start(
+            address, at_most_bytes=at_most_bytes, timeout_s=timeout_s
+        )
     except (RowFault, JobFault):
         raise
-    except Exception as error:  # noqa: BLE001 - each client has its own exceptions: code_of tells them apart
-        code, why = code_of(error)
-        raise FetchFault(code, f"{redacted(address)} could not be read: {why}.") from None
+    except Exception as error:  # noqa: BLE001 - each client has its own exceptions: classify_error tells them apart
+        code, why = classify_error(error)
+        raise FetchFault(code, f"{redact(address)} could not be read: {why}.") from None
 
 
-def answers(address: str, *, timeout_s: float) -> bool:
+def is_responding(address: str, *, timeout_s: float) -> bool:
     """Whether anybody answers where an address leads; that a file is not there is an answer as well."""
     try:
-        remote_of(address).answers(address, timeout_s=timeout_s)
+        open_client(address).ping(address, timeout_s=timeout_s)
     except (RowFault, JobFault):
         return True
-    except Exception as error:  # noqa: BLE001 - each client has its own exceptions: code_of tells them apart
-        return code_of(error)[0] not in TRANSIENT_CODES
+    except Exception as error:  # noqa: BLE001 - each client has its own exceptions: classify_error tells them apart
+        return classify_error(error)[0] not in TRANSIENT_CODES
     return True
 
 
 def _read_once(
-    address: str, *, max_bytes: int, timeout_s: float, sources: Sources
+    address: str, *, max_bytes: int, timeout_s: float, sources: AllowedSources
 ) -> tuple[bytes, str | None]:
     if not is_remote(address):
         return _read_local(address, max_bytes=max_bytes)
     _check_client(address)
-    encoded, etag = remote_of(address, sources).fetch(address, max_bytes=max_bytes, timeout_s=timeout_s)
+    encoded, etag = open_client(address, sources).fetch(address, max_bytes=max_bytes, timeout_s=timeout_s)
     return encoded, etag.strip('"') if etag else None
 
 
 def _check_client(address: str) -> None:
-    if not has_client(scheme_of(address)):
-        what = f"there is no way to read {scheme_of(address)}://"
-        raise FetchFault(ErrorCode.UNSUPPORTED, f"{redacted(address)} could not be read: {what}.")
+    if not has_client(parse_scheme(address)):
+        what = f"there is no way to read {parse_scheme(address)}://"
+        raise FetchFault(ErrorCode.UNSUPPORTED, f"{redact(address)} could not be read: {what}.")
 
 
 def _read_local(path: str, *, max_bytes: int, only_bytes: int = -1) -> tuple[bytes, str]:

@@ -1,7 +1,7 @@
 """How large a file may be."""
 
 from mogface_batch.errors import ErrorCode, TooLargeFault
-from mogface_batch.storage.addresses import redacted
+from mogface_batch.storage.addresses import redact
 
 
 def check_size(address: str, size_bytes: int, max_bytes: int) -> None:
@@ -13,5 +13,5 @@ def check_size(address: str, size_bytes: int, max_bytes: int) -> None:
     if size_bytes > max_bytes:
         raise TooLargeFault(
             ErrorCode.TOO_MANY_BYTES,
-            f"{redacted(address)} has more bytes than limits.bytes={max_bytes} allows.",
+            f"{redact(address)} has more bytes than limits.bytes={max_bytes} allows.",
         )

@@ -7,26 +7,26 @@ from pathlib import Path
 
 import platformdirs
 
-from mogface_batch.storage.store import LocalStore
+from mogface_batch.storage.local_store import LocalStore
 
 CACHE_VARIABLE = "MOGFACE_BATCH_CACHE"
 
 
-def cache_folder() -> Path:
+def find_cache_folder() -> Path:
     """Return where model files are kept: ``$MOGFACE_BATCH_CACHE``, else the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen) if chosen else platformdirs.user_cache_path("mogface-batch")
 
 
-def kept_by_sha256(sha256: str, content: Callable[[], bytes]) -> Path:
+def cache_model(sha256: str, content: Callable[[], bytes]) -> Path:
     """Return the cached model file with this digest, written first if it is not there or not whole.
 
     Raises:
         OutputError: The cache folder cannot be written.
     """
-    store = LocalStore(str(cache_folder()))
+    store = LocalStore(str(find_cache_folder()))
     name = f"models/{sha256}.onnx"
     kept = store.read(name)
     if kept is None or hashlib.sha256(kept).hexdigest() != sha256:
         store.replace(name, content())
-    return Path(store.address_of(name))
+    return Path(store.build_address(name))
