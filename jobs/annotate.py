@@ -1,6 +1,6 @@
 """The entry point for a cluster: ``ray job submit --working-dir . -- python jobs/annotate.py CONFIG.yaml [key=value ...]``.
 
-The same as ``mogface-batch annotate``. Ray flattens exit codes to 0 and 1: the real one stands in OUT/run.json.
+The same as ``mogface-batch annotate``. Ray reduces exit codes to 0 and 1: the real one is in OUT/run.json.
 """
 
 import sys

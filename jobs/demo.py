@@ -1,11 +1,11 @@
-"""The demo: composes a small folder of varied images, finds their faces with the real command, prints what came.
+"""The demo: composes a small folder of varied images, annotates it with the real command, and prints the results.
 
     make demo                            installs the packages with the photos, then runs this
     python jobs/demo.py [--out out/demo]
 
 The faces are NASA's astronaut Eileen Collins (scikit-image) and Rear Admiral Grace Hopper (US Navy; Matplotlib);
 the photos without a face are scikit-image's. All are in the public domain or CC0. The photos are read from the
-installed packages, which are never imported: they are installed without what they need.
+installed packages, which are never imported: they are installed without their dependencies.
 """
 
 import argparse
@@ -37,13 +37,13 @@ _PHOTOS = {
     "galaxies": ("scikit-image", "skimage/data/hubble_deep_field.jpg"),
     "hopper": ("matplotlib", "matplotlib/mpl-data/sample_data/grace_hopper.jpg"),
 }
-# Left, top, right, bottom: head and shoulders, of one shape, so that a crowd looks like one.
+# Left, top, right, bottom: head and shoulders, of one shape, so that rows of them look like a crowd.
 _HEADS = {"collins": (102, 0, 352, 300), "hopper": (90, 10, 440, 430)}
 _HEAD_WIDTH_PER_HEIGHT = 250 / 300
 
 _MARKER = ".mogface-batch-demo"
 _EXIF_ORIENTATION = 0x0112
-# How the upright pixels must be stored so that a reader that obeys the tag (1 to 8) turns them upright.
+# How upright pixels must be stored, so that a reader that applies the tag (1 to 8) turns them upright.
 _STORED_AS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -114,21 +114,21 @@ def _write_orientations(folder: Path, portrait: Photo) -> list[Path]:
 
 
 def _write_formats(folder: Path, photos: Photos) -> list[Path]:
-    """Write portraits in the modes and formats that a decoder meets."""
+    """Write portraits in the modes and formats that decoders meet."""
     collins, hopper = photos["collins"], photos["hopper"]
-    # 257 takes 0..255 to 0..65535: whoever keeps only the high byte must get the picture, too.
+    # 257 maps 0..255 to 0..65535: a reader that keeps only the high byte gets the picture too.
     deep = Image.fromarray(np.asarray(collins.convert("L")).astype(np.uint16) * 257)
     return [
         _save(collins.convert("L"), folder / "formats/grey.jpg", quality=90),
         _save(deep, folder / "formats/grey-16-bit.png"),
-        _save(_cut_out(hopper), folder / "formats/alpha.png"),
+        _save(_add_alpha(hopper), folder / "formats/alpha.png"),
         _save(collins, folder / "formats/photo.webp", quality=85, method=2),
         _save(hopper.convert("CMYK"), folder / "formats/cmyk.jpg", quality=90),
         _save(collins.quantize(128), folder / "formats/palette.png"),
     ]
 
 
-def _cut_out(photo: Photo) -> Photo:
+def _add_alpha(photo: Photo) -> Photo:
     """Return the photo with an alpha band: an ellipse with a soft edge."""
     height, width = photo.height, photo.width
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
@@ -141,7 +141,7 @@ def _cut_out(photo: Photo) -> Photo:
 def _write_sizes(folder: Path, photos: Photos) -> list[Path]:
     """Write portraits of 200 to 2000 px, in a nested folder and under a name that must be quoted."""
     collins, hopper = photos["collins"], photos["hopper"]
-    pair = _row([_head(photos, "collins", 480), _head(photos, "hopper", 480)])
+    pair = _join_in_row([_crop_head(photos, "collins", 480), _crop_head(photos, "hopper", 480)])
     return [
         _save(hopper.resize((204, 239)), folder / "sizes/small.jpg", quality=90),
         _save(collins.resize((2000, 2000)), folder / "sizes/large.jpg", quality=85),
@@ -150,13 +150,13 @@ def _write_sizes(folder: Path, photos: Photos) -> list[Path]:
     ]
 
 
-def _head(photos: Photos, name: str, height: int) -> Photo:
+def _crop_head(photos: Photos, name: str, height: int) -> Photo:
     """Return head and shoulders of a portrait, ``height`` px high."""
     cropped = photos[name].crop(_HEADS[name])
     return cropped.resize((round(height * _HEAD_WIDTH_PER_HEIGHT), height), Image.Resampling.LANCZOS)
 
 
-def _row(photos: Iterable[Photo]) -> Photo:
+def _join_in_row(photos: Iterable[Photo]) -> Photo:
     """Return photos of one height side by side."""
     return Image.fromarray(np.concatenate([np.asarray(photo) for photo in photos], axis=1))
 
@@ -166,7 +166,7 @@ def _write_crowds(folder: Path, photos: Photos) -> list[Path]:
     plans = {6: [2, 4], 20: [4, 7, 9], 60: [8, 10, 12, 14, 16]}
     return [
         _save(
-            _crowd(photos, rows=sorted(rows, reverse=True), width_px=width_px),
+            _compose_crowd(photos, rows=sorted(rows, reverse=True), width_px=width_px),
             folder / f"crowds/crowd-{faces}.jpg",
             quality=90,
         )
@@ -174,22 +174,22 @@ def _write_crowds(folder: Path, photos: Photos) -> list[Path]:
     ]
 
 
-def _crowd(photos: Photos, *, rows: list[int], width_px: int) -> Photo:
+def _compose_crowd(photos: Photos, *, rows: list[int], width_px: int) -> Photo:
     """Return rows of heads, each as wide as the picture; fewer heads in a row are larger ones."""
     random = np.random.default_rng(seed=sum(rows))
     names = sorted(_HEADS)
     lines = []
     for row, heads in enumerate(rows):
         height = round(width_px / heads / _HEAD_WIDTH_PER_HEIGHT)
-        line = _row(
-            _varied(_head(photos, names[(row + column) % len(names)], height), random)
+        line = _join_in_row(
+            _vary(_crop_head(photos, names[(row + column) % len(names)], height), random)
             for column in range(heads)
         )
         lines.append(np.asarray(line.resize((width_px, height), Image.Resampling.LANCZOS)))
     return Image.fromarray(np.concatenate(lines))
 
 
-def _varied(head: Photo, random: np.random.Generator) -> Photo:
+def _vary(head: Photo, random: np.random.Generator) -> Photo:
     """Return a head a little brighter, darker or greyer, and perhaps mirrored."""
     if random.random() < 0.5:
         head = ImageOps.mirror(head)
@@ -198,7 +198,7 @@ def _varied(head: Photo, random: np.random.Generator) -> Photo:
 
 
 def _write_without_faces(folder: Path, photos: Photos) -> list[Path]:
-    """Write photos in which nobody is to be found."""
+    """Write photos without a face."""
     blank = Image.linear_gradient("L").resize((640, 360))
     names = ("cat", "coffee", "rocket", "galaxies")
     return [
@@ -208,7 +208,7 @@ def _write_without_faces(folder: Path, photos: Photos) -> list[Path]:
 
 
 def _write_broken(folder: Path, photo: Photo) -> Path:
-    """Write the first third of a JPEG, as a download that was cut off leaves it."""
+    """Write the first third of a JPEG, as an interrupted download leaves it."""
     encoded = io.BytesIO()
     photo.save(encoded, "JPEG", quality=90)
     path = folder / BROKEN
@@ -219,7 +219,9 @@ def _write_broken(folder: Path, photo: Photo) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo and return the job's exit code."""
-    parser = argparse.ArgumentParser(description="Find the faces in a folder of photos made for the purpose.")
+    parser = argparse.ArgumentParser(
+        description="Find the faces in a folder of photos that is composed for the demo."
+    )
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="default: %(default)s")
     out = parser.parse_args(argv).out
     images, faces = out / "images", out / "faces"
@@ -231,14 +233,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     print(f"{len(composed)} images are in {images}, one of them broken on purpose.\n", flush=True)
     exit_code = _annotate(images, faces)
-    rows = _rows(faces)
+    rows = _read_rows(faces)
     if rows:
-        print("\n".join(["", *_table(rows, images), "", *_where_to_look(faces)]))
+        print("\n".join(["", *_render_table(rows, images), "", *_list_results(faces)]))
     return exit_code
 
 
 def _clear(out: Path) -> None:
-    """Make the folder anew; one that is not the demo's own is left alone."""
+    """Make the folder again; a folder that another program made is left alone."""
     marker = out / _MARKER
     if out.is_symlink() or (out.exists() and not marker.is_file()):
         raise DemoError(
@@ -260,7 +262,7 @@ def _annotate(images: Path, faces: Path) -> int:
     return mogface_batch(typed)
 
 
-def _rows(faces: Path) -> list[dict[str, Any]]:
+def _read_rows(faces: Path) -> list[dict[str, Any]]:
     """Return the rows of the output table by URI; none if the job made no table."""
     columns = ["uri", "status", "error_message", "width", "height", "faces"]
     parts = sorted((faces / "detections").glob("part-*.parquet"))
@@ -268,7 +270,7 @@ def _rows(faces: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["uri"]))
 
 
-def _table(rows: list[dict[str, Any]], images: Path) -> list[str]:
+def _render_table(rows: list[dict[str, Any]], images: Path) -> list[str]:
     """Return the lines of the printed table, then the counts."""
     lines = [f"{'image':46} {'status':12} {'size':>11} {'faces':>5}  best score"]
     for row in rows:
@@ -280,17 +282,17 @@ def _table(rows: list[dict[str, Any]], images: Path) -> list[str]:
         best = max((f"{face['score']:.3f}" for face in row["faces"]), default="-")
         lines.append(f"{name:46} {row['status']:12} {size:>11} {len(row['faces']):5}  {best}")
     statuses = Counter(row["status"] for row in rows)
-    found = sum(len(row["faces"] or ()) for row in rows)
+    faces = sum(len(row["faces"] or ()) for row in rows)
     counted = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
-    return [*lines, "", f"{found} faces in {len(rows)} images: {counted}."]
+    return [*lines, "", f"{faces} faces in {len(rows)} images: {counted}."]
 
 
-def _where_to_look(faces: Path) -> list[str]:
-    """Return where the results are; what was not made is not named."""
+def _list_results(faces: Path) -> list[str]:
+    """Return where the results are, one line for each that exists."""
     places = {
         "annotated": "the pictures with their faces drawn in",
         "detections": "the table above with every box, as Parquet",
-        "run.json": "what the job counted and measured",
+        "run.json": "the counts and times of the job",
         "report.html": "the run as a page",
     }
     return [f"{faces / name}: {what}" for name, what in places.items() if (faces / name).exists()]

@@ -1,7 +1,7 @@
-"""Airflow: every night one pod with one GPU does what is new in the bucket.
+"""Airflow: every night one pod with one GPU annotates the new images of the bucket.
 
-Copy it into the DAG folder, and change the image, the secret and the addresses. A try that Airflow repeats goes on
-where the one before it stopped; a night without new images costs a listing.
+Copy it into the DAG folder, and change the image, the secret and the addresses. A try that Airflow repeats continues
+where the one before stopped; a night without new images costs one listing.
 """
 
 from datetime import timedelta
@@ -15,14 +15,14 @@ with DAG(
     dag_id="faces_nightly",
     schedule="0 2 * * *",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,  # one run does all that is new: nights that were missed need no runs of their own
+    catchup=False,  # one run does all that is new, so missed nights need no runs
     max_active_runs=1,
 ):
     KubernetesPodOperator(
         task_id="annotate",
         image="registry.example.com/mogface-batch:1",
         cmds=["mogface-batch", "annotate", "/etc/mogface-batch/faces.yaml"],
-        # The task is red for every exit code but 0, so also for 6: too many images failed.
+        # The task fails with every exit code but 0, so also with 6: too many images failed.
         arguments=["engine=local", "detect.workers=1"],
         env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name="mogface-batch-store"))],
         volumes=[
@@ -37,7 +37,7 @@ with DAG(
             requests={"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "1"},
             limits={"memory": "32Gi", "nvidia.com/gpu": "1"},
         ),
-        # SIGTERM publishes what is finished before the pod goes.
+        # On SIGTERM the run publishes what is finished before the pod ends.
         termination_grace_period=60,
         on_finish_action="delete_succeeded_pod",
         retries=2,
