@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         GateError: A gate failed. Its message repeats what the printed report says of the gates.
     """
     from mogface_batch.evaluation.compare_tables import compare_tables
-    from mogface_batch.evaluation.gate import as_markdown, gate_failures, parse_gate
+    from mogface_batch.evaluation.gate import format_report, list_gate_failures, parse_gate
 
     bounds = parse_gate(arguments.gate)
     if arguments.top < 0 or not 0 <= arguments.min_score <= 1:
@@ -54,11 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
     report = compare_tables(
         arguments.out_a, arguments.out_b, min_score=arguments.min_score, top=arguments.top
     )
-    report["failures"] = gate_failures(report, bounds)
+    report["failures"] = list_gate_failures(report, bounds)
     if arguments.json:
         print_json(report)
     else:
-        print(as_markdown(report))
+        print(format_report(report))
     if report["failures"]:
         raise GateError("The gate failed. " + " ".join(report["failures"]))
     return 0

@@ -56,20 +56,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--iou is a number above 0 and at most 1, not {' '.join(map(str, ious))}.")
     is_wider = arguments.ground_truth.is_dir()
     given = (arguments.out_folder, arguments.ground_truth, arguments.images)
-    found, curves = summary.wider_protocol(*given) if is_wider else ({}, {})
+    found, curves = summary.evaluate_wider(*given) if is_wider else ({}, {})
     detail: dict[str, Any] = {}
     if arguments.iou or not is_wider:
-        detail, more = summary.by_iou_and_size(*given, list(dict.fromkeys(ious)))
+        detail, more = summary.evaluate_by_iou_and_size(*given, list(dict.fromkeys(ious)))
         curves |= more
     # JSON has no nan: a setting that scores no face of the images.
     document = {name: None if math.isnan(value) else value for name, value in found.items()} | detail
     if arguments.out is not None:
-        summary.write_out(arguments.out, document, curves)
+        summary.write_evaluation(arguments.out, document, curves)
     if arguments.json:
         print_json(document)
         return 0
     if found:
         print_pairs({setting: f"{precision:.6f}" for setting, precision in found.items()})
     if detail:
-        print(summary.as_table(detail))
+        print(summary.format_table(detail))
     return 0

@@ -1,6 +1,6 @@
-"""Two output tables, told in faces: what was added, lost, moved and rescored from A to B.
+"""Compare two output tables: which faces were added, lost, moved and rescored from A to B.
 
-    open_table(A) --+                                   +-> pairs of rows -> FaceDifferences -> report
+    open_table(A) --+                                   +-> pairs of rows -> Differences -> report
                     +-> join.py: by image_id, then uri -+
     open_table(B) --+                                   +-> images that only one of them has
 
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from mogface_batch.evaluation.differences import Differences, Side
-from mogface_batch.evaluation.join import Spread, buckets_for, pair_rows
+from mogface_batch.evaluation.join import BucketedRows, count_buckets, pair_rows
 from mogface_batch.schema import FACE, Status
 from mogface_batch.table import OutputTable, open_table
 
@@ -33,52 +33,52 @@ _ROWS = pa.schema(
 
 
 def compare_tables(output_a: str, output_b: str, *, min_score: float = 0.0, top: int = 20) -> dict[str, Any]:
-    """Return what changed from output folder A to B; `differences.Differences.report` says what is in it.
+    """Return what changed from output folder A to B, as `differences.Differences.report` describes it.
 
     Args:
         output_a: Address of the folder that is the reference.
         output_b: Address of the other folder.
-        min_score: In both, faces that score less are left out.
+        min_score: Faces that score less are left out of both.
         top: How many of the most different images to name.
 
     Raises:
         InputError: A table cannot be read.
     """
     table_a, table_b = open_table(output_a), open_table(output_b)
-    found = Differences(top=top)
+    differences = Differences(top=top)
     with tempfile.TemporaryDirectory(prefix="mogface-batch-") as folder:
-        place = Path(folder)
-        buckets = max(buckets_for(*table_a.counts()), buckets_for(*table_b.counts()))
-        rows_a = _spread(table_a, place / "a", buckets, min_score)
-        rows_b = _spread(table_b, place / "b", buckets, min_score)
+        spread_folder = Path(folder)
+        buckets = max(count_buckets(*table_a.read_counts()), count_buckets(*table_b.read_counts()))
+        rows_a = _spread_rows(table_a, spread_folder / "a", buckets, min_score)
+        rows_b = _spread_rows(table_b, spread_folder / "b", buckets, min_score)
         with (
-            Spread(place / "left-a", _ROWS, "uri", buckets) as left_a,
-            Spread(place / "left-b", _ROWS, "uri", buckets) as left_b,
+            BucketedRows(spread_folder / "unpaired-a", _ROWS, "uri", buckets) as unpaired_a,
+            BucketedRows(spread_folder / "unpaired-b", _ROWS, "uri", buckets) as unpaired_b,
         ):
-            for alone_a, alone_b in _join(rows_a, rows_b, "image_id", found):
-                left_a.add(alone_a)
-                left_b.add(alone_b)
-        before = found.pairs
-        for alone_a, alone_b in _join(left_a, left_b, "uri", found):
-            found.add_alone(alone_a.num_rows, alone_b.num_rows)
+            for alone_a, alone_b in _join(rows_a, rows_b, "image_id", differences):
+                unpaired_a.add(alone_a)
+                unpaired_b.add(alone_b)
+        paired_by_id = differences.pairs
+        for alone_a, alone_b in _join(unpaired_a, unpaired_b, "uri", differences):
+            differences.add_alone(alone_a.num_rows, alone_b.num_rows)
     return {
         "a": table_a.store.address,
         "b": table_b.store.address,
         "min_score": min_score,
-        **found.report(),
-        "images_matched_by_uri": found.pairs - before,
+        **differences.report(),
+        "images_matched_by_uri": differences.pairs - paired_by_id,
     }
 
 
-def _spread(table: OutputTable, folder: Path, buckets: int, min_score: float) -> Spread:
-    with Spread(folder, _ROWS, "image_id", buckets) as rows:
-        for batch in _slim(table, min_score):
+def _spread_rows(table: OutputTable, folder: Path, buckets: int, min_score: float) -> BucketedRows:
+    with BucketedRows(folder, _ROWS, "image_id", buckets) as rows:
+        for batch in _iterate_slim_rows(table, min_score):
             rows.add(batch)
     return rows
 
 
-def _slim(table: OutputTable, min_score: float) -> Iterator[pa.RecordBatch]:
-    """Yield the rows as `_ROWS`, without the faces that score too little."""
+def _iterate_slim_rows(table: OutputTable, min_score: float) -> Iterator[pa.RecordBatch]:
+    """Yield the rows with the columns `_ROWS`, without the faces that score too little."""
     for batch in table.batches(["image_id", "uri", "status", "sha256", "faces"]):
         faces = batch.column("faces")
         values = faces.flatten()
@@ -102,18 +102,18 @@ def _slim(table: OutputTable, min_score: float) -> Iterator[pa.RecordBatch]:
 
 
 def _join(
-    rows_a: Spread, rows_b: Spread, key: str, found: Differences
+    rows_a: BucketedRows, rows_b: BucketedRows, key: str, differences: Differences
 ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-    """Count the rows that both have, and yield those that have no partner."""
-    for piece_a, piece_b in zip(rows_a.pieces(), rows_b.pieces(), strict=True):
+    """Count the rows that both tables have; yield the rows that only one has."""
+    for piece_a, piece_b in zip(rows_a.read_pieces(), rows_b.read_pieces(), strict=True):
         pairs_a, pairs_b, alone_a, alone_b = pair_rows(
             piece_a.column(key).to_pylist(), piece_b.column(key).to_pylist()
         )
-        found.add_pairs(_side(piece_a, pairs_a), _side(piece_b, pairs_b))
+        differences.add_pairs(_build_side(piece_a, pairs_a), _build_side(piece_b, pairs_b))
         yield piece_a.take(pa.array(alone_a)), piece_b.take(pa.array(alone_b))
 
 
-def _side(piece: pa.RecordBatch, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Side:
+def _build_side(piece: pa.RecordBatch, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Side:
     chosen = piece.take(pa.array(rows))
     faces = chosen.column("faces")
     values = faces.flatten()

@@ -1,4 +1,4 @@
-"""What was found, image by image, for the images of a ground truth."""
+"""Read the detected faces of the images of a ground truth."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,49 +13,49 @@ from mogface_batch.geometry import Faces
 from mogface_batch.schema import Status
 from mogface_batch.table import open_table
 
-_NOTHING = Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+_NO_FACES = Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32))
 
 
-def found_faces(path: str | Path, annotations: Annotations) -> Iterator[tuple[str, Faces]]:
-    """Yield the ground truth's name of an image and what was found in it; an image that failed has nothing.
+def read_detected_faces(path: str | Path, annotations: Annotations) -> Iterator[tuple[str, Faces]]:
+    """Yield the ground truth's name of each image and the faces detected in it; a failed image has none.
 
     Args:
-        path: An output folder, or WIDER FACE prediction texts, as `predictions.load_predictions` takes them.
-        annotations: Images that are not in it are passed over.
+        path: An output folder or WIDER FACE prediction texts; see `predictions.load_predictions`.
+        annotations: Images that are not in it are skipped.
 
     Raises:
-        InputError: It cannot be read, two rows are about one image, or no row is about any.
+        InputError: The path cannot be read, two rows are about one image, or no row is about an image.
     """
-    rows = _table_rows(str(path)) if is_table(path) else _text_rows(path)
-    seen: dict[str, str] = {}
+    rows = _iterate_table(str(path)) if is_table(path) else _iterate_texts(path)
+    addresses: dict[str, str] = {}
     example = None
     for address, faces in rows:
         example = example or address
-        name = annotations.name_of(address)
+        name = annotations.find_name(address)
         if name is None:
             continue
-        if name in seen:
+        if name in addresses:
             raise InputError(
-                f"Two rows are about {name}: {seen[name]} and {address}. Each image counts once."
+                f"Two rows are about {name}: {addresses[name]} and {address}. Each image counts once."
             )
-        seen[name] = address
+        addresses[name] = address
         yield name, faces
-    if not seen:
-        wanted = next(iter(annotations.truths))
+    if not addresses:
+        expected = next(iter(annotations.truths))
         raise InputError(
-            f"No row of {path} is about an image of the ground truth: that has images like {wanted!r}, the rows are "
+            f"No row of {path} is about an image of the ground truth: it has images like {expected!r}, the rows are "
             f"about images like {example!r}. The ground truth is of another set, or its names lack folders."
         )
 
 
-def _table_rows(path: str) -> Iterator[tuple[str, Faces]]:
+def _iterate_table(path: str) -> Iterator[tuple[str, Faces]]:
     for batch in open_table(path).batches(["uri", "status", "faces"]):
         columns = (batch.column("uri").to_pylist(), batch.column("status").to_pylist())
         for uri, status, faces in zip(*columns, decode_faces(batch.column("faces")), strict=True):
-            yield uri, faces if status == Status.OK and faces is not None else _NOTHING
+            yield uri, faces if status == Status.OK and faces is not None else _NO_FACES
 
 
-def _text_rows(path: str | Path) -> Iterator[tuple[str, Faces]]:
+def _iterate_texts(path: str | Path) -> Iterator[tuple[str, Faces]]:
     for name, rows in load_predictions(path).items():
         boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
         yield name, Faces(boxes.astype(np.float32), rows[:, 4].astype(np.float32))

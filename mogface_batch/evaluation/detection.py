@@ -1,8 +1,9 @@
-"""Precision, recall and average precision at chosen IoUs, by face size, by COCO's rules.
+"""Precision, recall and average precision at given IoUs, by face size, by COCO's rules.
 
-* An image's detections are taken best first; each takes the free face of highest IoU, if that is high enough.
-* A face of another size than the band, or one to be ignored, counts neither way, nor does a detection on it; nor
-  does a detection without a face whose own size is outside the band.
+* The detections of an image are matched in order of falling score. Each is matched to the unmatched face of highest
+  IoU, if that is high enough.
+* A face outside the size band, or an ignored one, counts neither way, nor does a detection matched to it; nor does an
+  unmatched detection whose own size is outside the band.
 * AP is the mean of the precision envelope at the recalls 0, 0.01, ..., 1.
 
 Sizes are the shorter sides of boxes, as everywhere in this package; COCO's own bands are areas.
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from mogface_batch.evaluation.curves import Curve
 from mogface_batch.evaluation.ground_truth import Annotations, Truth
-from mogface_batch.evaluation.matching import SIZE_BANDS_PX, pairwise_iou, shorter_sides_px
+from mogface_batch.evaluation.matching import SIZE_BANDS_PX, compute_pairwise_iou, measure_shorter_sides_px
 from mogface_batch.geometry import Faces
 
 ALL = ("all", 0.0, float("inf"))
@@ -29,19 +30,19 @@ _RECALLS = np.linspace(0, 1, 101)
 
 @dataclass(slots=True)
 class Tally:
-    """The detections of one IoU and size band that count, over all images."""
+    """The counted faces and detections of one IoU and size band, over all images."""
 
     faces: int = 0
     _scores: list[NDArray[np.float32]] = field(default_factory=list)
     _found: list[NDArray[np.bool_]] = field(default_factory=list)
 
     def add(self, faces: int, scores: NDArray[np.float32], found: NDArray[np.bool_]) -> None:
-        """Add an image: its faces, and for each detection that counts its score and whether it found one."""
+        """Add an image: the number of its faces, and for each counted detection its score and whether it is a face."""
         self.faces += faces
         self._scores.append(scores)
         self._found.append(found)
 
-    def curve(self) -> Curve:
+    def compute_curve(self) -> Curve:
         """Return precision and recall as the score falls."""
         scores = np.concatenate([np.empty(0, np.float32), *self._scores])
         found = np.concatenate([np.empty(0, bool), *self._found])
@@ -54,17 +55,17 @@ class Tally:
         )
 
     def report(self) -> dict[str, Any]:
-        """Return the figures; None where there is no face to find."""
-        curve = self.curve()
+        """Return the counts and metrics; the metrics are None if there is no face."""
+        curve = self.compute_curve()
         if not self.faces:
             return {"faces": 0, "detections": len(curve.scores), "ap": None, "precision": None,
                     "recall": None, "best_f1": None, "best_f1_score": None}  # fmt: skip
         last = slice(-1, None)
-        best_f1, best_score = _best_f1(curve)
+        best_f1, best_score = _find_best_f1(curve)
         return {
             "faces": self.faces,
             "detections": len(curve.scores),
-            "ap": interpolated_ap(curve),
+            "ap": interpolate_ap(curve),
             "precision": float(curve.precision[last].sum()),
             "recall": float(curve.recall[last].sum()),
             "best_f1": best_f1,
@@ -78,31 +79,31 @@ def evaluate_detections(
     """Return the tally of each IoU and size band.
 
     Args:
-        annotations: Every image counts, also one that is not in ``found``.
-        found: Name in the annotations, and the faces, each image once; others play no part.
-        ious: Boxes must overlap at least so much.
+        annotations: Every image counts, also if it is not in ``found``.
+        found: Name in the annotations and detected faces, each image once.
+        ious: A detection and a face match if their IoU is at least this.
     """
     tallies = {iou: {name: Tally() for name, _, _ in BANDS} for iou in ious}
-    seen: set[str] = set()
+    names_with_faces: set[str] = set()
     for name, faces in found:
-        seen.add(name)
+        names_with_faces.add(name)
         _add_image(tallies, annotations.truths[name], faces)
-    nothing = Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+    no_faces = Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32))
     for name, truth in annotations.truths.items():
-        if name not in seen:
-            _add_image(tallies, truth, nothing)
+        if name not in names_with_faces:
+            _add_image(tallies, truth, no_faces)
     return tallies
 
 
-def interpolated_ap(curve: Curve) -> float:
+def interpolate_ap(curve: Curve) -> float:
     """Return the mean precision at 101 recalls."""
     envelope = np.maximum.accumulate(curve.precision[::-1])[::-1]
-    at = np.searchsorted(curve.recall, _RECALLS, side="left")
-    reached = at < len(envelope)
-    return float(envelope[at[reached]].sum() / len(_RECALLS))
+    rows = np.searchsorted(curve.recall, _RECALLS, side="left")
+    is_reached = rows < len(envelope)
+    return float(envelope[rows[is_reached]].sum() / len(_RECALLS))
 
 
-def _best_f1(curve: Curve) -> tuple[float, float | None]:
+def _find_best_f1(curve: Curve) -> tuple[float, float | None]:
     total = curve.precision + curve.recall
     f1 = np.divide(2 * curve.precision * curve.recall, total, out=np.zeros_like(total), where=total > 0)
     if not f1.size:
@@ -114,8 +115,8 @@ def _best_f1(curve: Curve) -> tuple[float, float | None]:
 def _add_image(tallies: dict[float, dict[str, Tally]], truth: Truth, faces: Faces) -> None:
     order = np.argsort(-faces.scores, kind="stable")
     faces = faces[order]
-    overlaps = _overlaps(faces, truth)
-    face_px, found_px = shorter_sides_px(truth.boxes_xyxy), shorter_sides_px(faces.boxes_xyxy)
+    overlaps = _compute_overlaps(faces, truth)
+    face_px, found_px = measure_shorter_sides_px(truth.boxes_xyxy), measure_shorter_sides_px(faces.boxes_xyxy)
     for iou, bands in tallies.items():
         for name, low, high in BANDS:
             ignored = truth.ignored | (face_px < low) | (face_px >= high)
@@ -125,9 +126,9 @@ def _add_image(tallies: dict[float, dict[str, Tally]], truth: Truth, faces: Face
             bands[name].add(int((~ignored).sum()), faces.scores[counts], (match >= 0)[counts])
 
 
-def _overlaps(faces: Faces, truth: Truth) -> NDArray[np.float32]:
-    """Return (N, M) IoU; with an ignored region the share of the detection that lies in it."""
-    overlaps = pairwise_iou(faces.boxes_xyxy, truth.boxes_xyxy)
+def _compute_overlaps(faces: Faces, truth: Truth) -> NDArray[np.float32]:
+    """Return (N, M) IoU; with an ignored region, the share of the detection that is inside it."""
+    overlaps = compute_pairwise_iou(faces.boxes_xyxy, truth.boxes_xyxy)
     for column in np.flatnonzero(truth.ignored).tolist():
         region = truth.boxes_xyxy[column]
         low, high = (
@@ -143,7 +144,7 @@ def _overlaps(faces: Faces, truth: Truth) -> NDArray[np.float32]:
 def _match(
     overlaps: NDArray[np.float32], ignored: NDArray[np.bool_], crowds: NDArray[np.bool_], iou: float
 ) -> NDArray[np.intp]:
-    """Return the (N,) face that each detection takes, -1 for none; one that counts before one that does not."""
+    """Return the (N,) face of each detection, -1 for none. A face that counts is preferred to one that does not."""
     match = np.full(len(overlaps), -1, dtype=np.intp)
     free = np.ones(len(ignored), dtype=bool)
     enough = overlaps >= np.float32(iou)

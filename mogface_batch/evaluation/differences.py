@@ -1,4 +1,4 @@
-"""Counts of what changed between two sets of faces of the same images; a few thousand images at a time."""
+"""Count what changed between two sets of faces of the same images, a few thousand images at a time."""
 
 import heapq
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch.evaluation.matching import SIZE_BANDS_PX, match, shorter_sides_px
+from mogface_batch.evaluation.matching import SIZE_BANDS_PX, match, measure_shorter_sides_px
 from mogface_batch.geometry import Boxes, Faces, Scores
 
 SAME_FACE_IOU = 0.5
-"""Faces that overlap less are not the same one: one is lost, the other added."""
+"""Two boxes that overlap less are different faces: one is lost, the other is added."""
 MOVED_BELOW_IOU = 0.9
 RESCORED_OVER = 0.05
 SCORE_BANDS: tuple[tuple[str, float, float], ...] = (
@@ -37,26 +37,26 @@ class Side:
     is_ok: Flags
     sha256: list[str | None]
     starts: NDArray[np.int64]
-    """(images + 1,) where the faces of each image begin."""
+    """(images + 1,) row where the faces of each image begin; the last is the number of faces."""
     boxes_xyxy: Boxes
     scores: Scores
 
-    def faces(self, image: int) -> Faces:
+    def slice_faces(self, image: int) -> Faces:
         """Return the faces of an image."""
         span = slice(self.starts[image], self.starts[image + 1])
         return Faces(self.boxes_xyxy[span], self.scores[span])
 
-    def owners(self) -> NDArray[np.intp]:
-        """Return the image of each face."""
+    def number_faces_by_image(self) -> NDArray[np.intp]:
+        """Return the (faces,) number of the image that each face is in."""
         return np.repeat(np.arange(len(self.image_ids)), np.diff(self.starts))
 
 
 @dataclass(slots=True)
 class Differences:
-    """What changed from A to B; add rows, then ask for `report`.
+    """What changed from A to B; add rows, then call `report`.
 
     Args:
-        top: How many of the most different images to remember.
+        top: How many of the most different images to keep.
     """
 
     top: int
@@ -67,15 +67,15 @@ class Differences:
              "only_in_b"), 0
         )
     )  # fmt: skip
-    by_size: dict[str, NDArray[np.int64]] = field(default_factory=lambda: _empty(SIZE_BANDS_PX))
-    by_score: dict[str, NDArray[np.int64]] = field(default_factory=lambda: _empty(SCORE_BANDS))
+    by_size: dict[str, NDArray[np.int64]] = field(default_factory=lambda: _create_counts(SIZE_BANDS_PX))
+    by_score: dict[str, NDArray[np.int64]] = field(default_factory=lambda: _create_counts(SCORE_BANDS))
     _score_bins: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS + 1, np.int64))
     _score_sum: float = 0.0
     _score_max: float = 0.0
     _worst: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
 
     def add_alone(self, only_in_a: int, only_in_b: int) -> None:
-        """Count images that one table lacks."""
+        """Count images that only one table has."""
         self.images["only_in_a"] += only_in_a
         self.images["only_in_b"] += only_in_b
 
@@ -83,23 +83,23 @@ class Differences:
         """Count images that both tables have: row i of ``a`` and row i of ``b`` are one image."""
         self.pairs += len(a.image_ids)
         both = a.is_ok & b.is_ok
-        other = [one != two for one, two in zip(a.sha256, b.sha256, strict=True)]
+        has_changed = [sha_a != sha_b for sha_a, sha_b in zip(a.sha256, b.sha256, strict=True)]
         for name, flags in (
             ("compared", both),
             ("now_failed", a.is_ok & ~b.is_ok),
             ("now_ok", ~a.is_ok & b.is_ok),
             ("failed_in_both", ~a.is_ok & ~b.is_ok),
-            ("other_bytes", both & np.array(other, dtype=bool)),
+            ("other_bytes", both & np.array(has_changed, dtype=bool)),
         ):
             self.images[name] += int(flags.sum())
         self._add_faces(a, b, both)
 
     def _add_faces(self, a: Side, b: Side, both: Flags) -> None:
-        """Count the faces of the images that were looked at in both tables."""
-        rows_a, rows_b, ious = _matched(a, b, np.flatnonzero(both))
+        """Count the faces of the images that were processed in both tables."""
+        rows_a, rows_b, ious = _match_faces(a, b, np.flatnonzero(both))
         changes = np.abs(a.scores[rows_a] - b.scores[rows_b])
         self._add_scores(changes)
-        owners_a, owners_b = a.owners(), b.owners()
+        owners_a, owners_b = a.number_faces_by_image(), b.number_faces_by_image()
         in_a, in_b = both[owners_a], both[owners_b]
         lost, added = in_a.copy(), in_b.copy()
         lost[rows_a], added[rows_b] = False, False
@@ -115,7 +115,7 @@ class Differences:
         }
         for number, kind in enumerate(_KINDS):
             side, rows = kinds[kind]
-            _count(self.by_size, SIZE_BANDS_PX, shorter_sides_px(side.boxes_xyxy[rows]), number)
+            _count(self.by_size, SIZE_BANDS_PX, measure_shorter_sides_px(side.boxes_xyxy[rows]), number)
             _count(self.by_score, SCORE_BANDS, side.scores[rows], number)
         owners = {"a": owners_a, "b": owners_b}
         self._remember(
@@ -136,7 +136,7 @@ class Differences:
             self._score_max = max(self._score_max, float(changes.max()))
 
     def _remember(self, a: Side, counts: Mapping[str, NDArray[np.intp]]) -> None:
-        """Keep the images that changed most; of equal ones those whose id comes first."""
+        """Keep the images that changed most; of those that changed equally, the first by id."""
         totals = sum(counts.values(), np.zeros(len(a.image_ids), np.intp))
         self.images["different"] += int((totals > 0).sum())
         entries = [
@@ -153,9 +153,9 @@ class Differences:
     def report(self) -> dict[str, Any]:
         """Return all counts.
 
-        ``faces``, ``by_size_px`` and ``by_score`` hold the faces of A and B in images that both looked at; of these
-        ``matched`` is the same face in both, and may be ``moved`` (its box) or ``rescored``; ``lost`` is only in A
-        and ``added`` only in B. Bands are A's, but for b and added.
+        ``faces``, ``by_size_px`` and ``by_score`` hold the faces of A and B in images that both processed. Of these
+        ``matched`` are in both, and may have ``moved`` or be ``rescored``; ``lost`` are only in A, ``added`` only in
+        B. Faces are put into bands by their box and score in A, except b and added.
         """
         total = np.sum(list(self.by_size.values()), axis=0)
         return {
@@ -165,14 +165,14 @@ class Differences:
                 "rescored_over": RESCORED_OVER,
             },
             "images": dict(self.images),
-            "faces": _named(total),
-            "score_difference": self._scores(),
-            "by_size_px": {name: _named(counts) for name, counts in self.by_size.items()},
-            "by_score": {name: _named(counts) for name, counts in self.by_score.items()},
+            "faces": _name_kinds(total),
+            "score_difference": self._summarise_scores(),
+            "by_size_px": {name: _name_kinds(counts) for name, counts in self.by_size.items()},
+            "by_score": {name: _name_kinds(counts) for name, counts in self.by_score.items()},
             "most_different": [entry for _, _, entry in self._worst],
         }
 
-    def _scores(self) -> dict[str, float]:
+    def _summarise_scores(self) -> dict[str, float]:
         total = int(self._score_bins.sum())
         if not total:
             return {"mean": 0.0, "p99": 0.0, "max": 0.0}
@@ -180,30 +180,30 @@ class Differences:
         return {"mean": self._score_sum / total, "p99": p99, "max": self._score_max}
 
 
-def _matched(
+def _match_faces(
     a: Side, b: Side, images: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Return the rows of matched faces in both sides, and how much they overlap."""
+    """Return the rows of matched faces in both sides, and their IoU."""
     rows_a: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
     rows_b: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
     ious: list[NDArray[np.float32]] = [np.empty(0, np.float32)]
     for image in images.tolist():
-        faces_a, faces_b = a.faces(image), b.faces(image)
+        faces_a, faces_b = a.slice_faces(image), b.slice_faces(image)
         if not len(faces_a) or not len(faces_b):
             continue
         if np.array_equal(faces_a.boxes_xyxy, faces_b.boxes_xyxy):
-            here_a = here_b = np.arange(len(faces_a))
+            matched_a = matched_b = np.arange(len(faces_a))
             overlaps = np.ones(len(faces_a), np.float32)
         else:
-            found = match(faces_a, faces_b, iou_at_least=SAME_FACE_IOU)
-            here_a, here_b, overlaps = found.rows_a, found.rows_b, found.ious
-        rows_a.append(here_a + a.starts[image])
-        rows_b.append(here_b + b.starts[image])
+            matching = match(faces_a, faces_b, iou_at_least=SAME_FACE_IOU)
+            matched_a, matched_b, overlaps = matching.rows_a, matching.rows_b, matching.ious
+        rows_a.append(matched_a + a.starts[image])
+        rows_b.append(matched_b + b.starts[image])
         ious.append(overlaps)
     return np.concatenate(rows_a), np.concatenate(rows_b), np.concatenate(ious)
 
 
-def _empty(bands: tuple[tuple[str, float, float], ...]) -> dict[str, NDArray[np.int64]]:
+def _create_counts(bands: tuple[tuple[str, float, float], ...]) -> dict[str, NDArray[np.int64]]:
     return {name: np.zeros(len(_KINDS), np.int64) for name, _, _ in bands}
 
 
@@ -215,9 +215,9 @@ def _count(
 ) -> None:
     lows = np.array([low for _, low, _ in bands], dtype=np.float32)
     rows = np.searchsorted(lows, values, side="right") - 1
-    for (name, _, _), found in zip(bands, np.bincount(rows, minlength=len(bands)).tolist(), strict=True):
-        counts[name][kind] += found
+    for (name, _, _), faces in zip(bands, np.bincount(rows, minlength=len(bands)).tolist(), strict=True):
+        counts[name][kind] += faces
 
 
-def _named(counts: NDArray[np.int64]) -> dict[str, int]:
+def _name_kinds(counts: NDArray[np.int64]) -> dict[str, int]:
     return dict(zip(_KINDS, counts.tolist(), strict=True))

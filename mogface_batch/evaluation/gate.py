@@ -1,4 +1,4 @@
-"""Bounds on what may change from one run to the next, and a page for people."""
+"""Check a comparison against the bounds of ``--gate``, and format it for people."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,27 +8,27 @@ from mogface_batch.errors import ConfigError
 Report = Mapping[str, Any]
 
 
-def _share(kind: str) -> Callable[[Report], float]:
+def _measure_share(kind: str) -> Callable[[Report], float]:
     return lambda report: float(report["faces"][kind] / max(1, report["faces"]["a"]))
 
 
 MEASURES: dict[str, Callable[[Report], float]] = {
-    "lost_share": _share("lost"),
-    "added_share": _share("added"),
-    "moved_share": _share("moved"),
-    "rescored_share": _share("rescored"),
+    "lost_share": _measure_share("lost"),
+    "added_share": _measure_share("added"),
+    "moved_share": _measure_share("moved"),
+    "rescored_share": _measure_share("rescored"),
     "score_difference": lambda report: float(report["score_difference"]["max"]),
     "missing_images": lambda report: float(report["images"]["only_in_a"]),
     "failed_images": lambda report: float(report["images"]["now_failed"]),
 }
-"""Shares are of A's faces; score_difference is the largest; the images are counts."""
+"""The keys of ``--gate``. Shares are of A's faces, score_difference is the largest one, images are counted."""
 
 
 def parse_gate(words: Sequence[str]) -> dict[str, float]:
-    """Return the bounds of words such as ``lost_share=0.01``.
+    """Return the bounds that words such as ``lost_share=0.01`` set.
 
     Raises:
-        ConfigError: A word is no such bound.
+        ConfigError: A word has no known key, or no number that is 0 or more.
     """
     bounds: dict[str, float] = {}
     for word in words:
@@ -42,8 +42,8 @@ def parse_gate(words: Sequence[str]) -> dict[str, float]:
     return bounds
 
 
-def gate_failures(report: Report, bounds: Mapping[str, float]) -> list[str]:
-    """Return one sentence for each bound that does not hold; none where there are no bounds."""
+def list_gate_failures(report: Report, bounds: Mapping[str, float]) -> list[str]:
+    """Return one sentence for each bound that is exceeded."""
     if not bounds:
         return []
     failures = [
@@ -52,28 +52,28 @@ def gate_failures(report: Report, bounds: Mapping[str, float]) -> list[str]:
         if MEASURES[key](report) > bound
     ]
     if not report["images"]["compared"]:
-        failures.append("No image was looked at in both: nothing was proved.")
+        failures.append("No image was processed in both outputs, so nothing was compared.")
     return failures
 
 
-def as_markdown(report: Report) -> str:
-    """Return the report as a page."""
+def format_report(report: Report) -> str:
+    """Return the report as Markdown."""
     lines = [
         "# From A to B",
         "",
-        f"* A: `{_plain(report['a'])}`",
-        f"* B: `{_plain(report['b'])}`",
-        _images_line(report["images"]),
-        _scores_line(report["score_difference"]),
+        f"* A: `{_flatten_text(report['a'])}`",
+        f"* B: `{_flatten_text(report['b'])}`",
+        _format_images(report["images"]),
+        _format_scores(report["score_difference"]),
         "",
-        *_table("face, shorter side px", {"all": report["faces"], **report["by_size_px"]}),
+        *_format_table("face, shorter side px", {"all": report["faces"], **report["by_size_px"]}),
         "",
-        *_table("score", report["by_score"]),
+        *_format_table("score", report["by_score"]),
     ]
     if report["most_different"]:
         lines += ["", "| most different images | lost | added | moved | rescored |", "|---|--:|--:|--:|--:|"]
         lines += [
-            f"| {_cell(entry['uri'])} | {entry['lost']} | {entry['added']} | {entry['moved']} | {entry['rescored']} |"
+            f"| {_format_cell(entry['uri'])} | {entry['lost']} | {entry['added']} | {entry['moved']} | {entry['rescored']} |"
             for entry in report["most_different"]
         ]
     if report["failures"]:
@@ -81,22 +81,22 @@ def as_markdown(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _images_line(images: Mapping[str, int]) -> str:
+def _format_images(images: Mapping[str, int]) -> str:
     return (
-        f"* {images['compared']} images looked at in both, {images['different']} of them different; "
-        f"{images['only_in_a']} only in A, {images['only_in_b']} only in B; {images['now_failed']} fail now, "
-        f"{images['now_ok']} no longer; {images['other_bytes']} have other bytes."
+        f"* {images['compared']} images processed in both, {images['different']} of them different; "
+        f"{images['only_in_a']} only in A, {images['only_in_b']} only in B; {images['now_failed']} failed only in B, "
+        f"{images['now_ok']} only in A; {images['other_bytes']} have different bytes."
     )
 
 
-def _scores_line(scores: Mapping[str, float]) -> str:
+def _format_scores(scores: Mapping[str, float]) -> str:
     return (
         f"* Scores of matched faces differ by {scores['mean']:.2g} on average, {scores['p99']:.2g} at the 99th "
         f"percentile, {scores['max']:.2g} at most."
     )
 
 
-def _table(title: str, bands: Mapping[str, Mapping[str, int]]) -> list[str]:
+def _format_table(title: str, bands: Mapping[str, Mapping[str, int]]) -> list[str]:
     kinds = list(next(iter(bands.values())))
     head = [f"| {title} | {' | '.join(kinds)} |", f"|---|{'--:|' * len(kinds)}"]
     return head + [
@@ -104,13 +104,13 @@ def _table(title: str, bands: Mapping[str, Mapping[str, int]]) -> list[str]:
     ]
 
 
-def _plain(text: str) -> str:
+def _flatten_text(text: str) -> str:
     return " ".join(text.replace("`", "'").split())
 
 
-def _cell(text: str) -> str:
-    """Return text that neither ends a table's cell nor is taken for HTML."""
-    plain = " ".join(text.split())
+def _format_cell(text: str) -> str:
+    """Return text that neither ends a table cell nor is read as HTML."""
+    line = " ".join(text.split())
     for letter, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "\\`")):
-        plain = plain.replace(letter, entity)
-    return plain
+        line = line.replace(letter, entity)
+    return line

@@ -1,4 +1,4 @@
-"""Rows of two tables brought together by a key, with little memory: spread over temporary files, then file by file."""
+"""Join two tables by a key with little memory: spread the rows over temporary files, then join file by file."""
 
 import itertools
 import zlib
@@ -16,19 +16,19 @@ _ROWS_IN_A_BUCKET, _FACES_IN_A_BUCKET = 16_384, 262_144
 _BUCKETS_AT_MOST = 128
 
 
-def buckets_for(rows: int, faces: int) -> int:
-    """Return over how many files to spread so many rows: few enough to be open together."""
+def count_buckets(rows: int, faces: int) -> int:
+    """Return the number of files to spread the rows over: few enough to have all of them open."""
     return min(_BUCKETS_AT_MOST, rows // _ROWS_IN_A_BUCKET + faces // _FACES_IN_A_BUCKET + 1)
 
 
-class Spread:
-    """A table's rows spread by a key over files of a folder, those of one key in one file.
+class BucketedRows:
+    """A table's rows, spread by a key over the files of a folder. Rows with equal keys are in one file.
 
     Args:
-        folder: Made; must not be there.
+        folder: Is created; must not exist.
         schema: Of the rows.
-        key: A column of texts, without nulls.
-        buckets: How many files; two tables that are to be joined take the same number.
+        key: A text column without nulls.
+        buckets: Number of files; two tables can be joined if it is the same.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema, key: str, buckets: int) -> None:
@@ -39,7 +39,7 @@ class Spread:
         self._writers = [pa.ipc.new_stream(file, schema) for file in self._files]
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Add rows; only before the end of the ``with`` block."""
+        """Add rows. Call it inside the ``with`` block."""
         keys = batch.column(self._key).to_pylist()
         buckets = np.fromiter((zlib.crc32(key.encode()) % self._buckets for key in keys), np.intp, len(keys))
         order = np.argsort(buckets, kind="stable")
@@ -53,13 +53,13 @@ class Spread:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        """Finish the files, so that they can be read."""
+        """Close the files; `read_pieces` can read them then."""
         for writer, file in zip(self._writers, self._files, strict=True):
             writer.close()
             file.close()
 
-    def pieces(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of each file, as one batch."""
+    def read_pieces(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of each file as one batch."""
         for path in self._paths:
             with pa.OSFile(path, "rb") as file:
                 table = pa.ipc.open_stream(file).read_all().combine_chunks()
@@ -70,9 +70,9 @@ class Spread:
 def pair_rows(
     keys_a: list[str], keys_b: list[str]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Return the rows of each pair of equal keys, then the rows of a and of b that have none.
+    """Return the rows of a and of b that have equal keys, pair by pair, then the rows of a and of b without a pair.
 
-    The first of a key is paired with the first, the second with the second.
+    If a key is repeated, its first row in a is paired with its first row in b, and so on.
     """
     waiting: defaultdict[str, list[int]] = defaultdict(list)
     for row, key in enumerate(keys_b):

@@ -1,11 +1,11 @@
-"""Two sets of faces of one image, told in faces: matched, lost, gained, and by how much they moved."""
+"""Match two sets of faces of one image."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch.geometry import Boxes, Faces, areas
+from mogface_batch.geometry import Boxes, Faces, compute_areas
 
 SIZE_BANDS_PX: tuple[tuple[str, float, float], ...] = (
     ("<16", 0, 16),
@@ -13,12 +13,12 @@ SIZE_BANDS_PX: tuple[tuple[str, float, float], ...] = (
     ("32-96", 32, 96),
     (">=96", 96, np.inf),
 )
-"""By the shorter side of a face, in the pixels of its boxes."""
+"""Name, lowest and highest shorter side of a face, in the pixels of its box."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """Pairs of one image: ``rows_a[i]`` and ``rows_b[i]`` are one face, ``ious[i]`` apart; the rest is lost or gained."""
+    """``rows_a[i]`` and ``rows_b[i]`` are the same face with IoU ``ious[i]``; rows that are absent have no match."""
 
     rows_a: NDArray[np.intp]
     rows_b: NDArray[np.intp]
@@ -26,16 +26,16 @@ class Matching:
 
 
 def match(faces_a: Faces, faces_b: Faces, *, iou_at_least: float) -> Matching:
-    """Return the one-to-one pairs of two sets of faces, the closest first.
+    """Return the one-to-one pairs of two sets of faces. Pairs with the highest IoU are chosen first.
 
     Args:
         faces_a: (N,) faces.
         faces_b: (M,) faces of the same image, in the same pixels.
-        iou_at_least: Boxes that overlap less are no pair.
+        iou_at_least: Boxes that overlap less are not a pair.
     """
-    overlaps = pairwise_iou(faces_a.boxes_xyxy, faces_b.boxes_xyxy)
+    overlaps = compute_pairwise_iou(faces_a.boxes_xyxy, faces_b.boxes_xyxy)
     pairs = np.argwhere(overlaps >= iou_at_least)
-    # Among equal overlaps the better face chooses first, so that the result does not depend on chance.
+    # Ties are broken by the row numbers, so that the result does not depend on chance.
     order = np.lexsort((pairs[:, 1], pairs[:, 0], -overlaps[pairs[:, 0], pairs[:, 1]]))
     free_a, free_b = np.ones(len(faces_a), bool), np.ones(len(faces_b), bool)
     chosen: list[tuple[int, int]] = []
@@ -47,18 +47,18 @@ def match(faces_a: Faces, faces_b: Faces, *, iou_at_least: float) -> Matching:
     return Matching(rows[:, 0], rows[:, 1], overlaps[rows[:, 0], rows[:, 1]])
 
 
-def pairwise_iou(boxes_a_xyxy: Boxes, boxes_b_xyxy: Boxes) -> NDArray[np.float32]:
+def compute_pairwise_iou(boxes_a_xyxy: Boxes, boxes_b_xyxy: Boxes) -> NDArray[np.float32]:
     """Return (N, M) intersection over union, 0 where two boxes have no area."""
     low = np.maximum(boxes_a_xyxy[:, None, :2], boxes_b_xyxy[None, :, :2])
     high = np.minimum(boxes_a_xyxy[:, None, 2:], boxes_b_xyxy[None, :, 2:])
     sides = np.maximum(high - low, np.float32(0))
     overlap = sides[..., 0] * sides[..., 1]
-    union = areas(boxes_a_xyxy)[:, None] + areas(boxes_b_xyxy)[None, :] - overlap
+    union = compute_areas(boxes_a_xyxy)[:, None] + compute_areas(boxes_b_xyxy)[None, :] - overlap
     ratio: NDArray[np.float32] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
     return ratio
 
 
-def shorter_sides_px(boxes_xyxy: Boxes) -> NDArray[np.float32]:
+def measure_shorter_sides_px(boxes_xyxy: Boxes) -> NDArray[np.float32]:
     """Return (N,) shorter sides."""
     sides: NDArray[np.float32] = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).min(axis=1, initial=np.inf)
     return sides

@@ -1,4 +1,4 @@
-"""Predictions to be scored: from a job's output table, or from the text files that WIDER FACE's tools read.
+"""Read predictions from a job's output table, or from the text files that WIDER FACE's tools read.
 
 Knows nothing of ground truth. An image's key is ``event/name``: the last two parts of its address without the
 extension.
@@ -36,24 +36,24 @@ def load_predictions(path: str | Path, *, wanted: Collection[str] | None = None)
 
     Args:
         path: An output folder may be remote.
-        wanted: Keep only these ``event/name`` keys, and the first of the others as an example of what is there; so
-            memory follows the ground truth, not the table. None: keep all.
+        wanted: Keep only these ``event/name`` keys, and one more as an example of what the table has: memory grows
+            with the ground truth, not with the table. None: keep all.
 
     Raises:
         InputError: It is none of these, or cannot be read.
     """
     if is_table(path):
-        return predictions_from_table(path, wanted=wanted)
+        return read_prediction_table(path, wanted=wanted)
     folder = Path(path)
-    return predictions_from_folder(folder) if folder.is_dir() else predictions_from_archive(folder)
+    return read_prediction_folder(folder) if folder.is_dir() else read_prediction_archive(folder)
 
 
 def is_table(path: str | Path) -> bool:
-    """Whether this is taken for an output folder."""
+    """Return whether the path is read as an output folder: it is remote, or has the folder of the parts."""
     return is_remote(str(path)) or (Path(path) / PARTS_FOLDER).is_dir()
 
 
-def predictions_from_folder(folder: Path) -> Predictions:
+def read_prediction_folder(folder: Path) -> Predictions:
     """Return the predictions of ``<event>/<name>.txt`` files: the name, the count, ``x y w h score`` lines.
 
     Raises:
@@ -62,7 +62,7 @@ def predictions_from_folder(folder: Path) -> Predictions:
     try:
         paths = sorted(path for path in folder.glob("*/*.txt") if not path.name.startswith("."))
         texts = ((str(path), path.read_bytes()) for path in paths)
-        predictions = _predictions_from_texts(texts)
+        predictions = _parse_texts(texts)
     except OSError as error:
         raise InputError(f"The predictions in {folder} cannot be read ({error}).") from error
     if not predictions:
@@ -70,8 +70,8 @@ def predictions_from_folder(folder: Path) -> Predictions:
     return predictions
 
 
-def predictions_from_archive(path: Path) -> Predictions:
-    """Return the predictions of a tar archive, compressed or not, of what `predictions_from_folder` reads.
+def read_prediction_archive(path: Path) -> Predictions:
+    """Return the predictions of a tar archive, compressed or not, of a folder that `read_prediction_folder` reads.
 
     The archive is read from its start to its end; nothing is written to the disk.
 
@@ -79,9 +79,9 @@ def predictions_from_archive(path: Path) -> Predictions:
         InputError: The archive cannot be read or holds no predictions.
     """
     try:
-        # Not "r|*": in that mode tarfile takes a cut archive for a whole one.
+        # Not "r|*": in that mode tarfile does not notice a truncated archive.
         with tarfile.open(path, mode="r:*") as archive:
-            predictions = _predictions_from_texts(_archived_texts(path, archive))
+            predictions = _parse_texts(_iterate_archived_texts(path, archive))
     except _ARCHIVE_ERRORS as error:
         raise InputError(
             f"{path} cannot be read as an archive of predictions: {_describe_archive_error(error)}."
@@ -98,32 +98,32 @@ def _describe_archive_error(error: Exception) -> str:
     return "it is not a tar archive" if "\n" in str(error) else str(error)
 
 
-def _archived_texts(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+def _iterate_archived_texts(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
     """Yield address and content of each prediction file."""
     for member in archive:
         name = PurePosixPath(member.name)
         if not member.isfile() or name.suffix != ".txt" or name.name.startswith(".") or not name.parent.name:
             continue
-        # Refused before it is read: a few bytes of gzip can unpack to all memory.
+        # Checked before it is read: a small gzip file can unpack to more than the memory.
         if member.size > _LARGEST_PREDICTION_BYTES:
             raise InputError(f"{member.name} in {path} is {member.size} bytes: too large for predictions.")
         content = archive.extractfile(member)
         if content is not None:
             yield f"{path}/{member.name.removeprefix('./')}", content.read()
-    # The checksum comes after the last member, where tarfile does not read.
+    # tarfile stops at the last member; the checksum comes after it.
     while archive.fileobj.read(1 << 20):
         pass
 
 
-def _predictions_from_texts(texts: Iterable[tuple[str, bytes]]) -> dict[str, NDArray[np.float64]]:
+def _parse_texts(texts: Iterable[tuple[str, bytes]]) -> dict[str, NDArray[np.float64]]:
     """Return the predictions of (address, content) pairs."""
     predictions: dict[str, NDArray[np.float64]] = {}
     for address, content in texts:
-        _put(predictions, address, _parse(address, content))
+        _add_image(predictions, address, _parse_text(address, content))
     return predictions
 
 
-def _parse(address: str, content: bytes) -> NDArray[np.float64]:
+def _parse_text(address: str, content: bytes) -> NDArray[np.float64]:
     """Return the (N, 5) x y w h score of a prediction file."""
     try:
         lines = content.decode("utf-8-sig").splitlines()
@@ -152,8 +152,8 @@ def _parse_face(address: str, number: int, words: list[str]) -> list[float]:
     return [x, y, width, height, score]
 
 
-def _key(address: str) -> str | None:
-    """Return ``event/name`` of an image's or prediction's address; None if it has no folder.
+def _derive_key(address: str) -> str | None:
+    """Return ``event/name`` of an image's or prediction's address, or None if it has no folder.
 
     Only http addresses are URLs: keys of object stores and file names may hold ``%``, ``#`` and ``?``.
     """
@@ -162,28 +162,32 @@ def _key(address: str) -> str | None:
     return f"{path.parent.name}/{path.stem}" if path.parent.name else None
 
 
-def _put(predictions: dict[str, NDArray[np.float64]], address: str, rows: NDArray[np.float64]) -> None:
-    """Add the predictions of one image; each image may come once."""
-    key = _key(address)
+def _add_image(predictions: dict[str, NDArray[np.float64]], address: str, rows: NDArray[np.float64]) -> None:
+    """Add the predictions of one image.
+
+    Raises:
+        InputError: The image was added before, its address has no folder, or a number is not finite.
+    """
+    key = _derive_key(address)
     if key is None:
         raise InputError(
             f"{address} has no event folder: a WIDER FACE image's address ends in event/name.jpg."
         )
     if key in predictions:
         raise InputError(
-            f"There are two predictions for {key}, the second is {address}: AP needs exactly one an image."
+            f"There are two predictions for {key}, the second is {address}: AP needs exactly one for each image."
         )
     if not np.isfinite(rows).all():
         raise InputError(
-            f"The predictions of {address} hold a number that is not finite: AP is not defined then."
+            f"The predictions of {address} have a number that is not finite: AP is not defined then."
         )
     predictions[key] = rows
 
 
-def predictions_from_table(out: str | Path, *, wanted: Collection[str] | None = None) -> Predictions:
-    """Return the predictions of a job's output folder, each image's best first; see `load_predictions`.
+def read_prediction_table(out: str | Path, *, wanted: Collection[str] | None = None) -> Predictions:
+    """Return the predictions of a job's output folder, the best of each image first; see `load_predictions`.
 
-    Boxes of the table are half-open, so ``w = x2 - x1`` and ``h = y2 - y1``. An image that failed has none.
+    Boxes of the table are half-open, so ``w = x2 - x1`` and ``h = y2 - y1``. A failed image has none.
 
     Raises:
         InputError: There is no part, one cannot be read, or two rows are about one image.
@@ -191,13 +195,15 @@ def predictions_from_table(out: str | Path, *, wanted: Collection[str] | None = 
     predictions: dict[str, NDArray[np.float64]] = {}
     for batch in open_table(str(out)).batches(["uri", "status", "faces"]):
         uris, statuses = batch.column("uri").to_pylist(), batch.column("status").to_pylist()
-        for uri, status, rows in zip(uris, statuses, _face_rows(batch.column("faces")), strict=True):
-            if wanted is None or not predictions or _key(uri) in wanted:
-                _put(predictions, uri, rows if status == Status.OK else _NO_FACES)
+        for uri, status, rows in zip(
+            uris, statuses, _split_faces_by_image(batch.column("faces")), strict=True
+        ):
+            if wanted is None or not predictions or _derive_key(uri) in wanted:
+                _add_image(predictions, uri, rows if status == Status.OK else _NO_FACES)
     return predictions
 
 
-def _face_rows(faces: pa.ListArray) -> list[NDArray[np.float64]]:
+def _split_faces_by_image(faces: pa.ListArray) -> list[NDArray[np.float64]]:
     """Return (N, 5) x y w h score for each row of the column, scores falling."""
     flat = faces.flatten()
     columns = [flat.field(name).to_numpy(zero_copy_only=False) for name in ("x1", "y1", "x2", "y2", "score")]

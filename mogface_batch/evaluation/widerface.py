@@ -1,17 +1,17 @@
-"""WIDER FACE average precision (AP) for easy, medium and hard, equal to the official evaluator digit by digit.
+"""WIDER FACE average precision (AP) for easy, medium and hard, equal to the official evaluator in all digits.
 
 Ground truth and predictions are both keyed ``event/name``, the image's path without its extension.
 
-The official conventions, each of which moves the AP when it is done otherwise:
+The official conventions. Each of them changes the AP:
 
-* IoU counts inclusive pixels: with ``x2 = x + w``, sides are ``x2 - x1 + 1``, and so are the overlap's.
+* Boxes include their last pixel: with ``x2 = x + w``, sides are ``x2 - x1 + 1``, also those of the overlap.
 * A detection matches, among ALL boxes of its image, the one of highest IoU, if that is at least 0.5. On a box
   that the setting does not score it counts neither way; a second detection of a found box is a false positive.
-* Detections are taken in file order, never sorted again. At a threshold an image contributes all its detections
-  up to the LAST one whose score reaches it.
-* Scores are min-max normalised over the whole prediction set, then cut at the 1000 thresholds
+* Detections stay in file order. At a threshold an image contributes all its detections up to the LAST one whose
+  score reaches the threshold.
+* Scores are min-max normalised over the whole prediction set, then compared with the 1000 thresholds
   ``1 - (t + 1) / 1000``.
-* Every scored face counts for the recall, also in an image without detections.
+* Every scored face counts in the recall, also in an image without detections.
 * AP is the area under the precision envelope at all points; precision is 0 where nothing is detected.
 
 Source: WIDER FACE ``eval_tools`` (Matlab) and its Python port, github.com/wondervictor/WiderFace-Evaluation,
@@ -38,7 +38,7 @@ _THRESHOLDS = 1 - np.arange(1, 1001) / 1000
 
 @dataclass(frozen=True, slots=True)
 class WiderAp:
-    """Average precision from 0 to 1; nan where a setting scores no face of the images."""
+    """Average precision from 0 to 1; nan if a setting scores no face of the images."""
 
     easy: float
     medium: float
@@ -52,7 +52,7 @@ class _Matches:
     best: NDArray[np.intp]
     """(N,) row of the box of highest IoU."""
     hit: NDArray[np.bool_]
-    """(N,) whether that IoU is high enough."""
+    """(N,) whether its IoU is high enough."""
     reach: NDArray[np.float64]
     """(N,) never rising: the highest score from this detection to the last one."""
 
@@ -60,51 +60,51 @@ class _Matches:
 def evaluate(
     ground_truth: GroundTruth, predictions: Predictions, *, images: Collection[str] | None = None
 ) -> WiderAp:
-    """Return the AP of each setting, by the conventions that the module's docstring lists; see `setting_curves`."""
-    return average_precision(setting_curves(ground_truth, predictions, images=images))
+    """Return the AP of each setting, by the conventions in the module's docstring; see `compute_curves`."""
+    return compute_average_precision(compute_curves(ground_truth, predictions, images=images))
 
 
-def setting_curves(
+def compute_curves(
     ground_truth: GroundTruth, predictions: Predictions, *, images: Collection[str] | None = None
 ) -> dict[str, Curve]:
     """Return precision over recall of each setting, at the 1000 thresholds.
 
     Args:
-        ground_truth: What `ground_truth.load_ground_truth` gives.
-        predictions: What `predictions.load_predictions` gives, in file order. An image that is missing has no
-            detections; images that are not scored play no part, not even in the normalisation.
+        ground_truth: From `ground_truth.load_ground_truth`.
+        predictions: From `predictions.load_predictions`, in file order. An image that is missing has no
+            detections; images that are not scored are ignored, also in the normalisation.
         images: Score these ``event/name`` keys as if they were the whole set; None scores all of the ground
             truth.
 
     Raises:
         InputError: An image is not in the ground truth, or no prediction is for one of the images.
     """
-    chosen = _chosen_images(ground_truth, images)
+    chosen = _choose_images(ground_truth, images)
     found = {key: predictions[key] for key in chosen if key in predictions}
     if chosen and not found:
         example = next(iter(predictions), None)
-        has = "there are none at all" if example is None else f"they are for images like {example!r}"
+        description = "there are none" if example is None else f"they are for images like {example!r}"
         raise InputError(
-            f"No prediction is for an image to be scored, such as {chosen[0]!r}: {has}. "
+            f"No prediction is for an image to be scored, such as {chosen[0]!r}: {description}. "
             "The last two parts of an image's address must be WIDER FACE's event and file name."
         )
     if missing := len(chosen) - len(found):
         _LOG.warning(
             "%d of %d images have no predictions and lower the recall. If only some images were processed, "
-            "give the list of them.",
+            "list them in --images.",
             missing,
             len(chosen),
         )
-    matches = _match_all(ground_truth, _normalised(found))
-    return {name: _setting_curve(ground_truth.scored[name], matches, chosen) for name in SETTINGS}
+    matches = _match_all(ground_truth, _normalise_scores(found))
+    return {name: _compute_curve(ground_truth.scored[name], matches, chosen) for name in SETTINGS}
 
 
-def average_precision(curves: Mapping[str, Curve]) -> WiderAp:
+def compute_average_precision(curves: Mapping[str, Curve]) -> WiderAp:
     """Return the AP of each setting's curve."""
-    return WiderAp(**{name: _area_under_envelope(curve) for name, curve in curves.items()})
+    return WiderAp(**{name: _compute_area_under_envelope(curve) for name, curve in curves.items()})
 
 
-def _chosen_images(ground_truth: GroundTruth, images: Collection[str] | None) -> list[str]:
+def _choose_images(ground_truth: GroundTruth, images: Collection[str] | None) -> list[str]:
     """Return the keys to score, each once."""
     if images is None:
         return list(ground_truth.boxes_xywh)
@@ -118,17 +118,17 @@ def _chosen_images(ground_truth: GroundTruth, images: Collection[str] | None) ->
     return chosen
 
 
-def _normalised(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
+def _normalise_scores(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
     """Return the predictions with scores stretched to 0..1 over the whole set; equal scores all become 1.
 
     Source: ``norm_score``, which divides by zero when all scores are equal.
     """
     scores = [rows[:, 4] for rows in predictions.values() if len(rows)]
-    low = min((float(some.min()) for some in scores), default=0.0)
-    span = max((float(some.max()) for some in scores), default=0.0) - low
+    low = min((float(values.min()) for values in scores), default=0.0)
+    span = max((float(values.max()) for values in scores), default=0.0) - low
     stretched = {}
     for key, rows in predictions.items():
-        rows = rows.astype(np.float64)  # noqa: PLW2901 - the caller's array stays as it is
+        rows = rows.astype(np.float64)  # noqa: PLW2901 - the caller's array is not changed
         rows[:, 4] = (rows[:, 4] - low) / span if span > 0 else 1.0
         stretched[key] = rows
     return stretched
@@ -145,34 +145,41 @@ def _match_all(ground_truth: GroundTruth, predictions: Predictions) -> dict[str,
 
 def _match(rows: NDArray[np.float64], boxes_xywh: NDArray[np.int64]) -> _Matches:
     """Match (N, 5) detections with all (M, 4) boxes of their image, whatever a setting scores."""
-    overlaps = _inclusive_iou(rows[:, :4], boxes_xywh.astype(np.float64))
+    overlaps = _compute_inclusive_iou(rows[:, :4], boxes_xywh.astype(np.float64))
     reach = np.maximum.accumulate(rows[::-1, 4])[::-1]
     return _Matches(best=overlaps.argmax(axis=1), hit=overlaps.max(axis=1) >= _IOU_AT_LEAST, reach=reach)
 
 
-def _inclusive_iou(one_xywh: NDArray[np.float64], other_xywh: NDArray[np.float64]) -> NDArray[np.float64]:
+def _compute_inclusive_iou(
+    boxes_a_xywh: NDArray[np.float64], boxes_b_xywh: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return (N, M) IoU of (N, 4) with (M, 4) boxes, sides ``w + 1`` and ``h + 1``.
 
     Source: ``bbox_overlaps`` of the Python port. Boxes with a negative side never overlap, as there.
     """
-    low = np.maximum(one_xywh[:, None, :2], other_xywh[None, :, :2])
+    low = np.maximum(boxes_a_xywh[:, None, :2], boxes_b_xywh[None, :, :2])
     high = np.minimum(
-        one_xywh[:, None, :2] + one_xywh[:, None, 2:], other_xywh[None, :, :2] + other_xywh[None, :, 2:]
+        boxes_a_xywh[:, None, :2] + boxes_a_xywh[:, None, 2:],
+        boxes_b_xywh[None, :, :2] + boxes_b_xywh[None, :, 2:],
     )
     sides = np.maximum(high - low + 1, 0)
     overlap = sides[..., 0] * sides[..., 1]
-    union = _inclusive_areas(one_xywh)[:, None] + _inclusive_areas(other_xywh)[None] - overlap
+    union = (
+        _compute_inclusive_areas(boxes_a_xywh)[:, None]
+        + _compute_inclusive_areas(boxes_b_xywh)[None]
+        - overlap
+    )
     ratio: NDArray[np.float64] = np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
     return ratio
 
 
-def _inclusive_areas(boxes_xywh: NDArray[np.float64]) -> NDArray[np.float64]:
+def _compute_inclusive_areas(boxes_xywh: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (N,) areas of (N, 4) boxes that contain their last pixel."""
     product: NDArray[np.float64] = (boxes_xywh[:, 2] + 1) * (boxes_xywh[:, 3] + 1)
     return product
 
 
-def _setting_curve(
+def _compute_curve(
     scored: Mapping[str, NDArray[np.intp]], matches: Mapping[str, _Matches], chosen: Iterable[str]
 ) -> Curve:
     """Return the curve of one setting; without points where the setting scores no face."""
@@ -183,7 +190,7 @@ def _setting_curve(
         rows = scored.get(key, np.empty(0, dtype=np.intp))
         faces += len(rows)
         if key in matches:
-            image_detected, image_recalled = _image_counts(matches[key], rows)
+            image_detected, image_recalled = _count_at_thresholds(matches[key], rows)
             detected += image_detected
             recalled += image_recalled
     if faces == 0:
@@ -192,10 +199,10 @@ def _setting_curve(
     return Curve(recalled / faces, precision, _THRESHOLDS.astype(np.float32))
 
 
-def _image_counts(
+def _count_at_thresholds(
     matches: _Matches, scored_rows: NDArray[np.intp]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return, at each threshold, how many detections of an image count and how many of its faces are found."""
+    """Return, for each threshold, the number of counted detections of an image and of its detected faces."""
     on_scored = matches.hit & np.isin(matches.best, scored_rows)
     counts = on_scored | ~matches.hit
     first_finds = np.zeros(len(counts), dtype=np.int64)
@@ -208,13 +215,13 @@ def _image_counts(
     return detected[prefix], recalled[prefix]
 
 
-def _area_under_envelope(curve: Curve) -> float:
-    """Return the area under the falling envelope of the curve's precisions; nan of a curve without points.
+def _compute_area_under_envelope(curve: Curve) -> float:
+    """Return the area under the falling envelope of the curve's precisions; nan for a curve without points.
 
     Source: ``voc_ap``, all points.
     """
     if not len(curve.recall):
         return float("nan")
-    at = np.concatenate([[0.0], curve.recall, [1.0]])
+    recalls = np.concatenate([[0.0], curve.recall, [1.0]])
     envelope = np.maximum.accumulate(np.concatenate([[0.0], curve.precision, [0.0]])[::-1])[::-1]
-    return float(np.sum(np.diff(at) * envelope[1:]))
+    return float(np.sum(np.diff(recalls) * envelope[1:]))

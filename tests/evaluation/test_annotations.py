@@ -7,7 +7,7 @@ import pytest
 from tables import image, some_faces, write_out
 
 from mogface_batch.errors import InputError
-from mogface_batch.evaluation.detected_faces import found_faces
+from mogface_batch.evaluation.detected_faces import read_detected_faces
 from mogface_batch.evaluation.ground_truth import Annotations, Truth, load_annotations, read_names
 
 WIDER = """\
@@ -133,16 +133,16 @@ NOTHING = Truth.of(np.empty((0, 4)), np.empty(0, bool))
     ],
 )
 def test_an_image_is_found_by_the_end_of_its_address(names, address, found):
-    assert Annotations(dict.fromkeys(names, NOTHING)).name_of(address) == found
+    assert Annotations(dict.fromkeys(names, NOTHING)).find_name(address) == found
 
 
 def test_a_list_of_images_restricts_it(tmp_path):
     annotations = Annotations(dict.fromkeys(["a/x.jpg", "a/y.jpg"], NOTHING))
     (tmp_path / "list.txt").write_text("a/y.jpg\n\n")
 
-    assert list(annotations.only(read_names(tmp_path / "list.txt")).truths) == ["a/y.jpg"]
+    assert list(annotations.restrict_to(read_names(tmp_path / "list.txt")).truths) == ["a/y.jpg"]
     with pytest.raises(InputError, match=r"'b/z\.jpg'"):
-        annotations.only(["b/z.jpg"])
+        annotations.restrict_to(["b/z.jpg"])
 
 
 def test_rows_find_their_images_and_a_failed_one_has_nothing(tmp_path):
@@ -153,7 +153,7 @@ def test_rows_find_their_images_and_a_failed_one_has_nothing(tmp_path):
     )  # fmt: skip
     annotations = Annotations(dict.fromkeys(["a/x.jpg", "a/y.jpg", "a/gone.jpg"], NOTHING))
 
-    assert [(name, len(faces)) for name, faces in found_faces(out, annotations)] == [
+    assert [(name, len(faces)) for name, faces in read_detected_faces(out, annotations)] == [
         ("a/x.jpg", 1),
         ("a/y.jpg", 0),
     ]
@@ -163,7 +163,7 @@ def test_prediction_texts_are_taken_too(tmp_path):
     (tmp_path / "e").mkdir()
     (tmp_path / "e/a.txt").write_text("a\n1\n1 2 3 4 0.5\n")
 
-    ((name, faces),) = found_faces(tmp_path, Annotations({"e/a.jpg": NOTHING}))
+    ((name, faces),) = read_detected_faces(tmp_path, Annotations({"e/a.jpg": NOTHING}))
 
     assert name == "e/a.jpg"
     assert faces.boxes_xyxy.tolist() == some_faces([1, 2, 4, 6]).boxes_xyxy.tolist()
@@ -175,11 +175,11 @@ def test_ground_truth_of_another_set_is_a_sentence(tmp_path):
     with pytest.raises(
         InputError, match=r"images like 'q/1\.jpg', the rows are about images like '/p/a/x\.jpg'"
     ):
-        list(found_faces(out, Annotations({"q/1.jpg": NOTHING})))
+        list(read_detected_faces(out, Annotations({"q/1.jpg": NOTHING})))
 
 
 def test_two_rows_about_one_image_are_refused(tmp_path):
     out = write_out(tmp_path / "out", [image(1, uri="/p/a/x.jpg"), image(2, uri="/q/a/x.jpg")])
 
     with pytest.raises(InputError, match=r"/p/a/x\.jpg and /q/a/x\.jpg"):
-        list(found_faces(out, Annotations({"a/x.jpg": NOTHING})))
+        list(read_detected_faces(out, Annotations({"a/x.jpg": NOTHING})))

@@ -5,10 +5,10 @@ import json
 import pytest
 from tables import image, some_faces, write_out
 
-from benchmarks.scale.results import run, write_table
+from benchmarks.scale.results import run_verb, write_table
 from mogface_batch.errors import ConfigError, InputError
 from mogface_batch.evaluation.compare_tables import compare_tables
-from mogface_batch.evaluation.gate import as_markdown, gate_failures, parse_gate
+from mogface_batch.evaluation.gate import format_report, list_gate_failures, parse_gate
 
 A, MOVED, FAR, SMALL = [0, 0, 100, 100], [0, 0, 100, 85], [300, 300, 340, 340], [500, 0, 510, 10]
 
@@ -130,8 +130,10 @@ def test_scores_are_told_by_mean_and_largest(tmp_path):
 def test_a_gate_fails_with_a_sentence_for_each_bound(tmp_path):
     report = compared(tmp_path, [image("1", [A, FAR]), image("2")], [image("1", [A])])
 
-    assert gate_failures(report, parse_gate(["lost_share=0.5", "missing_images=1"])) == []
-    assert gate_failures(report, parse_gate(["lost_share=0.4", "added_share=0", "missing_images=0"])) == [
+    assert list_gate_failures(report, parse_gate(["lost_share=0.5", "missing_images=1"])) == []
+    assert list_gate_failures(
+        report, parse_gate(["lost_share=0.4", "added_share=0", "missing_images=0"])
+    ) == [
         "lost_share is 0.5, more than 0.4.",
         "missing_images is 1, more than 0.",
     ]
@@ -140,10 +142,10 @@ def test_a_gate_fails_with_a_sentence_for_each_bound(tmp_path):
 def test_nothing_compared_proves_nothing(tmp_path):
     report = compared(tmp_path, [image("1")], [image("2")])
 
-    assert gate_failures(report, parse_gate(["lost_share=1"])) == [
-        "No image was looked at in both: nothing was proved."
+    assert list_gate_failures(report, parse_gate(["lost_share=1"])) == [
+        "No image was processed in both outputs, so nothing was compared."
     ]
-    assert gate_failures(report, {}) == []
+    assert list_gate_failures(report, {}) == []
 
 
 @pytest.mark.parametrize("word", ["lost=1", "lost_share", "lost_share=x", "lost_share=-1", "lost_share=nan"])
@@ -156,7 +158,7 @@ def test_the_page_holds_no_markup_of_strangers(tmp_path):
     uri = "/a|b\n<script>`x`.jpg"
     report = compared(tmp_path, [image("1", [A], uri=uri)], [image("1", uri=uri)])
 
-    page = as_markdown(report | {"failures": ["lost_share is 1, more than 0."]})
+    page = format_report(report | {"failures": ["lost_share is 1, more than 0."]})
 
     assert "<script>" not in page
     assert "| /a\\|b &lt;script&gt;\\`x\\`.jpg | 1 | 0 | 0 | 0 |" in page.splitlines()
@@ -173,6 +175,6 @@ def test_ten_times_the_rows_need_no_more_memory(tmp_path):
     def peak_mb(rows):
         a = write_table(tmp_path / f"a{rows}", rows, rows_per_part=6_000)
         b = write_table(tmp_path / f"b{rows}", rows, rows_per_part=6_000, shift_px=10)
-        return run(["compare", str(a), str(b)])[1]
+        return run_verb(["compare", str(a), str(b)])[1]
 
     assert peak_mb(60_000) - peak_mb(6_000) < 60

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from mogface_batch.evaluation.join import Spread, buckets_for, pair_rows
+from mogface_batch.evaluation.join import BucketedRows, count_buckets, pair_rows
 
 SCHEMA = pa.schema([pa.field("key", pa.string()), pa.field("value", pa.int64())])
 
@@ -12,12 +12,12 @@ def batch(*keys):
 
 def test_all_rows_come_back_and_those_of_a_key_together_in_their_order(tmp_path):
     keys = [f"k{number % 40}" for number in range(200)]
-    with Spread(tmp_path / "rows", SCHEMA, "key", 7) as rows:
+    with BucketedRows(tmp_path / "rows", SCHEMA, "key", 7) as rows:
         rows.add(batch())
         rows.add(batch(*keys[:100]))
         rows.add(batch(*keys[100:]))
 
-    pieces = [piece.to_pylist() for piece in rows.pieces()]
+    pieces = [piece.to_pylist() for piece in rows.read_pieces()]
 
     assert len(pieces) == 7
     assert sorted(row["key"] for piece in pieces for row in piece) == sorted(keys)
@@ -30,11 +30,14 @@ def test_all_rows_come_back_and_those_of_a_key_together_in_their_order(tmp_path)
 
 
 def test_two_tables_of_one_key_meet_in_the_same_piece(tmp_path):
-    with Spread(tmp_path / "a", SCHEMA, "key", 5) as one, Spread(tmp_path / "b", SCHEMA, "key", 5) as other:
+    with (
+        BucketedRows(tmp_path / "a", SCHEMA, "key", 5) as one,
+        BucketedRows(tmp_path / "b", SCHEMA, "key", 5) as other,
+    ):
         one.add(batch("x", "y", "z"))
         other.add(batch("z", "x"))
 
-    for piece_a, piece_b in zip(one.pieces(), other.pieces(), strict=True):
+    for piece_a, piece_b in zip(one.read_pieces(), other.read_pieces(), strict=True):
         assert set(piece_b.column("key").to_pylist()) <= set(piece_a.column("key").to_pylist())
 
 
@@ -55,6 +58,6 @@ def test_equal_keys_are_paired_in_their_order(keys_a, keys_b, pairs, alone_a, al
 
 
 def test_few_rows_take_one_file_and_many_no_more_than_can_be_open():
-    assert buckets_for(0, 0) == 1
-    assert buckets_for(1_000_000, 3_000_000) == 73
-    assert buckets_for(10**9, 10**10) == 128
+    assert count_buckets(0, 0) == 1
+    assert count_buckets(1_000_000, 3_000_000) == 73
+    assert count_buckets(10**9, 10**10) == 128

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mogface_batch.evaluation.matching import match, pairwise_iou, shorter_sides_px
-from mogface_batch.geometry import Faces, iou
+from mogface_batch.evaluation.matching import compute_pairwise_iou, match, measure_shorter_sides_px
+from mogface_batch.geometry import Faces, compute_iou
 
 A, NEAR_A, FAR = [0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60]
 
@@ -47,11 +47,11 @@ boxes = st.lists(
 def test_the_matrix_is_the_one_of_geometry_row_by_row(first, second):
     one, other = faces(*first).boxes_xyxy, faces(*second).boxes_xyxy
 
-    matrix = pairwise_iou(one, other)
+    matrix = compute_pairwise_iou(one, other)
 
     assert matrix.shape == (len(one), len(other))
     for row, box in enumerate(one):
-        np.testing.assert_allclose(matrix[row], iou(box, other), rtol=1e-6)
+        np.testing.assert_allclose(matrix[row], compute_iou(box, other), rtol=1e-6)
 
 
 @given(first=boxes, second=boxes)
@@ -63,5 +63,5 @@ def test_no_face_is_in_two_pairs(first, second):
 
 
 def test_a_face_is_as_large_as_its_shorter_side():
-    assert shorter_sides_px(faces([0, 0, 8, 20], [0, 0, 20, 9]).boxes_xyxy).tolist() == [8, 9]
-    assert shorter_sides_px(faces().boxes_xyxy).tolist() == []
+    assert measure_shorter_sides_px(faces([0, 0, 8, 20], [0, 0, 20, 9]).boxes_xyxy).tolist() == [8, 9]
+    assert measure_shorter_sides_px(faces().boxes_xyxy).tolist() == []

@@ -8,9 +8,9 @@ import pytest
 from mogface_batch.errors import InputError
 from mogface_batch.evaluation.predictions import (
     load_predictions,
-    predictions_from_archive,
-    predictions_from_folder,
-    predictions_from_table,
+    read_prediction_archive,
+    read_prediction_folder,
+    read_prediction_table,
 )
 from mogface_batch.schema import RESULT_COLUMNS
 
@@ -54,8 +54,8 @@ def test_a_folder_and_its_archive_give_the_same_in_file_order(tmp_path):
 def test_what_is_no_prediction_is_passed_over(tmp_path):
     files = {"README.txt": "words", "e/._a.txt": "\0", "e/a.jpg": "\0", "e/a.txt": TWO_FACES}
 
-    assert list(predictions_from_folder(write_folder(tmp_path / "folder", files))) == ["e/a"]
-    assert list(predictions_from_archive(write_archive(tmp_path / "p.tgz", files))) == ["e/a"]
+    assert list(read_prediction_folder(write_folder(tmp_path / "folder", files))) == ["e/a"]
+    assert list(read_prediction_archive(write_archive(tmp_path / "p.tgz", files))) == ["e/a"]
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_a_broken_prediction_file_is_named(tmp_path, text):
     files = {"e/a.txt": text}
 
     with pytest.raises(InputError, match=r"folder/e/a\.txt"):
-        predictions_from_folder(write_folder(tmp_path / "folder", files))
+        read_prediction_folder(write_folder(tmp_path / "folder", files))
     with pytest.raises(InputError, match=r"p\.tgz/e/a\.txt"):
-        predictions_from_archive(write_archive(tmp_path / "p.tgz", files))
+        read_prediction_archive(write_archive(tmp_path / "p.tgz", files))
 
 
 def test_an_archive_is_read_whole_or_refused(tmp_path):
@@ -96,14 +96,14 @@ def test_a_file_too_large_for_predictions_is_not_unpacked(tmp_path):
     path = write_archive(tmp_path / "bomb.tgz", {"e/a.txt": " " * (1 << 24) + "\n"})
 
     with pytest.raises(InputError, match="too large"):
-        predictions_from_archive(path)
+        read_prediction_archive(path)
 
 
 def test_an_image_twice_in_an_archive_is_refused(tmp_path):
     path = write_archive(tmp_path / "p.tgz", {"x/e/a.txt": TWO_FACES, "y/e/a.txt": TWO_FACES})
 
     with pytest.raises(InputError, match="two predictions for e/a"):
-        predictions_from_archive(path)
+        read_prediction_archive(path)
 
 
 def test_nothing_to_read_is_said(tmp_path):
@@ -154,7 +154,7 @@ def test_each_row_has_its_own_faces(tmp_path):
     write_part(tmp_path, "part-1.parquet")
     write_part(tmp_path, "part-2.parquet", *rows)
 
-    assert plain(predictions_from_table(tmp_path)) == {
+    assert plain(read_prediction_table(tmp_path)) == {
         "e/0": [],
         "e/1": [[0, 0, 2, 1, 0.5]],
         "e/2": [[0, 0, 3, 1, 0.5]] * 2,
@@ -164,7 +164,7 @@ def test_each_row_has_its_own_faces(tmp_path):
 def test_only_what_is_wanted_is_kept_and_one_example_of_the_rest(tmp_path):
     write_part(tmp_path, "part-1.parquet", *((f"e/{number}.jpg", "ok", []) for number in range(5)))
 
-    assert list(predictions_from_table(tmp_path, wanted={"e/3"})) == ["e/0", "e/3"]
+    assert list(read_prediction_table(tmp_path, wanted={"e/3"})) == ["e/0", "e/3"]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_only_what_is_wanted_is_kept_and_one_example_of_the_rest(tmp_path):
 def test_the_key_is_the_end_of_the_address(tmp_path, uri, key):
     write_part(tmp_path, "part-1.parquet", (uri, "ok", []))
 
-    assert list(predictions_from_table(tmp_path)) == [key]
+    assert list(read_prediction_table(tmp_path)) == [key]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_rows_that_cannot_be_scored_are_named(tmp_path, rows, says):
     write_part(tmp_path, "part-1.parquet", *rows)
 
     with pytest.raises(InputError, match=says):
-        predictions_from_table(tmp_path)
+        read_prediction_table(tmp_path)
 
 
 def test_a_table_of_something_else_is_refused(tmp_path):
@@ -203,11 +203,11 @@ def test_a_table_of_something_else_is_refused(tmp_path):
     pq.write_table(pa.table({"uri": ["e/a.jpg"]}), path)
 
     with pytest.raises(InputError, match=r"no part of a mogface-batch table: its column 'image_id'"):
-        predictions_from_table(tmp_path)
+        read_prediction_table(tmp_path)
 
 
 def test_a_broken_part_is_named(tmp_path):
     write_part(tmp_path, "part-1.parquet").write_bytes(b"PAR1")
 
     with pytest.raises(InputError, match=r"part-1\.parquet is no whole part"):
-        predictions_from_table(tmp_path)
+        read_prediction_table(tmp_path)

@@ -17,7 +17,7 @@ def parse_coco(text: str) -> dict[str, Truth]:
         ValueError: It is not COCO. The message says what is wrong and ends without a full stop.
     """
     document = _parse_json(text)
-    category = _face_category(document["categories"]) if document.get("categories") else None
+    category = _find_face_category(document["categories"]) if document.get("categories") else None
     names = _read_names(_read_list(document, "images"))
     boxes: dict[Any, list[list[float]]] = {image_id: [] for image_id in names}
     crowds: dict[Any, list[bool]] = {image_id: [] for image_id in names}
@@ -78,7 +78,7 @@ def _read_box(bbox: list[Any]) -> list[float]:
     return [x, y, width, height]
 
 
-def _face_category(categories: list[dict[str, Any]]) -> int:
+def _find_face_category(categories: list[dict[str, Any]]) -> int:
     """Return the id of the category called face, or of the only one."""
     try:
         faces = [entry["id"] for entry in categories if str(entry["name"]).lower() in {"face", "faces"}]

@@ -43,10 +43,10 @@ def load_ground_truth(folder: Path) -> GroundTruth:
             for event, (names,) in zip(faces["event_list"], faces["file_list"], strict=True)
             for name in names
         ]
-        arrays = _image_arrays(faces["face_bbx_list"])
+        arrays = _flatten_cells(faces["face_bbx_list"])
         boxes = {key: rows.astype(np.int64).reshape(-1, 4) for key, rows in zip(keys, arrays, strict=True)}
     except (ValueError, IndexError, TypeError, AttributeError) as error:
-        raise InputError(_not_ground_truth(faces_path, error)) from error
+        raise InputError(_describe_damage(faces_path, error)) from error
     scored = {setting: _read_setting(folder / f"wider_{setting}_val.mat", boxes) for setting in SETTINGS}
     return GroundTruth(boxes, scored)
 
@@ -55,10 +55,10 @@ def _read_setting(path: Path, boxes: Mapping[str, NDArray[np.int64]]) -> dict[st
     """Return the rows that a setting scores, from 0; the file counts them from 1."""
     content = _read_mat(path, ("gt_list",))
     try:
-        rows = [array.astype(np.intp).ravel() - 1 for array in _image_arrays(content["gt_list"])]
+        rows = [array.astype(np.intp).ravel() - 1 for array in _flatten_cells(content["gt_list"])]
         scored = dict(zip(boxes, rows, strict=True))
     except (ValueError, IndexError, TypeError, AttributeError) as error:
-        raise InputError(_not_ground_truth(path, error)) from error
+        raise InputError(_describe_damage(path, error)) from error
     for key, of_image in scored.items():
         if of_image.size and (of_image.min() < 0 or of_image.max() >= len(boxes[key])):
             raise InputError(
@@ -67,7 +67,7 @@ def _read_setting(path: Path, boxes: Mapping[str, NDArray[np.int64]]) -> dict[st
     return scored
 
 
-def _image_arrays(nested: NDArray[Any]) -> list[NDArray[Any]]:
+def _flatten_cells(nested: NDArray[Any]) -> list[NDArray[Any]]:
     """Return the arrays of a Matlab cell array of events of images, in file order."""
     return [image[0] for (event,) in nested for image in event]
 
@@ -89,12 +89,12 @@ def _read_mat(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
         content = loadmat(path, variable_names=names, appendmat=False)
     # loadmat trusts the file: truncated or altered at random, it raised each of these.
     except (*_LOADMAT_ERRORS, MatReadError) as error:
-        raise InputError(_not_ground_truth(path, error)) from error
+        raise InputError(_describe_damage(path, error)) from error
     if absent := [name for name in names if name not in content]:
-        raise InputError(_not_ground_truth(path, f"it has no {' and no '.join(absent)}"))
+        raise InputError(_describe_damage(path, f"it has no {' and no '.join(absent)}"))
     return dict(content)
 
 
-def _not_ground_truth(path: Path, why: Exception | str) -> str:
+def _describe_damage(path: Path, why: Exception | str) -> str:
     """Return the sentence for a file that is not what it should be."""
     return f"{path} cannot be read as a WIDER FACE ground truth file ({why}); extract it from eval_tools.zip again."
