@@ -78,24 +78,24 @@ def pad_hw(source_hw: tuple[int, int], stride: int) -> tuple[int, int]:
     return height, width
 
 
-def areas(boxes_xyxy: Boxes) -> NDArray[np.float32]:
+def compute_areas(boxes_xyxy: Boxes) -> NDArray[np.float32]:
     """Return (N,) areas; 0 for a box without area."""
     sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], np.float32(0))
     product: NDArray[np.float32] = sides[:, 0] * sides[:, 1]
     return product
 
 
-def iou(one_xyxy: NDArray[np.float32], boxes_xyxy: Boxes) -> NDArray[np.float32]:
+def compute_iou(one_xyxy: NDArray[np.float32], boxes_xyxy: Boxes) -> NDArray[np.float32]:
     """Return (N,) intersection over union of one box (4,) with each of (N, 4); 0 where both have no area."""
     low = np.maximum(one_xyxy[:2], boxes_xyxy[:, :2])
     high = np.minimum(one_xyxy[2:], boxes_xyxy[:, 2:])
-    overlap = areas(np.concatenate([low, high], axis=1))
-    union = areas(one_xyxy[None])[0] + areas(boxes_xyxy) - overlap
+    overlap = compute_areas(np.concatenate([low, high], axis=1))
+    union = compute_areas(one_xyxy[None])[0] + compute_areas(boxes_xyxy) - overlap
     ratio: NDArray[np.float32] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
     return ratio
 
 
-def nms(boxes_xyxy: Boxes, *, iou_at_most: float, max_boxes: int | None = None) -> Rows:
+def suppress_overlaps(boxes_xyxy: Boxes, *, iou_at_most: float, max_boxes: int | None = None) -> Rows:
     """Return the rising rows that greedy non-maximum suppression keeps.
 
     Args:
@@ -108,7 +108,7 @@ def nms(boxes_xyxy: Boxes, *, iou_at_most: float, max_boxes: int | None = None) 
     while left.size and len(kept) != max_boxes:
         best, others = int(left[0]), left[1:]
         kept.append(best)
-        left = others[iou(boxes_xyxy[best], boxes_xyxy[others]) <= iou_at_most]
+        left = others[compute_iou(boxes_xyxy[best], boxes_xyxy[others]) <= iou_at_most]
     return np.array(kept, dtype=np.intp)
 
 
@@ -118,11 +118,11 @@ def choose_faces(candidates: Faces, *, score_at_least: float, iou_at_most: float
     Args:
         candidates: What the detector's graph gave for one canvas, scores falling, canvas pixels.
         score_at_least: A face that scores less is dropped.
-        iou_at_most: See `nms`.
+        iou_at_most: See `suppress_overlaps`.
         max_faces: At most this many, the best.
     """
     passing = candidates[candidates.scores >= score_at_least]
-    return passing[nms(passing.boxes_xyxy, iou_at_most=iou_at_most, max_boxes=max_faces)]
+    return passing[suppress_overlaps(passing.boxes_xyxy, iou_at_most=iou_at_most, max_boxes=max_faces)]
 
 
 def clip_to_image(faces: Faces, image_hw: tuple[int, int], *, min_side_px: float = 0.0) -> Faces:
@@ -141,6 +141,6 @@ def clip_to_image(faces: Faces, image_hw: tuple[int, int], *, min_side_px: float
     return Faces(clipped, faces.scores, faces.landmarks)[remains]
 
 
-def upright_hw(raw_hw: tuple[int, int], exif_orientation: int) -> tuple[int, int]:
+def orient_hw(raw_hw: tuple[int, int], exif_orientation: int) -> tuple[int, int]:
     """Return height and width after the EXIF orientation (1..8) is applied; 5 to 8 swap them."""
     return (raw_hw[1], raw_hw[0]) if exif_orientation >= 5 else raw_hw

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from mogface_batch.geometry import (
     Faces,
     Letterbox,
-    areas,
     choose_faces,
     clip_to_image,
-    iou,
-    nms,
+    compute_areas,
+    compute_iou,
+    orient_hw,
     pad_hw,
     scale_hw,
-    upright_hw,
+    suppress_overlaps,
 )
 
 
@@ -52,7 +52,7 @@ whole_boxes = st.lists(st.tuples(*[st.integers(0, 12)] * 4), max_size=12)
     ],
 )
 def test_an_area_is_width_times_height_and_never_negative(rows, expected):
-    assert areas(boxes(*rows)).tolist() == expected
+    assert compute_areas(boxes(*rows)).tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_an_area_is_width_times_height_and_never_negative(rows, expected):
     ],
 )
 def test_iou_is_the_shared_part_of_both_areas(one, others, expected):
-    assert iou(np.array(one, np.float32), boxes(*others)).tolist() == pytest.approx(expected)
+    assert compute_iou(np.array(one, np.float32), boxes(*others)).tolist() == pytest.approx(expected)
 
 
 def exact_iou(a, b) -> Fraction:
@@ -84,7 +84,7 @@ def test_nms_keeps_what_the_plain_definition_keeps(rows, tenths):
         if all(exact_iou(rows[better], box) <= Fraction(tenths, 10) for better in kept):
             kept.append(row)
 
-    assert nms(boxes(*rows), iou_at_most=tenths / 10).tolist() == kept
+    assert suppress_overlaps(boxes(*rows), iou_at_most=tenths / 10).tolist() == kept
 
 
 # -- thresholds, NMS and the cap -------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def test_clipping_twice_is_clipping_once(rows, hw):
     once = clip_to_image(faces(rows), hw)
 
     assert clip_to_image(once, hw).boxes_xyxy.tolist() == once.boxes_xyxy.tolist()
-    assert (areas(once.boxes_xyxy) > 0).all()
+    assert (compute_areas(once.boxes_xyxy) > 0).all()
 
 
 # -- the letterbox ---------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def test_a_scaled_side_is_never_nothing():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientations_five_to_eight_swap_height_and_width(orientation):
-    assert upright_hw((3, 4), orientation) == ((4, 3) if orientation > 4 else (3, 4))
+    assert orient_hw((3, 4), orientation) == ((4, 3) if orientation > 4 else (3, 4))
 
 
 def test_importing_geometry_needs_numpy_alone():

@@ -15,7 +15,7 @@ _LOG = logging.getLogger(__name__)
 _CARDS = Path("/proc/driver/nvidia/gpus")
 
 
-def lineage(config: JobConfig) -> dict[str, str]:
+def describe_machine(config: JobConfig) -> dict[str, str]:
     """Return what stands in the metadata of each part about this machine."""
     return {
         "provider": config.detect.provider.value,
@@ -24,10 +24,10 @@ def lineage(config: JobConfig) -> dict[str, str]:
     }
 
 
-def of(config: JobConfig) -> str:
+def read_environment(config: JobConfig) -> str:
     """Return this machine's environment, as `footers.list_environments` tells it."""
     return list_environments(
-        {f"{INTERNAL}{name}".encode(): text.encode() for name, text in lineage(config).items()}
+        {f"{INTERNAL}{name}".encode(): text.encode() for name, text in describe_machine(config).items()}
     )[0]
 
 
@@ -51,7 +51,7 @@ def check(survey: Survey, now: str, *, strict: bool) -> None:
     others = [text for text, _ in survey.environments.most_common() if text != now]
     if not others or (now in survey.environments and not strict):
         return
-    listed = "; ".join(differences(others[0], now))
+    listed = "; ".join(list_differences(others[0], now))
     if strict:
         raise ConfigError(
             f"The table was made in another environment than this one: {listed}. Run the job there, or set "
@@ -64,7 +64,7 @@ def check(survey: Survey, now: str, *, strict: bool) -> None:
     )
 
 
-def differences(before: str, now: str) -> list[str]:
+def list_differences(before: str, now: str) -> list[str]:
     """Return what differs between two environments, in words."""
     old, new = _flat(before), _flat(now)
     return [
@@ -74,7 +74,7 @@ def differences(before: str, now: str) -> list[str]:
     ]
 
 
-def described(text: str) -> str:
+def describe(text: str) -> str:
     """Return an environment in one line."""
     return ", ".join(f"{name} {value}" for name, value in _flat(text).items())
 

@@ -21,7 +21,7 @@ def decodes_scaled(config: JobConfig) -> bool:
     return config.decode.scaled and POLICIES[config.canvas.policy].may_decode_scaled
 
 
-def settings(config: JobConfig, card: ModelCard, model_sha256: str) -> dict[str, Any]:
+def collect_settings(config: JobConfig, card: ModelCard, model_sha256: str) -> dict[str, Any]:
     """Return the chosen settings that define a detection; neither paths nor the environment."""
     threshold = config.detect.score_threshold
     return {
@@ -42,7 +42,7 @@ def settings(config: JobConfig, card: ModelCard, model_sha256: str) -> dict[str,
     }
 
 
-def drawing(config: JobConfig) -> dict[str, Any]:
+def collect_drawing_settings(config: JobConfig) -> dict[str, Any]:
     """Return the settings that define the annotated pictures."""
     return {"output.annotated": config.output.annotated, "output.style": config.output.style.value}
 

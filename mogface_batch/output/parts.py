@@ -130,7 +130,9 @@ def _decision(address: str, name: str) -> tuple[tuple[str, tuple[str, ...]], ...
         merged: dict[str, list[str]] = json.loads(content or b"")["merged"]
         return tuple((heir, tuple(parts)) for heir, parts in merged.items())
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{store.build_address(where)} cannot be read: the output folder is damaged.") from None
+        raise InputError(
+            f"{store.build_address(where)} cannot be read: the output folder is damaged."
+        ) from None
 
 
 def publish_decision(store: Store, number: int, merged: dict[str, Iterable[str]]) -> bool:

@@ -17,7 +17,7 @@ _PLAIN = re.compile(r"[0-9A-Za-z_-]([0-9A-Za-z_. -]{0,198}[0-9A-Za-z_-])?")
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
-def picture_name(address: str) -> tuple[str, bool]:
+def name_picture(address: str) -> tuple[str, bool]:
     """Return the path of an address's picture below OUT/annotated, and whether its name had to be changed."""
     scheme = parse_scheme(address)
     rest = address[len(scheme) + 3 :] if "://" in address and scheme != "file" else address.lstrip("/")

@@ -36,7 +36,7 @@ class Unit:
     row_count: int
     part: str
     """Name of the part below OUT/detections."""
-    forgotten: int = 0
+    forgotten_rows: int = 0
     """Rows that are blank by now, and give nothing."""
 
     def read(self, store: Store, columns: list[str] | None = None) -> pa.Table:
@@ -95,7 +95,7 @@ def guard_plan_reading(store: Store, name: str) -> Iterator[None]:
         ) from None
 
 
-def units(store: Store, fingerprint: str) -> Iterator[Unit]:
+def iterate_units(store: Store, fingerprint: str) -> Iterator[Unit]:
     """Yield all units that are planned, in the order of the manifest; reads no rows.
 
     Raises:
@@ -147,7 +147,9 @@ def _part_of(fingerprint: str, ids_digest: str) -> str:
 def list_plan_files(store: Store) -> list[str]:
     """Return the names of the plan's files, below `PLAN_FOLDER`, in their order."""
     return [
-        name for name in store.list_names(PLAN_FOLDER) if name.startswith("plan-") and name.endswith(".parquet")
+        name
+        for name in store.list_names(PLAN_FOLDER)
+        if name.startswith("plan-") and name.endswith(".parquet")
     ]
 
 

@@ -36,7 +36,7 @@ class Receipt:
     seconds: dict[str, float] = field(default_factory=dict)
     """By stage, summed over the unit's images."""
     failed_ids: list[str] = field(default_factory=list)
-    forgotten: int = 0
+    forgotten_rows: int = 0
     """Rows that were left out because `forget` names them."""
     unchanged: int = 0
     """Rows whose bytes are still those that the table knows; they are not in the other counts."""
@@ -47,7 +47,13 @@ class Receipt:
 
     @classmethod
     def of(
-        cls, part: str, rows: pa.Table, seconds: dict[str, float], *, forgotten: int = 0, unchanged: int = 0
+        cls,
+        part: str,
+        rows: pa.Table,
+        seconds: dict[str, float],
+        *,
+        forgotten_rows: int = 0,
+        unchanged: int = 0,
     ) -> Self:
         """Return the receipt for the rows of a part: at least image_id, status and face_count."""
         failed = rows.filter(pc.not_equal(rows["status"], Status.OK.value))["image_id"].to_pylist()
@@ -59,14 +65,14 @@ class Receipt:
             pc.sum(rows["face_count"]).as_py() or 0,
             seconds,
             failed,
-            forgotten,
+            forgotten_rows,
             unchanged,
         )
 
     @property
     def unit_rows(self) -> int:
         """Rows that went into the unit."""
-        return self.rows + self.forgotten + self.unchanged
+        return self.rows + self.forgotten_rows + self.unchanged
 
     def to_json(self) -> str:
         """Return the receipt as one line of text."""
@@ -223,7 +229,9 @@ def _changed_here(store: Store, part: str, change: Change, environment: str | No
         if store.replace_if(where, _replacing(rows, replacement, environment), version):
             return True
         time.sleep(_PAUSE_S * attempt)
-    raise OutputError(f"{store.build_address(where)} was replaced by others {_TRIES} times in a row: try again.")
+    raise OutputError(
+        f"{store.build_address(where)} was replaced by others {_TRIES} times in a row: try again."
+    )
 
 
 def _replacing(before: pa.Table, after: pa.Table, environment: str | None) -> bytes:

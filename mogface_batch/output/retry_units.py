@@ -1,7 +1,7 @@
-"""Units of rows that are tried again: rows of finished parts that pass the stages once more.
+"""Units of rows that are tried again: rows of finished parts that go through the stages once more.
 
-A `RetryUnit` is a unit like those of the plan, so both engines take it. `planning/retry.py` chooses the rows,
-`apply_retries.py` puts their results into the parts that hold them.
+A `RetryUnit` is a unit like those of the plan, so both engines accept it. `planning/retry.py` chooses the rows,
+`apply_retries.py` merges their results into the parts that hold them.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ from mogface_batch.storage import Store
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """Some rows of a planned unit that one part of the table holds."""
+    """Rows of a planned unit that one part of the table holds."""
 
     unit: Unit
     rows: bytes
     """Their numbers in the unit, as uint16: there may be millions."""
     part: str
-    compared: bool
-    """Whether the image may have changed; else its row has failed."""
+    is_compared: bool
+    """Whether the rows are tried again because the image may have changed; else because they failed."""
 
     @property
     def numbers(self) -> np.ndarray[Any, np.dtype[np.uint16]]:
@@ -35,63 +35,63 @@ class Pick:
         return np.frombuffer(self.rows, np.uint16)
 
     def read(self, store: Store) -> pa.Table:
-        """Return the plan's rows."""
+        """Return the rows of the plan."""
         return self.unit.read(store).take(pa.array(self.numbers))
 
 
 @dataclass(frozen=True, slots=True)
 class RetryUnit(Unit):
-    """Rows of finished parts that pass the stages together once more; ``part`` is a name for them, and no part's."""
+    """Rows of finished parts that go through the stages together; ``part`` names this unit, not a part."""
 
     picks: tuple[Pick, ...] = ()
     is_staged: bool = False
-    """Whether other units have rows of the same part."""
+    """Whether the rows of its part are in several units."""
 
     @classmethod
     def of(cls, picks: list[Pick], *, is_staged: bool) -> "RetryUnit":
-        """Return the unit of these rows, named by them."""
-        named = hashlib.sha256()
+        """Return the unit of these rows; its name is a digest of them."""
+        digest = hashlib.sha256()
         for pick in picks:
-            named.update(f"{pick.unit.part}\n".encode() + pick.rows)
+            digest.update(f"{pick.unit.part}\n".encode() + pick.rows)
         first = picks[0].unit
         return cls(
             first.plan_file,
             first.row_group,
             sum(len(pick.numbers) for pick in picks),
-            f"again-{named.hexdigest()[:24]}",
+            f"again-{digest.hexdigest()[:24]}",
             picks=tuple(picks),
             is_staged=is_staged,
         )
 
     def read(self, store: Store, columns: list[str] | None = None) -> pa.Table:
-        """Return the rows as the plan has them, with `BEFORE` behind."""
-        held: dict[str, dict[str, dict[str, Any]]] = {}
+        """Return the rows as in the plan, followed by the columns `BEFORE`."""
+        rows_by_id: dict[str, dict[str, dict[str, Any]]] = {}
         tables = []
         for pick in self.picks:
             rows = pick.read(store)
-            if pick.part not in held:
-                held = {pick.part: _rows_by_id(store, pick.part)}
-            tables.append(_with_before(rows, pick, held[pick.part]))
+            if pick.part not in rows_by_id:
+                rows_by_id = {pick.part: _read_rows_by_id(store, pick.part)}  # of one part at a time
+            tables.append(_append_before(rows, pick, rows_by_id[pick.part]))
         table = pa.concat_tables(tables)
         return table if columns is None else table.select(columns)
 
 
-_REMEMBERED = ["image_id", "sha256", "etag", "attempts"]
+_READ_COLUMNS = ["image_id", "sha256", "etag", "attempts"]
 
 
-def _rows_by_id(store: Store, part: str) -> dict[str, dict[str, Any]]:
-    rows = read_part_rows(store, part, _REMEMBERED).to_pylist()
+def _read_rows_by_id(store: Store, part: str) -> dict[str, dict[str, Any]]:
+    rows = read_part_rows(store, part, _READ_COLUMNS).to_pylist()
     return {row["image_id"]: row for row in rows}
 
 
-def _with_before(rows: pa.Table, pick: Pick, held: Mapping[str, dict[str, Any]]) -> pa.Table:
-    before = [held.get(image_id, {}) for image_id in rows["image_id"].to_pylist()]
+def _append_before(rows: pa.Table, pick: Pick, row_by_id: Mapping[str, dict[str, Any]]) -> pa.Table:
+    before = [row_by_id.get(image_id, {}) for image_id in rows["image_id"].to_pylist()]
     columns = {
         BEFORE_PART: [pick.part] * rows.num_rows,
         BEFORE_SHA256: [row.get("sha256") for row in before],
         BEFORE_ETAG: [row.get("etag") for row in before],
         BEFORE_ATTEMPTS: [row.get("attempts", 0) for row in before],
-        COMPARED: [pick.compared] * rows.num_rows,
+        COMPARED: [pick.is_compared] * rows.num_rows,
     }
     for field in BEFORE:
         rows = rows.append_column(field, pa.array(columns[field.name], field.type))

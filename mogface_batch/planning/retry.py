@@ -1,6 +1,6 @@
-"""Choose the rows of finished parts to try again: those that failed, and those whose image may have changed.
+"""Choose the rows of finished parts to try again: rows that failed, and rows whose image may have changed.
 
-table + plan -> choose -> RetryUnits -> Prepare, Detect -> Finish -> apply_retry -> the part, replaced as a whole
+table + plan -> choose_rows -> RetryUnits -> Prepare, Detect -> Finish -> apply_retry -> the part, replaced as a whole
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ from mogface_batch.storage import Store
 
 
 class Reason(Enum):
-    """Why a row is worked on again: it has failed, or its image may have changed."""
+    """Why a row is tried again: it has failed, or its image may have changed."""
 
     FAILED = auto()
     COMPARED = auto()
@@ -31,17 +31,17 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which rows are worked on again."""
+    """The rule that says which rows are tried again."""
 
     retry: Retry
     identity: Identity
     is_named: Callable[[str], bool]
     """Whether the manifest names a row's id."""
-    etag_of: Callable[[str], str | None]
-    """What the listing says of an address."""
+    find_etag: Callable[[str], str | None]
+    """Returns the etag that the listing has for an address."""
 
-    def reason(self, row: Mapping[str, Any] | None, image_id: str, address: str) -> "Reason | None":
-        """Return why a planned row is to be worked on again; ``row`` is what the table has of it."""
+    def find_reason(self, row: Mapping[str, Any] | None, image_id: str, address: str) -> "Reason | None":
+        """Return why a planned row is tried again, None if it is not; ``row`` is its row in the table."""
         if row is None or not self.is_named(image_id):
             return None
         if self.has_failed(row):
@@ -50,97 +50,98 @@ class Choice:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no row of any table is."""
+        """Whether no row of any table is tried again."""
         return self.retry is Retry.NONE and self.identity is Identity.URI
 
     def has_failed(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row of the table is to be tried again."""
+        """Whether a row of the table is tried again because it has failed."""
         if self.retry is Retry.FAILED:
             return bool(row["status"] != Status.OK)
-        passes = row["status"] == Status.FETCH_FAILED and row["error_code"] in storage.TRANSIENT_CODES
-        return self.retry is Retry.TRANSIENT and passes
+        is_transient = row["status"] == Status.FETCH_FAILED and row["error_code"] in storage.TRANSIENT_CODES
+        return self.retry is Retry.TRANSIENT and is_transient
 
     def may_have_changed(self, row: Mapping[str, Any], address: str) -> bool:
-        """Whether the image of a row of the table may not be the one that it describes."""
+        """Whether the image may no longer be the one that its row in the table describes."""
         if self.identity is not Identity.ETAG:
             return self.identity is Identity.SHA256
-        now = self.etag_of(address)
-        # Without an etag nobody can tell, except of what could not be read at all and is there now.
+        etag = self.find_etag(address)
+        # Without an etag there is nothing to compare, unless the image could not be read and exists now.
         was_missing = row["etag"] is None and row["status"] == Status.FETCH_FAILED
-        return now is not None and (was_missing or (row["etag"] is not None and row["etag"] != now))
+        return etag is not None and (was_missing or (row["etag"] is not None and row["etag"] != etag))
 
 
-_SEEN = ["image_id", "status", "error_code", "etag"]
+_READ_COLUMNS = ["image_id", "status", "error_code", "etag"]
 
 
-def choose(
+def choose_rows(
     store: Store, parts: Iterable[tuple[str, list[Unit]]], choice: Choice, *, rows_per_unit: int
 ) -> Iterator[RetryUnit]:
-    """Yield units of the rows that are to be worked on again.
+    """Yield units of the rows that are tried again.
 
-    A part's rows are in one unit, unless they are more than a unit takes.
+    The rows of a part are in one unit, unless they are more than a unit can have.
 
     Args:
         store: The output folder.
-        parts: Live parts that may have such rows, and the planned units whose rows each holds.
+        parts: Live parts that may have such rows, and the planned units whose rows each part holds.
         choice: Which rows.
-        rows_per_unit: At most so many rows share a unit.
+        rows_per_unit: At most this many rows share a unit.
 
     Raises:
         InputError: The plan or a part cannot be read.
     """
-    waiting: list[Pick] = []
-    waiting_rows = 0
+    pending: list[Pick] = []
+    pending_rows = 0
     for part, units in parts:
-        picks = list(_picks(store, part, units, choice))
+        picks = list(_pick_rows(store, part, units, choice))
         rows = sum(len(pick.numbers) for pick in picks)
         if rows > rows_per_unit:
-            yield from (RetryUnit.of(some, is_staged=True) for some in _cut(picks, rows_per_unit))
+            for portion in _split_picks(picks, rows_per_unit):
+                yield RetryUnit.of(portion, is_staged=True)
             continue
-        if waiting and waiting_rows + rows > rows_per_unit:
-            yield RetryUnit.of(waiting, is_staged=False)
-            waiting, waiting_rows = [], 0
-        waiting += picks
-        waiting_rows += rows
-    if waiting:
-        yield RetryUnit.of(waiting, is_staged=False)
+        if pending and pending_rows + rows > rows_per_unit:
+            yield RetryUnit.of(pending, is_staged=False)
+            pending, pending_rows = [], 0
+        pending += picks
+        pending_rows += rows
+    if pending:
+        yield RetryUnit.of(pending, is_staged=False)
 
 
-def _picks(store: Store, part: str, units: list[Unit], choice: Choice) -> Iterator[Pick]:
-    rows = read_part_rows(store, part, _SEEN)
+def _pick_rows(store: Store, part: str, units: list[Unit], choice: Choice) -> Iterator[Pick]:
+    rows = read_part_rows(store, part, _READ_COLUMNS)
     if choice.identity is Identity.URI:
         rows = rows.filter(pc.not_equal(rows["status"], Status.OK.value))
-    held = {row["image_id"]: row for row in rows.to_pylist()}
-    if choice.identity is Identity.URI and not any(map(choice.has_failed, held.values())):
+    row_by_id = {row["image_id"]: row for row in rows.to_pylist()}
+    if choice.identity is Identity.URI and not any(map(choice.has_failed, row_by_id.values())):
         return
     for unit in units:
         reasons = [
-            choice.reason(held.get(image_id), image_id, address)
-            for image_id, address in _planned(store, unit)
+            choice.find_reason(row_by_id.get(image_id), image_id, address)
+            for image_id, address in _read_ids_and_addresses(store, unit)
         ]
-        for reason in Reason:
-            numbers = np.flatnonzero([one is reason for one in reasons]).astype(np.uint16)
+        for wanted in Reason:
+            numbers = np.flatnonzero([reason is wanted for reason in reasons]).astype(np.uint16)
             if len(numbers):
-                yield Pick(unit, numbers.tobytes(), part, compared=reason is Reason.COMPARED)
+                yield Pick(unit, numbers.tobytes(), part, is_compared=wanted is Reason.COMPARED)
 
 
-def _planned(store: Store, unit: Unit) -> Iterator[tuple[str, str]]:
+def _read_ids_and_addresses(store: Store, unit: Unit) -> Iterator[tuple[str, str]]:
     rows = unit.read(store, columns=["image_id", ADDRESS])
     return zip(rows["image_id"].to_pylist(), rows[ADDRESS].to_pylist(), strict=True)
 
 
-def _cut(picks: list[Pick], most: int) -> Iterator[list[Pick]]:
-    """Yield the rows of many picks in lists of at most so many rows."""
-    some: list[Pick] = []
-    room = most
+def _split_picks(picks: list[Pick], max_rows: int) -> Iterator[list[Pick]]:
+    """Yield the rows of all picks in lists of at most ``max_rows`` rows."""
+    portion: list[Pick] = []
+    room = max_rows
     for pick in picks:
         numbers = pick.numbers
         while len(numbers):
-            taken, numbers = numbers[:room], numbers[room:]
-            some.append(Pick(pick.unit, taken.tobytes(), pick.part, pick.compared))
-            room -= len(taken)
+            first, numbers = numbers[:room], numbers[room:]
+            portion.append(Pick(pick.unit, first.tobytes(), pick.part, pick.is_compared))
+            room -= len(first)
             if not room:
-                yield some
-                some, room = [], most
-    if some:
-        yield some
+                yield portion
+                portion, room = [], max_rows
+    if portion:
+        yield portion

@@ -30,7 +30,7 @@ class Sample:
         self._seen = 0
         self._random = random.Random(0)  # noqa: S311 - a sample, no secret
 
-    def see(self, address: str) -> None:
+    def add(self, address: str) -> None:
         """Take it, or not."""
         self._seen += 1
         if len(self.addresses) < self._size:
@@ -50,7 +50,7 @@ def sample_sizes(manifest: Manifest, config: JobConfig) -> list[HeightWidth]:
     sample = Sample(HEADERS)
     for rows in manifest.rows():
         for address in filter(None, rows.addresses):
-            sample.see(address)
+            sample.add(address)
     reader = _Reader(config)
     sizes = reader.sizes_of(sample.addresses)
     if not sizes:

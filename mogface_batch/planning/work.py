@@ -1,4 +1,4 @@
-"""What there is to do: the units whose part is missing, and rows that are worked on again."""
+"""Find the work of a run: units whose part is missing, and rows that are tried again."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from mogface_batch.output.retry_units import RetryUnit
 from mogface_batch.output.survey import Survey
 from mogface_batch.planning.listed_etags import Etags
 from mogface_batch.planning.planner import Planner
-from mogface_batch.planning.retry import Choice, choose
+from mogface_batch.planning.retry import Choice, choose_rows
 from mogface_batch.storage import Store
 
 
@@ -16,23 +16,25 @@ from mogface_batch.storage import Store
 class Work:
     """Units for an engine."""
 
-    missing: list[Unit]
-    again: list[RetryUnit]
+    missing_units: list[Unit]
+    """Units whose part is missing."""
+    retry_units: list[RetryUnit]
+    """Rows of finished parts that are tried again."""
 
     @property
     def units(self) -> list[Unit]:
-        """All of them, new rows first."""
-        return [*self.missing, *self.again]
+        """All units, new rows first."""
+        return [*self.missing_units, *self.retry_units]
 
     @property
     def rows(self) -> int:
-        """Rows of all of them."""
+        """Rows in all units."""
         return sum(unit.row_count for unit in self.units)
 
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """What must be known to tell."""
+    """The plan and the table as a run finds them."""
 
     store: Store
     fingerprint: str
@@ -41,27 +43,28 @@ class TableState:
     etags: Etags
 
 
-def find_work(config: JobConfig, known: TableState, *, rows_per_unit: int) -> Work:
-    """Return what the plan and the table leave to do.
+def find_work(config: JobConfig, state: TableState, *, rows_per_unit: int) -> Work:
+    """Return the units that a run must work on.
 
     Args:
         config: Its `retry` and `identity`.
-        known: As it is now, after `Planner.extend`.
-        rows_per_unit: Of rows that are worked on again, at most so many share a unit.
+        state: The plan and the table, after `Planner.extend`.
+        rows_per_unit: At most this many of the rows that are tried again share a unit.
 
     Raises:
         InputError: The plan or a part cannot be read.
     """
-    survey, planner = known.survey, known.planner
-    missing: list[Unit] = []
-    held: dict[str, list[Unit]] = {}
-    for unit in planner.units(known.fingerprint):
+    survey, planner = state.survey, state.planner
+    missing_units: list[Unit] = []
+    units_by_part: dict[str, list[Unit]] = {}
+    for unit in planner.iterate_units(state.fingerprint):
         holder = survey.parts.find_holder(unit.part)
         if holder is None:
-            missing += [unit] if unit.forgotten < unit.row_count else []
+            missing_units += [unit] if unit.forgotten_rows < unit.row_count else []
         elif config.identity is not Identity.URI or survey.may_have_failed(holder):
-            held.setdefault(holder, []).append(unit)
-    choice = Choice(config.retry, config.identity, planner.names, known.etags.find_etag)
+            units_by_part.setdefault(holder, []).append(unit)
+    choice = Choice(config.retry, config.identity, planner.is_named, state.etags.find_etag)
     if choice.is_empty:
-        return Work(missing, [])
-    return Work(missing, list(choose(known.store, held.items(), choice, rows_per_unit=rows_per_unit)))
+        return Work(missing_units, [])
+    retry_units = choose_rows(state.store, units_by_part.items(), choice, rows_per_unit=rows_per_unit)
+    return Work(missing_units, list(retry_units))

@@ -77,7 +77,7 @@ def _planned(store: Store) -> Iterator[pa.RecordBatch]:
 
 
 def _unplanned(uri: str) -> ImageAddress:
-    name, is_changed = picture_names.picture_name(uri)
+    name, is_changed = picture_names.name_picture(uri)
     address = uri if is_remote(uri) or uri.startswith("/") else ""
     digest = hashlib.sha256(uri.encode()).hexdigest()
     return ImageAddress(address, picture_names.mark_name(name, digest) if is_changed else name)

@@ -43,7 +43,7 @@ class OutputTable:
         """The addresses of the parts."""
         return [self.store.build_address(f"{PARTS_FOLDER}/{part}") for part in self.parts]
 
-    def counts(self) -> tuple[int, int]:
+    def read_counts(self) -> tuple[int, int]:
         """Return how many rows and how many faces the parts say that they hold; rows are not read.
 
         Raises:

@@ -10,7 +10,7 @@ from mogface_batch.canvases.batching import (
     choose_rows_per_unit,
 )
 from mogface_batch.canvases.policies import open_canvas_policy
-from mogface_batch.jobs.annotate import job_of
+from mogface_batch.stages.build_settings import build_settings
 
 THREE = "canvas.sizes=[[480, 640], [640, 480], [640, 640]]"
 
@@ -87,6 +87,6 @@ def test_rows_pass_together_that_fill_batches(tmp_path, sizes, batch, lanes, row
 def test_canvases_that_go_singly_go_as_many_at_once_as_there_are_threads(tmp_path, words, at_once, lanes):
     config = tiny_config(tmp_path, *words)
 
-    job = job_of(config, model_of(config), threads=2)
+    job = build_settings(config, model_of(config), threads=2)
 
     assert (job.batch_size, job.lanes) == (at_once, lanes)

@@ -16,7 +16,7 @@ def versions(tmp_path, monkeypatch):
     """The versions that are installed; a table was made with them."""
     versions = {"python": "3.11.0", "onnxruntime": "1.31.1"}
     monkeypatch.setattr(records, "list_package_versions", lambda: dict(versions))
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
     photos(tmp_path / "images", 2)
     run(tmp_path)
     return versions

@@ -18,7 +18,7 @@ def config(**sections) -> JobConfig:
 
 
 def digest(job: JobConfig, card=None, model: str = MODEL) -> str:
-    return fingerprint.digest(fingerprint.settings(job, card or tiny_card(), model))
+    return fingerprint.digest(fingerprint.collect_settings(job, card or tiny_card(), model))
 
 
 @pytest.fixture
@@ -27,11 +27,19 @@ def store(tmp_path) -> storage.Store:
 
 
 def claim(store: storage.Store, job: JobConfig) -> None:
-    fingerprint.claim(store, fingerprint.settings(job, tiny_card(), MODEL), fingerprint.drawing(job))
+    fingerprint.claim(
+        store,
+        fingerprint.collect_settings(job, tiny_card(), MODEL),
+        fingerprint.collect_drawing_settings(job),
+    )
 
 
 def check(store: storage.Store, job: JobConfig) -> None:
-    fingerprint.check(store, fingerprint.settings(job, tiny_card(), MODEL), fingerprint.drawing(job))
+    fingerprint.check(
+        store,
+        fingerprint.collect_settings(job, tiny_card(), MODEL),
+        fingerprint.collect_drawing_settings(job),
+    )
 
 
 DEFINING = {
@@ -141,7 +149,11 @@ def test_other_settings_are_refused_with_each_difference(store, ask):
 
 
 def test_settings_of_another_version_are_a_difference_too(store):
-    document = {"fingerprint": "x", "settings": {"old": 1}, "drawing": fingerprint.drawing(config())}
+    document = {
+        "fingerprint": "x",
+        "settings": {"old": 1},
+        "drawing": fingerprint.collect_drawing_settings(config()),
+    }
     store.create(FINGERPRINT_FILE, json.dumps(document).encode())
 
     with pytest.raises(ConfigError, match=r"old: 1 there, None now(.|\n)*model_sha256: None there"):

@@ -8,7 +8,7 @@ from mogface_batch import storage
 from mogface_batch.errors import InputError
 from mogface_batch.output import parts
 from mogface_batch.output.parts import Parts, find_next_decision, list_parts, live_parts, publish_decision
-from mogface_batch.storage import store as store_module
+from mogface_batch.storage import local_store as store_module
 
 A, B, C, AB, ABC = (f"part-{name}.parquet" for name in ("a", "b", "c", "merged-ab", "merged-abc"))
 HEIRS = {A: AB, B: AB, AB: ABC, C: ABC}

@@ -13,7 +13,7 @@ from mogface_batch.output.picture_names import (
     MAX_SEGMENT_BYTES,
     fold_name,
     mark_name,
-    picture_name,
+    name_picture,
 )
 
 LONGEST_ADDED = len("_") + len(".jpg") + len("~12345678")
@@ -48,7 +48,7 @@ def test_the_quick_key_of_ascii_is_the_long_one(path):
     ],
 )
 def test_an_ordinary_name_is_kept(address, name):
-    assert picture_name(address) == (name, False)
+    assert name_picture(address) == (name, False)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_an_ordinary_name_is_kept(address, name):
     ],
 )
 def test_a_hostile_name_is_changed_and_said_to_be(address, name):
-    assert picture_name(address) == (name, True)
+    assert name_picture(address) == (name, True)
 
 
 # What means something to a file system or a URI, beside any text.
@@ -114,7 +114,7 @@ texts = st.lists(pieces, max_size=8).map("".join)
 @example("a" * 5000 + "://b/c")
 @example("s3://b/" + "/".join(["x" * 199] * 40))
 def test_whatever_the_address_the_name_stays_in_the_folder_and_is_short(address):
-    for name in (picture_name(address)[0], mark_name(picture_name(address)[0], "0123456789abcdef")):
+    for name in (name_picture(address)[0], mark_name(name_picture(address)[0], "0123456789abcdef")):
         segments = name.split("/")
         assert len(segments) >= 2
         assert all(segment not in {"", ".", ".."} for segment in segments)
@@ -129,12 +129,12 @@ def test_whatever_the_address_the_name_stays_in_the_folder_and_is_short(address)
 
 @given(texts)
 def test_a_name_is_always_the_same(address):
-    assert picture_name(address) == picture_name(address)
+    assert name_picture(address) == name_picture(address)
 
 
 @given(texts, texts)
 def test_two_addresses_share_a_name_only_where_it_was_changed_or_differs_by_case_or_slashes(one, other):
-    (name, changed), (other_name, other_changed) = picture_name(one), picture_name(other)
+    (name, changed), (other_name, other_changed) = name_picture(one), name_picture(other)
     if name == other_name and not changed and not other_changed:
         plain = [re.sub("/+", "/", re.sub(r"\.jpg$", "", text.lower())).strip("/") for text in (one, other)]
         assert plain[0] == plain[1]
@@ -150,11 +150,11 @@ def test_hosts_schemes_and_paths_do_not_collide():
         "s3://c/a.jpg",
     ]
 
-    assert len({fold_name(picture_name(address)[0]) for address in addresses}) == len(addresses)
+    assert len({fold_name(name_picture(address)[0]) for address in addresses}) == len(addresses)
 
 
 def test_a_very_long_name_keeps_its_type_and_its_place():
-    name, changed = picture_name(f"s3://bucket/{'ü' * 400}.png")
+    name, changed = name_picture(f"s3://bucket/{'ü' * 400}.png")
 
     assert changed
     assert name.startswith("s3/bucket/üüü")

@@ -11,7 +11,7 @@ from mogface_batch import storage
 from mogface_batch.errors import InputError, OutputError
 from mogface_batch.output.parts import live_parts
 from mogface_batch.output.publish import Receipt, change_part, publish_part
-from mogface_batch.storage import store as store_module
+from mogface_batch.storage import local_store as store_module
 
 PART = "part-0123456789abcdef01234567.parquet"
 names = st.text(max_size=5)

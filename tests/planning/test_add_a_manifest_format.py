@@ -28,7 +28,7 @@ def test_the_page_can_be_followed(followed):
     plan = run_followed(followed, "annotate", "job.yaml", "--dry-run", "--json")
 
     assert plan.returncode == 0, plan.stderr
-    assert json.loads(plan.stdout)["new rows"] == 2
+    assert json.loads(plan.stdout)["rows new"] == 2
 
 
 def test_a_damaged_line_is_refused_with_its_number(followed):

@@ -25,7 +25,7 @@ def rows(out):
 )
 def test_a_table_s_life_in_a_bucket(tmp_path, monkeypatch, request, kind):
     bucket = request.getfixturevalue(kind)
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
     pictures = photos(tmp_path / "images", 8)
     images, out = storage.open_store(f"{bucket}/in"), f"{bucket}/out"
     for path in pictures:

@@ -21,7 +21,7 @@ from mogface_batch import storage
 from mogface_batch.config import ManifestOptions
 from mogface_batch.errors import InputError
 from mogface_batch.output import plan
-from mogface_batch.output.plan import name_part, read_unit, units
+from mogface_batch.output.plan import iterate_units, name_part, read_unit
 from mogface_batch.planning import planner
 from mogface_batch.planning.manifests import Manifest, open_manifest
 from mogface_batch.planning.planner import Planner
@@ -56,7 +56,7 @@ def extend(store: storage.Store, manifest: Manifest, *, rows_per_unit: int = 8, 
 
 
 def planned(store: storage.Store, column: str = "image_id") -> list[object]:
-    return [one for unit in units(store, "f") for one in read_unit(store, unit)[column].to_pylist()]
+    return [one for unit in iterate_units(store, "f") for one in read_unit(store, unit)[column].to_pylist()]
 
 
 def digest(address: str) -> str:
@@ -106,7 +106,7 @@ def test_a_missing_id_is_refused_with_its_row_and_nothing_is_written(store, tmp_
 def test_a_repeated_id_is_refused_with_its_row_and_nothing_is_written(store, tmp_path):
     rows = [{"uri": "a", "id": "1"}, {"uri": "b", "id": "2"}, {"uri": "c", "id": "1"}]
 
-    with pytest.raises(InputError, match=r"id '1' is there twice, the second time in row 3"):
+    with pytest.raises(InputError, match=r"has the id '1' twice, the second time in row 3"):
         extend(store, objects(tmp_path, *rows, id_column="id"))
     assert store.list_names("plan") == []
 
@@ -145,8 +145,8 @@ def test_one_planner_may_plan_twice(store, tmp_path):
         assert planner.extend(texts(tmp_path, "a", "b")) == (2, 2)
         assert planner.extend(texts(tmp_path, "b", "c", "c")) == (3, 2)
 
-        assert not planner.names(digest("s3://bucket/a"))
-        assert planner.names(digest("s3://bucket/b"))
+        assert not planner.is_named(digest("s3://bucket/a"))
+        assert planner.is_named(digest("s3://bucket/b"))
         assert planner.planned_rows == 4
 
 
@@ -179,7 +179,7 @@ def test_counting_says_what_planning_would_do_and_writes_nothing(store, tmp_path
     seen: list[str] = []
 
     with closing(Planner(store, rows_per_unit=8)) as planner:
-        found = planner.count(texts(tmp_path, "b", "c", "c"), limit=None, see=seen.append)
+        found = planner.count(texts(tmp_path, "b", "c", "c"), limit=None, on_new_address=seen.append)
 
     assert found == (3, 2)
     assert seen == ["s3://bucket/c", "s3://bucket/c"]
@@ -193,9 +193,9 @@ def test_a_planner_knows_which_rows_its_manifest_names(store, tmp_path):
     with closing(Planner(store, rows_per_unit=8)) as planner:
         planner.extend(texts(tmp_path, "a", "b", "a"))
 
-        assert [planner.names(one) for one in (a, f"{a}-1", b)] == [True] * 3
+        assert [planner.is_named(one) for one in (a, f"{a}-1", b)] == [True] * 3
         wrong = (f"{a}-2", f"{a}-0", f"{a}-01", f"{b}-1", old, f"{old}-1", "", "-", "-1")
-        assert [one for one in wrong if planner.names(one)] == []
+        assert [one for one in wrong if planner.is_named(one)] == []
         assert [planner.is_planned(one) for one in (old, f"{old}-1", a, f"{a}-2")] == [
             True,
             True,
@@ -220,7 +220,7 @@ def test_units_cover_all_rows_once_in_order(tmp_path, small_files, rows, rows_pe
     names = [f"{number}.jpg" for number in range(rows)]
     extend(store, texts(tmp_path, *names), rows_per_unit=rows_per_unit)
 
-    found = list(units(store, "f"))
+    found = list(iterate_units(store, "f"))
 
     assert planned(store, "uri") == names
     assert all(unit.row_count == read_unit(store, unit).num_rows <= rows_per_unit for unit in found)
@@ -232,7 +232,7 @@ def test_units_cover_all_rows_once_in_order(tmp_path, small_files, rows, rows_pe
 def test_a_plan_has_our_columns_then_the_manifest_s(store, tmp_path):
     extend(store, objects(tmp_path, {"uri": "a", "n": 1, "status": "x"}))
 
-    unit = next(units(store, "f"))
+    unit = next(iterate_units(store, "f"))
     table = read_unit(store, unit)
     assert table.schema.names == [*PLAN_COLUMNS.names, "n", "manifest_status"]
     assert table.select(["n", "manifest_status"]).to_pylist() == [{"n": 1, "manifest_status": "x"}]
@@ -254,11 +254,13 @@ def test_a_part_is_named_by_the_fingerprint_and_its_rows():
 def test_the_parts_of_a_plan_follow_the_fingerprint(store, tmp_path):
     extend(store, texts(tmp_path, "a", "b"))
 
-    assert {unit.part for unit in units(store, "f")}.isdisjoint(unit.part for unit in units(store, "g"))
+    assert {unit.part for unit in iterate_units(store, "f")}.isdisjoint(
+        unit.part for unit in iterate_units(store, "g")
+    )
 
 
 def test_nothing_planned_has_no_units(store):
-    assert list(units(store, "f")) == []
+    assert list(iterate_units(store, "f")) == []
     with closing(Planner(store, rows_per_unit=8)) as planner:
         assert (planner.planned_rows, planner.schema) == (0, None)
 
@@ -272,7 +274,7 @@ def test_twenty_thousand_rows_are_planned_quickly(tmp_path):
     assert extend(store, manifest, rows_per_unit=64) == (20_000, 0)
 
     assert time.monotonic() - start < 20  # 2 s on two free cores
-    assert sum(unit.row_count for unit in units(store, "f")) == 20_000
+    assert sum(unit.row_count for unit in iterate_units(store, "f")) == 20_000
     assert len(store.list_names("plan")) == 2
 
 
@@ -383,7 +385,7 @@ def test_threads_may_read_the_same_plan_at_once(tmp_path):
     store = new_store(tmp_path)
     names = [f"{number}.jpg" for number in range(400)]
     extend(store, texts(tmp_path, *names), rows_per_unit=5)
-    found = list(units(store, "f")) * 5
+    found = list(iterate_units(store, "f")) * 5
 
     with ThreadPoolExecutor(8) as pool:
         tables = list(pool.map(lambda unit: read_unit(store, unit), found))
@@ -479,7 +481,7 @@ def test_a_damaged_plan_file_is_refused(store, tmp_path, content):
     ):
         extend(store, texts(tmp_path, "a"))
     with pytest.raises(InputError, match="damaged"):
-        list(units(store, "f"))
+        list(iterate_units(store, "f"))
 
 
 def test_a_plan_file_with_a_damaged_page_is_refused(store, tmp_path):
@@ -491,7 +493,7 @@ def test_a_plan_file_with_a_damaged_page_is_refused(store, tmp_path):
     with pytest.raises(InputError, match="damaged"):
         Planner(store, rows_per_unit=8)
     with pytest.raises(InputError, match="damaged"):
-        read_unit(store, next(units(store, "f")))
+        read_unit(store, next(iterate_units(store, "f")))
 
 
 def test_a_gap_in_the_plan_is_refused(store, tmp_path, small_files):
@@ -504,7 +506,7 @@ def test_a_gap_in_the_plan_is_refused(store, tmp_path, small_files):
 
 def test_a_unit_whose_file_has_vanished_is_refused(store, tmp_path):
     extend(store, texts(tmp_path, "a"))
-    unit = next(units(store, "f"))
+    unit = next(iterate_units(store, "f"))
     store.remove("plan/plan-000000.parquet")
     plan._plan_file.cache_clear()
 

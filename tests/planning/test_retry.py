@@ -31,7 +31,7 @@ NO_PICTURES = "output.annotated=false"
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ def test_etags_are_refused_for_a_manifest_that_lists_no_files(tmp_path):
     (tmp_path / "list.txt").write_text("images/000.png\n")
 
     with pytest.raises(
-        ConfigError, match=r"identity=etag compares listings, and the manifest .*list\.txt is none"
+        ConfigError, match=r"identity=etag compares listings, and the manifest .*list\.txt is not one"
     ):
         run(tmp_path, f"manifest.uri={tmp_path / 'list.txt'}", "identity=etag")
 
@@ -304,10 +304,10 @@ def test_identical_bytes_are_decoded_and_inferred_once_within_a_unit(tmp_path, m
     (tmp_path / "images/bad-1.png").write_bytes(b"bad")
     (tmp_path / "images/bad-2.png").write_bytes(b"bad")
     seen = []
-    run_session = detect_stage.Detect._run
+    run_session = detect_stage.Detect._detect
     monkeypatch.setattr(
         detect_stage.Detect,
-        "_run",
+        "_detect",
         lambda self, runs: (seen.extend(row for run in runs for row in run.rows), run_session(self, runs))[1],
     )
 

@@ -23,7 +23,7 @@ def test_a_sample_is_fair_bounded_and_repeatable():
     def sampled():
         sample = Sample(32)
         for number in range(10_000):
-            sample.see(str(number))
+            sample.add(str(number))
         return sample.addresses
 
     assert sampled() == sampled()

@@ -29,7 +29,7 @@ def test_all_rows_come_in_the_order_of_the_parts_with_the_manifests_own_columns(
     )
 
     assert [row["image_id"] for row in rows_of(out)] == ["1", "2", "3"]
-    assert open_table(str(out)).counts() == (3, 0)
+    assert open_table(str(out)).read_counts() == (3, 0)
     assert rows_of(out, ["camera", "uri"])[0] == {"camera": 7, "uri": "/photos/1.jpg"}
     assert open_table(str(out)).lineage["fingerprint"] == "f" * 64
     assert [Path(address).name for address in open_table(str(out)).addresses] == [

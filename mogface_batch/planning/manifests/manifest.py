@@ -81,7 +81,9 @@ def open_manifest(options: ManifestOptions) -> Manifest:
             f"The manifest {storage.redact(options.uri)} cannot be read as {kind}: {first_line(error)}"
         ) from None
     _check_columns(source.schema, options)
-    base = _find_base(options, address) if options.base_uri is None else storage.make_absolute(options.base_uri)
+    base = (
+        _find_base(options, address) if options.base_uri is None else storage.make_absolute(options.base_uri)
+    )
     return Manifest(
         uri=storage.redact(options.uri),
         schema=_carry_schema(source.schema, options),
