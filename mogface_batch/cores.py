@@ -1,8 +1,8 @@
-"""How many cores there are for us."""
+"""The number of cores that this process may use."""
 
 import os
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

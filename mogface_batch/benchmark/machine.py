@@ -1,4 +1,4 @@
-"""What a figure was measured on: the processor, the memory, the GPU, the versions; and how much memory is in use."""
+"""The machine on which a figure was measured: processor, GPU, versions; and how much memory is in use."""
 
 import importlib.metadata
 import os
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from mogface_batch import __version__
-from mogface_batch.cores import cores
+from mogface_batch.cores import count_cores
 
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "torch", "modelscope", "numpy")
 _WORTH_NAMING = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp")
@@ -17,20 +17,20 @@ _WORTH_NAMING = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asim
 _SMI_TIMEOUT_S = 20
 
 
-def machine() -> dict[str, str | int | float]:
-    """Return what to write under a table."""
+def describe_machine() -> dict[str, str | int | float]:
+    """Return the machine's part of a table's conditions."""
     load = {"load_before": round(os.getloadavg()[0], 1)} if hasattr(os, "getloadavg") else {}
     return {
-        "processor": _processor(),
-        "cores": cores(),
-        "gpu": "; ".join(_smi("--query-gpu=name,memory.total,driver_version")) or "none",
+        "processor": _describe_processor(),
+        "cores": count_cores(),
+        "gpu": "; ".join(_ask_nvidia_smi("--query-gpu=name,memory.total,driver_version")) or "none",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "versions": ", ".join([f"mogface-batch {__version__}", *_versions()]),
+        "versions": ", ".join([f"mogface-batch {__version__}", *_list_versions()]),
         **load,
     }
 
 
-def _processor() -> str:
+def _describe_processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -41,29 +41,29 @@ def _processor() -> str:
     return f"{name} ({', '.join(flag for flag in _WORTH_NAMING if flag in flags)})"
 
 
-def _versions() -> list[str]:
-    found = []
+def _list_versions() -> list[str]:
+    versions = []
     for package in _PACKAGES:
         try:
-            found.append(f"{package} {importlib.metadata.version(package)}")
+            versions.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def peak_memory_mb() -> float | None:
-    """Return the most memory that this process ever had in use, in 10^6 bytes; None where that cannot be told."""
-    # Not getrusage: its figure begins with that of the process that started this one.
-    peak_mb = _status_mb("VmHWM")
-    return _peak_by_rusage_mb() if peak_mb is None else peak_mb
+def measure_peak_memory_mb() -> float | None:
+    """Return the peak memory of this process, in 10^6 bytes; None where it is not known."""
+    # Not getrusage: its figure starts at that of the parent process.
+    peak_mb = _read_status_mb("VmHWM")
+    return _read_peak_rusage_mb() if peak_mb is None else peak_mb
 
 
-def memory_mb() -> float | None:
-    """Return the memory that this process has in use, in 10^6 bytes; None where that cannot be told."""
-    return _status_mb("VmRSS")
+def measure_memory_mb() -> float | None:
+    """Return the memory that this process has in use, in 10^6 bytes; None where it is not known."""
+    return _read_status_mb("VmRSS")
 
 
-def _status_mb(name: str) -> float | None:
+def _read_status_mb(name: str) -> float | None:
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return next(float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(name))
@@ -71,7 +71,7 @@ def _status_mb(name: str) -> float | None:
         return None
 
 
-def _peak_by_rusage_mb() -> float | None:
+def _read_peak_rusage_mb() -> float | None:
     try:
         import resource  # noqa: PLC0415 - not on Windows
     except ImportError:
@@ -80,39 +80,39 @@ def _peak_by_rusage_mb() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def device_memory_mb(pid: int) -> float | None:
+def measure_device_memory_mb(pid: int) -> float | None:
     """Return the GPU memory that a process holds, in 10^6 bytes; None where nvidia-smi does not list it."""
-    for line in _smi("--query-compute-apps=pid,used_memory"):
+    for line in _ask_nvidia_smi("--query-compute-apps=pid,used_memory"):
         owner, _, mebibytes = line.partition(",")
         if owner.strip() == str(pid) and mebibytes.strip().isdigit():
             return float(mebibytes) * 2**20 / 1e6
     return None
 
 
-def used_device_memory_mb() -> float | None:
+def measure_used_device_memory_mb() -> float | None:
     """Return the memory of the first GPU that is in use, by all processes, in 10^6 bytes; None where there is none."""
-    used = _smi("--query-gpu=memory.used", *_chosen_gpu())[:1]
-    return float(used[0]) * 2**20 / 1e6 if used and used[0].isdigit() else None
+    lines = _ask_nvidia_smi("--query-gpu=memory.used", *_build_gpu_words())[:1]
+    return float(lines[0]) * 2**20 / 1e6 if lines and lines[0].isdigit() else None
 
 
-def gpu_name() -> str | None:
-    """Return what the first GPU is called; None where there is none."""
-    return next(iter(_smi("--query-gpu=name", *_chosen_gpu())), None)
+def find_gpu_name() -> str | None:
+    """Return the name of the first GPU; None where there is none."""
+    return next(iter(_ask_nvidia_smi("--query-gpu=name", *_build_gpu_words())), None)
 
 
-def _chosen_gpu() -> list[str]:
-    """Return the words that let nvidia-smi speak of the GPU that CUDA would take."""
+def _build_gpu_words() -> list[str]:
+    """Return the options that select the GPU in nvidia-smi that CUDA would take."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
     return [f"--id={first}"] if first else []
 
 
-def _smi(query: str, *words: str) -> list[str]:
-    """Return the lines that nvidia-smi answers; none where there is no such program, or it fails."""
+def _ask_nvidia_smi(query: str, *words: str) -> list[str]:
+    """Return the lines that nvidia-smi prints; empty where it is not installed, or fails."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
     try:
-        done = subprocess.run(  # noqa: S603 - a program of the system, with fixed words
+        process = subprocess.run(  # noqa: S603 - a program of the system, with fixed words
             [program, query, *words, "--format=csv,noheader,nounits"],
             capture_output=True,
             text=True,
@@ -121,4 +121,4 @@ def _smi(query: str, *words: str) -> list[str]:
         )
     except (OSError, subprocess.SubprocessError):
         return []
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return [line.strip() for line in process.stdout.splitlines() if line.strip()]

@@ -55,12 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the job and print its counts."""
     from mogface_batch.api.run_job import open_model
     from mogface_batch.config import Engine
-    from mogface_batch.engines.engine import chosen_engine
+    from mogface_batch.engines.engine import resolve_engine
     from mogface_batch.jobs.annotate import annotate
     from mogface_batch.processes.without_pandas import keep_pandas_out
 
     config = _load_config(arguments.target, arguments.words, arguments.out)
-    if chosen_engine(config.engine) is Engine.LOCAL:  # Ray Data needs it
+    if resolve_engine(config.engine) is Engine.LOCAL:  # Ray Data needs it
         keep_pandas_out()
     model = open_model(config.model)
     if arguments.dry_run:

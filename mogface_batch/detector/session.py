@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mogface_batch.contract import Provider
-from mogface_batch.cores import cores
+from mogface_batch.cores import count_cores
 from mogface_batch.detector.providers import PROVIDERS
 from mogface_batch.errors import DeviceError, ModelError
 
@@ -72,7 +72,7 @@ def open_session(
     """
     ort = loaded_onnxruntime()
     spec = PROVIDERS[provider]
-    options = _session_options(ort, threads or (cores() if provider is Provider.CPU else 1), fixed_dims)
+    options = _session_options(ort, threads or (count_cores() if provider is Provider.CPU else 1), fixed_dims)
     if provider is Provider.CPU:
         # Planned ahead, its buffers hold more than they save: RetinaFace needs 315 MB with the plan and 224 without,
         # MogFace's Winograd file 2.8 and 1.3 GB at 640x640, at the same speed.

@@ -1,4 +1,4 @@
-"""Which engine runs, and what it tells the job meanwhile."""
+"""What an engine is: the interface that a job runs its units through, and the events that an engine reports."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from mogface_batch.output.publish import Receipt
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """So many more images have passed the detector; fewer than none where a unit begins again."""
+    """Images that have passed the detector; negative where a unit starts again."""
 
     images: int
 
@@ -22,40 +22,41 @@ Event = Advance | Receipt
 
 
 class JobEngine(Protocol):
-    """What carries the stages. It loads while the job plans, and starts nothing where there is no work."""
+    """Runs the stages. It can load while the job plans, and starts nothing if there is no work."""
 
     def begin(self) -> None:
-        """Start what takes time, and do not wait for it; the second time it does nothing."""
+        """Start in the background what takes long to start; further calls do nothing."""
 
     def wait_until_ready(self) -> None:
         """Begin, and wait until every session is open that can be opened in advance.
 
         Raises:
-            JobFault: One cannot be.
+            JobFault: A session cannot be opened.
         """
 
     def run(self, units: Sequence[Unit]) -> Iterator[Event]:
-        """Work off the units and yield what happens.
+        """Run the units and yield the events.
 
         Raises:
-            JobFault: It could not go on, or `Interrupted` after what could be finished.
+            JobFault: The engine cannot go on; `Interrupted` after units that can still be finished are published.
         """
 
 
 NO_RAY = "engine=ray needs Ray: type pip install 'mogface-batch[ray]', or set engine=local."
-"""What to say where Ray cannot be imported."""
+"""The error where Ray cannot be imported."""
 
-STOPPING = f"Stopping: what has passed the detector is published first, for up to {GRACE_S} s; stop again to end at once."
-"""What an engine says when a signal has asked it to stop."""
-
-NO_MEMORY_LIMIT = (
-    "This system does not keep to limits.decode_memory_bytes: an image may take all the memory there is."
+STOPPING = (
+    f"Stopping: images that have passed the detector are published first, for up to {GRACE_S} s; "
+    "stop again to end at once."
 )
-"""What an engine says where that is so."""
+"""Logged by an engine when a signal asks it to stop."""
+
+NO_MEMORY_LIMIT = "This system does not enforce limits.decode_memory_bytes: decoding an image may use all the memory of the machine."
+"""Logged by an engine on such a system."""
 
 
-def chosen_engine(engine: Engine) -> Engine:
-    """Return the engine that `auto` means here: Ray where a cluster is set, as it is inside a Ray job."""
+def resolve_engine(engine: Engine) -> Engine:
+    """Return the engine that `auto` means: Ray if a cluster address is set, as it is inside a Ray job, else local."""
     if engine is not Engine.AUTO:
         return engine
     return Engine.RAY if os.environ.get("RAY_ADDRESS") else Engine.LOCAL

@@ -1,211 +1,127 @@
-"""What was begun and not done: how an image that kills its process is found, and told from its batch mates.
+"""Finds the image that kills its process, and tells it apart from the other images of its batch.
 
-OUT/deaths/<part>.json is there while a unit is in work, and says what is known of its rows. Whoever finds a unit
-begun and not done, because its process died or the whole job did, goes on with more care:
+OUT/deaths/<part>.json exists while a unit is in work, and holds what is known of its rows. If a unit was begun but not
+completed, because its process or the whole job died, its rows run again with more care:
 
-    with its unit --death--> in a batch --death--> alone --death--> alone ... --> condemned
+    with its unit --death--> in a batch --death--> alone --death--> alone ... --> quarantined
 
-A portion is noted before it begins and after it, as soon as its unit is in doubt. Only a row that was alone in its
-process is to blame for a death of it: `ALONE_DEATHS` condemn it. The end of the whole job is weaker evidence (it is
-also how a preemption looks), so it takes twice as many. The files outlive the job, so the next one knows as much;
-a unit's file goes when its part is published.
+As soon as a unit is in doubt, each portion is recorded before it begins and after it ends. Only a row that was alone in
+its process is blamed for a death: `MAX_DEATHS_ALONE` deaths quarantine it. The end of the whole job is weaker evidence
+(a preemption looks the same), so it takes twice as many. The files outlive the job, so the next job knows as much; the
+file of a unit is removed when its part is published.
 
-Pure of engines: the supervisor of the local engine keeps a ledger, under Ray an actor does.
+Independent of the engine: the supervisor of the local engine holds a ledger, under Ray an actor does.
 """
 
-import hashlib
-import json
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from enum import IntEnum
-from typing import Self
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from mogface_batch.errors import DeviceError, OutputError
-from mogface_batch.output.layout import DEATHS_FOLDER
+from mogface_batch.faults.death_limits import MAX_DEATHS_ALONE, MAX_DEATHS_IN_A_ROW
+from mogface_batch.faults.unit_record import (
+    Care,
+    Portion,
+    UnitRecord,
+    create_record,
+    hash_id,
+    list_records,
+    name_drawing_record,
+    name_part,
+    name_record,
+)
 from mogface_batch.output.parts import live_parts
 from mogface_batch.storage import Store
 
-ALONE_DEATHS = 3
-JOB_DEATHS_FOR_ONE = 2
-MOST_DEATHS_IN_A_ROW = 30
-_DRAWING = ".drawing"
 _AT_ROWS, _AT_FINISHING = "rows", "finishing"
-
-
-class Care(IntEnum):
-    """With how many others a row may be worked on."""
-
-    TOGETHER, BATCH, ALONE = range(3)
-
-
-@dataclass(frozen=True, slots=True)
-class Portion:
-    """Rows of a unit that pass a stage together: ``start`` up to ``stop``."""
-
-    start: int
-    stop: int
-    care: Care = Care.TOGETHER
-    condemned: str | None = None
-    """Why these rows must not be tried again."""
-
-
-@dataclass(slots=True)
-class Record:
-    """What is known of the rows of one unit, each by a digest of its id."""
-
-    care: dict[str, int] = field(default_factory=dict)
-    deaths: dict[str, int] = field(default_factory=dict)
-    """Of its process, while a row was alone in it."""
-    job_deaths: dict[str, int] = field(default_factory=dict)
-    begun: list[list[str]] | None = None
-    """The portions in work; None: some of the unit, nobody knows which."""
-    run: str = ""
-    """Who wrote it last."""
-
-    @classmethod
-    def of_json(cls, content: bytes | None) -> Self:
-        """Return what a file holds; one that cannot be read says only that its unit was begun."""
-        try:
-            return cls(**json.loads(content or b"{}"))
-        except (ValueError, TypeError):
-            return cls()
-
-    def to_json(self) -> bytes:
-        """Return the file."""
-        return json.dumps(asdict(self)).encode()
-
-    def blame(self, keys: Sequence[str], *, batch_rows: int, of_job: bool) -> None:
-        """Take in that a process, or the job, died while it worked on these rows."""
-        if len(keys) == 1:
-            counts = self.job_deaths if of_job else self.deaths
-            counts[keys[0]] = counts.get(keys[0], 0) + 1
-        self.doubt(keys, Care.ALONE if len(keys) <= batch_rows else Care.BATCH)
-
-    def doubt(self, keys: Sequence[str], care: Care) -> None:
-        """Have these rows worked on with at least so much care."""
-        for key in keys:
-            self.care[key] = max(care, self.care.get(key, 0))
-
-    def verdict(self, key: str) -> str | None:
-        """Return why a row must not be tried again, None where it may be."""
-        deaths, job_deaths = self.deaths.get(key, 0), self.job_deaths.get(key, 0)
-        if deaths + job_deaths / JOB_DEATHS_FOR_ONE < ALONE_DEATHS:
-            return None
-        told = [f"A process died {deaths} times"] if deaths else []
-        told += [f"the whole job died {job_deaths} times"] if job_deaths else []
-        return f"{' and '.join(told)} while it worked on this image alone."
-
-
-def key_of(image_id: str) -> str:
-    """Return what stands for a row in a record: ids are not written to one more place."""
-    return hashlib.sha256(image_id.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-def record_name(part: str) -> str:
-    """Return the name of a unit's record in the output folder."""
-    return f"{DEATHS_FOLDER}/{part.removesuffix('.parquet')}.json"
-
-
-def drawing_name(part: str) -> str:
-    """Return the name of the record of a unit's pictures."""
-    return f"{DEATHS_FOLDER}/{part.removesuffix('.parquet')}{_DRAWING}.json"
-
-
-def note_begun(store: Store, part: str) -> None:
-    """Leave a record of a unit that is begun, unless there is one.
-
-    Raises:
-        OutputError: The store refuses it.
-    """
-    store.create(record_name(part), Record().to_json())
 
 
 @dataclass(slots=True)
 class _Entry:
     keys: list[str]
-    record: Record
+    record: UnitRecord
     finishing_deaths: int = 0
-    """Those for which no picture is to blame."""
-    has_drawings: bool = False
-    """Whether pictures may have a record."""
+    """Deaths of the finishing process that no picture is to blame for."""
+    has_drawing_record: bool = False
+    """Whether there may be a record of the unit's pictures."""
 
     @property
     def is_in_doubt(self) -> bool:
-        return bool(self.record.care or self.has_drawings)
+        return bool(self.record.care or self.has_drawing_record)
 
 
 class Ledger:
-    """What this job knows of the units that it has in work.
+    """What this job knows of the units that are in work.
 
     Args:
         store: The output folder.
-        batch_rows: Rows that the session takes at once.
+        batch_rows: Rows that the session runs at once.
     """
 
     def __init__(self, store: Store, batch_rows: int) -> None:
-        self.run = secrets.token_hex(8)
+        self.run_id = secrets.token_hex(8)
         self._store = store
         self._batch_rows = batch_rows
         self._entries: dict[str, _Entry] = {}
-        self._left = {f"{DEATHS_FOLDER}/{name}" for name in store.names(DEATHS_FOLDER)}
+        self._earlier_records = list_records(store)
         self._deaths_in_a_row: Counter[str] = Counter()
 
-    def enter(self, part: str, image_ids: list[str], *, is_noted: bool = False) -> None:
-        """Learn of a unit that is begun, and of the job that had begun it before and did not come to its end.
+    def open_unit(self, part: str, image_ids: list[str], *, has_record: bool = False) -> None:
+        """Enter a unit that begins, with what an earlier job that did not complete it has recorded.
 
         Args:
-            part: The unit's.
-            image_ids: Of its rows.
-            is_noted: Whether the caller has seen to `note_begun`.
+            part: The part that the unit becomes.
+            image_ids: The ids of its rows.
+            has_record: Whether the caller has called `create_record`.
 
         Raises:
-            OutputError: The store refuses the note.
+            OutputError: The store refuses the record.
         """
         if part in self._entries:
             return
-        keys = [key_of(image_id) for image_id in image_ids]
-        entry = _Entry(keys, self._inherited(part, keys), has_drawings=drawing_name(part) in self._left)
+        keys = [hash_id(image_id) for image_id in image_ids]
+        has_drawing_record = name_drawing_record(part) in self._earlier_records
+        entry = _Entry(keys, self._read_earlier_record(part, keys), has_drawing_record=has_drawing_record)
         self._entries[part] = entry
         if entry.is_in_doubt:
             self._save(part)
-        elif not is_noted:
-            note_begun(self._store, part)
+        elif not has_record:
+            create_record(self._store, part)
 
-    def _inherited(self, part: str, keys: list[str]) -> Record:
-        if record_name(part) not in self._left:
-            return Record()
-        record = Record.of_json(self._store.read(record_name(part)))
+    def _read_earlier_record(self, part: str, keys: list[str]) -> UnitRecord:
+        if name_record(part) not in self._earlier_records:
+            return UnitRecord()
+        record = UnitRecord.from_json(self._store.read(name_record(part)))
         if record.begun is None:
-            record.doubt(keys, Care.ALONE if len(keys) <= self._batch_rows else Care.BATCH)
+            record.raise_care(keys, Care.ALONE if len(keys) <= self._batch_rows else Care.BATCH)
         for portion in record.begun or []:
             record.blame(portion, batch_rows=self._batch_rows, of_job=True)
         record.begun = []
         return record
 
-    def portions(self, part: str, start: int, stop: int) -> Iterator[Portion]:
-        """Yield how these rows of a unit are to be worked on, in their order."""
+    def split_into_portions(self, part: str, start: int, stop: int) -> Iterator[Portion]:
+        """Yield the portions in which these rows of a unit must run, in their order."""
         entry = self._entries[part]
         cares = [Care(entry.record.care.get(key, 0)) for key in entry.keys]
         while start < stop:
-            care, verdict = cares[start], entry.record.verdict(entry.keys[start])
-            most = {Care.TOGETHER: stop - start, Care.BATCH: self._batch_rows, Care.ALONE: 1}[care]
+            care, quarantine_reason = cares[start], entry.record.judge(entry.keys[start])
+            max_rows = {Care.TOGETHER: stop - start, Care.BATCH: self._batch_rows, Care.ALONE: 1}[care]
             end = start + 1
-            while end < min(stop, start + most) and cares[end] is care:
+            while end < min(stop, start + max_rows) and cares[end] is care:
                 end += 1
-            yield Portion(start, end, care, verdict)
+            yield Portion(start, end, care, quarantine_reason)
             start = end
 
     def is_in_doubt(self, part: str) -> bool:
-        """Whether something died with this unit."""
+        """Return whether something died with this unit."""
         return self._entries[part].is_in_doubt
 
-    def begin(self, part: str, portion: Portion) -> None:
-        """Note that a process begins with a portion; before it does, where the unit is in doubt.
+    def begin_portion(self, part: str, portion: Portion) -> None:
+        """Record that a process begins a portion; call it before the process does.
 
         Raises:
-            OutputError: The store refuses the note.
+            OutputError: The store refuses the record.
         """
         entry = self._entries[part]
         entry.record.begun = entry.record.begun or []
@@ -213,67 +129,67 @@ class Ledger:
         if entry.is_in_doubt:
             self._save(part)
 
-    def done(self, part: str, portion: Portion) -> None:
-        """Note that it came through the detector."""
+    def complete_portion(self, part: str, portion: Portion) -> None:
+        """Record that a portion has passed the detector."""
         self._deaths_in_a_row[_AT_ROWS] = 0
-        self.withdraw(part, portion)
+        self.withdraw_portion(part, portion)
 
-    def withdraw(self, part: str, portion: Portion) -> None:
-        """Note that no process works on it any more."""
+    def withdraw_portion(self, part: str, portion: Portion) -> None:
+        """Record that no process works on a portion any more, and that none died of it."""
         entry = self._entries[part]
         keys = entry.keys[portion.start : portion.stop]
         if entry.record.begun and keys in entry.record.begun:
             entry.record.begun.remove(keys)
 
-    def died(self, part: str, portion: Portion) -> None:
-        """Note that the process died which worked on a portion; `portions` tells how to go on.
+    def record_death(self, part: str, portion: Portion) -> None:
+        """Record that the process died which worked on a portion; then `split_into_portions` says how to go on.
 
         Raises:
-            DeviceError: Processes die one after the other, and nothing comes through.
-            OutputError: The store refuses the note.
+            DeviceError: Processes die one after the other, and no portion passes the detector.
+            OutputError: The store refuses the record.
         """
-        self.withdraw(part, portion)
+        self.withdraw_portion(part, portion)
         entry = self._entries[part]
         keys = entry.keys[portion.start : portion.stop]
         entry.record.blame(keys, batch_rows=self._batch_rows, of_job=False)
         self._save(part)
         self._count_death(_AT_ROWS)
 
-    def finishing_died(self, part: str) -> None:
-        """Note that the process died which drew and wrote a unit.
+    def record_finishing_death(self, part: str) -> None:
+        """Record that the process died which drew and wrote a unit.
 
         Raises:
-            DeviceError: As `died`.
-            OutputError: It was not at a picture, and that `ALONE_DEATHS` times.
+            DeviceError: Processes die one after the other, and no unit is finished.
+            OutputError: The process was not drawing a picture, for the `MAX_DEATHS_ALONE`-th time.
         """
         entry = self._entries[part]
-        entry.has_drawings = True
+        entry.has_drawing_record = True
         self._count_death(_AT_FINISHING)
-        if not Record.of_json(self._store.read(drawing_name(part))).begun:
+        if not UnitRecord.from_json(self._store.read(name_drawing_record(part))).begun:
             entry.finishing_deaths += 1
-        if entry.finishing_deaths >= ALONE_DEATHS:
+        if entry.finishing_deaths >= MAX_DEATHS_ALONE:
             raise OutputError(
                 f"The process that draws and writes {part} died {entry.finishing_deaths} times: the job cannot go on."
             )
 
-    def finished(self, part: str) -> None:
+    def close_unit(self, part: str) -> None:
         """Forget a unit whose part is published.
 
         Raises:
             OutputError: The store refuses to remove its record.
         """
         self._deaths_in_a_row[_AT_FINISHING] = 0
-        names = [record_name(part)]
+        names = [name_record(part)]
         if self._entries.pop(part).is_in_doubt:
-            names.append(drawing_name(part))
+            names.append(name_drawing_record(part))
         for name in names:
             self._store.remove(name)
-        self._left.difference_update(names)
+        self._earlier_records.difference_update(names)
 
     def close(self) -> None:
-        """Take back what was begun: an orderly end speaks against nobody, be it by a signal.
+        """Withdraw all portions in work: an orderly end, also by a signal, is not counted against any image.
 
-        Records of units that were published meanwhile, by whomever, go as well.
+        The records of units that any run has published meanwhile are removed as well.
 
         Raises:
             JobFault: The store is gone.
@@ -283,68 +199,69 @@ class Ledger:
                 entry.record.begun = []
                 self._save(part)
             else:
-                self._store.remove(record_name(part))
-        _forget_published(self._store, self._left - {record_name(part) for part in self._entries})
+                self._store.remove(name_record(part))
+        own_records = {name_record(part) for part in self._entries}
+        _remove_published(self._store, self._earlier_records - own_records)
 
     def _count_death(self, where: str) -> None:
         self._deaths_in_a_row[where] += 1
-        if self._deaths_in_a_row[where] >= MOST_DEATHS_IN_A_ROW:
+        if self._deaths_in_a_row[where] >= MAX_DEATHS_IN_A_ROW:
             raise DeviceError(
-                f"Processes died {MOST_DEATHS_IN_A_ROW} times, and nothing came through in between: look for the cause in "
-                "the device's driver, the memory (dmesg), limits.stall_timeout_s and the model. What is finished stays."
+                f"Processes died {MAX_DEATHS_IN_A_ROW} times, and nothing came through in between: look for the cause "
+                "in the device's driver, the memory (dmesg), limits.stall_timeout_s and the model. What is finished "
+                "stays."
             )
 
     def _save(self, part: str) -> None:
         entry = self._entries[part]
-        entry.record.run = self.run
-        self._store.replace(record_name(part), entry.record.to_json())
+        entry.record.run = self.run_id
+        self._store.replace(name_record(part), entry.record.to_json())
 
 
-def forget_published(store: Store) -> None:
-    """Remove the records of units that are published: where there is no work left, no ledger would.
+def remove_published_records(store: Store) -> None:
+    """Remove the records of published units; without work left no ledger does that.
 
     Raises:
         OutputError: The store refuses it.
     """
-    _forget_published(store, {f"{DEATHS_FOLDER}/{name}" for name in store.names(DEATHS_FOLDER)})
+    _remove_published(store, list_records(store))
 
 
-def _forget_published(store: Store, records: set[str]) -> None:
-    live = live_parts(store) if records else set()
-    for name in records:
-        stem = name.removeprefix(f"{DEATHS_FOLDER}/").removesuffix(".json").removesuffix(_DRAWING)
-        if f"{stem}.parquet" in live:
+def _remove_published(store: Store, names: set[str]) -> None:
+    live = live_parts(store) if names else set()
+    for name in names:
+        if name_part(name) in live:
             store.remove(name)
 
 
-class Drawings:
-    """The pictures of a unit in doubt, in the process that draws: each row is noted before it is drawn.
+class DrawingRecord:
+    """The record of the pictures of a unit in doubt, in the process that draws: each row is recorded before it is drawn.
 
     Args:
         store: The output folder.
-        part: The unit's.
-        image_ids: Of its rows.
-        run: The ledger's.
+        part: The part that the unit becomes.
+        image_ids: The ids of its rows.
+        run_id: `Ledger.run_id`.
     """
 
-    def __init__(self, store: Store, part: str, image_ids: list[str], *, run: str) -> None:
-        self._store, self._name = store, drawing_name(part)
-        self._keys = [key_of(image_id) for image_id in image_ids]
-        self._record = Record.of_json(store.read(self._name))
+    def __init__(self, store: Store, part: str, image_ids: list[str], *, run_id: str) -> None:
+        self._store, self._name = store, name_drawing_record(part)
+        self._keys = [hash_id(image_id) for image_id in image_ids]
+        self._record = UnitRecord.from_json(store.read(self._name))
         for portion in self._record.begun or []:
-            self._record.blame(portion, batch_rows=1, of_job=self._record.run != run)
-        self._record.begun, self._record.run = [], run
+            self._record.blame(portion, batch_rows=1, of_job=self._record.run != run_id)
+        self._record.begun, self._record.run = [], run_id
 
-    def condemned(self) -> dict[int, str]:
-        """Return the rows that are not to be drawn, and why."""
-        verdicts = {row: self._record.verdict(key) for row, key in enumerate(self._keys)}
-        return {row: verdict for row, verdict in verdicts.items() if verdict is not None}
+    def find_quarantined(self) -> dict[int, str]:
+        """Return the rows that must not be drawn, each with the reason."""
+        reasons = {row: self._record.judge(key) for row, key in enumerate(self._keys)}
+        return {row: reason for row, reason in reasons.items() if reason is not None}
 
-    def begin(self, row: int) -> None:
-        """Note that a row is about to be drawn.
+    def begin_row(self, row: int) -> None:
+        """Record that a row is about to be drawn.
 
         Raises:
-            OutputError: The store refuses the note.
+            OutputError: The store refuses the record.
         """
         self._record.begun = [[self._keys[row]]]
         self._store.replace(self._name, self._record.to_json())

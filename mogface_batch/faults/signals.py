@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM: they end the job by a fault, and never in the middle of tidying up.
+"""SIGINT and SIGTERM: they end the job by a fault, and never while it cleans up.
 
-While an engine works, the first signal only asks: the engine comes to an orderly end and raises the fault itself.
-A second one, or the first at any other time, raises it at once.
+While an engine works, the first signal only requests a stop: the engine finishes what it can and raises the fault itself.
+A second signal, or the first one at any other time, raises the fault at once.
 """
 
 import contextlib
@@ -14,72 +14,77 @@ from types import FrameType
 from mogface_batch.errors import Interrupted, JobFault
 
 GRACE_S = 15
-"""In which an engine must come to its end, so that all is over within 20 s."""
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""How long an engine may take to stop, so that the whole job ends within 20 s."""
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _of_thread = threading.local()
 
 
 @dataclass(slots=True)
-class Stopped:
-    """Whether a signal has come, or another thread has found that the job is at its end."""
+class StopRequest:
+    """Whether the job must stop, because of a signal or because another thread has found that it cannot go on."""
 
     fault: JobFault | None = None
+    """Why; None: it must not."""
     is_gentle: bool = False
-    """Whether the first one only asks."""
+    """Whether the first signal only sets the fault."""
     is_urgent: bool = False
-    """Whether another one has come."""
+    """Whether a second signal has come."""
 
 
 @contextlib.contextmanager
-def raise_on_signal() -> Iterator[Stopped]:
-    """Let the signals raise `Interrupted` in the main thread; elsewhere Python cannot receive them."""
-    stopped = Stopped()
+def raise_on_signal() -> Iterator[StopRequest]:
+    """Let the signals raise `Interrupted` in the main thread; in other threads Python cannot receive them."""
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield stopped
+        yield request
         return
 
-    def stop(number: int, _: FrameType | None) -> None:
-        first = stopped.fault is None
-        stopped.is_urgent = not first
-        stopped.fault = stopped.fault or Interrupted(
+    def handle(number: int, _: FrameType | None) -> None:
+        is_first = request.fault is None
+        request.is_urgent = not is_first
+        request.fault = request.fault or Interrupted(
             f"Stopped by {signal.Signals(number).name}: what is finished stays, the same command goes on from there."
         )
-        if not (first and stopped.is_gentle):
-            raise stopped.fault
+        if not (is_first and request.is_gentle):
+            raise request.fault
 
-    before = {number: signal.signal(number, stop) for number in _STOPPING}
-    _of_thread.stopped = stopped
+    before = {number: signal.signal(number, handle) for number in _STOP_SIGNALS}
+    _of_thread.request = request
     try:
-        yield stopped
+        yield request
     finally:
-        del _of_thread.stopped
+        del _of_thread.request
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 @contextlib.contextmanager
-def note_signals() -> Iterator[Stopped]:
-    """Inside `raising`, let the first signal only set the fault, for as long as the context lasts."""
-    stopped: Stopped = getattr(_of_thread, "stopped", Stopped())
-    stopped.is_gentle = True
+def stop_gently() -> Iterator[StopRequest]:
+    """Inside `raise_on_signal`, let the first signal only set the fault until the block ends."""
+    request: StopRequest = getattr(_of_thread, "request", StopRequest())
+    request.is_gentle = True
     try:
-        yield stopped
+        yield request
     finally:
-        stopped.is_gentle = False
+        request.is_gentle = False
 
 
 def are_received() -> bool:
-    """Whether a signal to the main thread raises the fault that is set."""
+    """Return whether a signal to the main thread raises the fault that is set."""
     return callable(signal.getsignal(signal.SIGTERM))
 
 
 @contextlib.contextmanager
 def defer_signals(*numbers: signal.Signals) -> Iterator[None]:
-    """Let signals wait until the block ends, all that stop us if none is named; a process started in it never gets them."""
+    """Deliver signals only when the block ends; a process started in the block never receives them.
+
+    Args:
+        numbers: The signals to defer; SIGINT and SIGTERM if none is named.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers or _STOPPING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers or _STOP_SIGNALS)
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""Ends this process when native code does not come back: a hang becomes a death, which the engine knows how to treat.
+"""Ends this process when native code hangs: the hang becomes a death, which the engines can handle.
 
-The kernel ends it, by a timer whose signal nobody handles: a decoder in an endless loop runs no Python, and may
-even hold the lock that Python needs. Only worker processes are `armed`; elsewhere nothing is watched.
+The kernel ends the process, by a timer whose signal has no handler: a decoder in an endless loop runs no Python, and may
+even hold the lock that Python needs. Only processes that call `arm` are watched.
 """
 
 import contextlib
@@ -14,62 +14,64 @@ from collections.abc import Hashable, Iterator
 
 TIMES_THE_MEDIAN = 50
 WARM_UP_TIMES = 30
-"""The first run of a session on a canvas may compile kernels: it has so many times the floor."""
-_REMEMBERED = 101
+"""The first run of a session on a canvas size may compile kernels: it may take so many times the lower limit."""
+_REMEMBERED_RATES = 101
 
 HAS_TIMER = hasattr(signal, "setitimer")
 EXIT_CODE = -signal.SIGALRM if HAS_TIMER else 1
-"""Of a process that was ended, as `multiprocessing` tells it."""
+"""The exit code of a process that was ended, as `multiprocessing` has it."""
 
 
 class _Watch:
-    """The floor of all limits, None where nothing is watched; and seconds for each unit of work so far."""
+    """The state of this process."""
 
-    floor_s: float | None = None
-    rates: dict[Hashable, deque[float]] = {}  # noqa: RUF012 - of the one process
+    min_limit_s: float | None = None
+    """The lower limit of all time limits; None: nothing is watched."""
+    rates: dict[Hashable, deque[float]] = {}  # noqa: RUF012 - shared by the whole process
+    """Kind of work -> seconds for each unit of its amount, the last few times."""
 
 
-def arm(floor_s: float) -> None:
-    """Watch this process from now on; no limit is below ``floor_s``."""
-    _Watch.floor_s = floor_s
+def arm(min_limit_s: float) -> None:
+    """Watch this process from now on; no time limit is below ``min_limit_s``."""
+    _Watch.min_limit_s = min_limit_s
 
 
 @contextlib.contextmanager
-def watching(work: Hashable, amount: float = 1.0, *, warms_up: bool = False) -> Iterator[None]:
-    """End the process unless the block ends in time; not to be nested.
+def watch(work: Hashable, amount: float = 1.0, *, warms_up: bool = False) -> Iterator[None]:
+    """End the process unless the block ends in time; do not nest.
 
     Args:
-        work: Of one kind, whose time is proportional to its amount.
-        amount: In any unit.
-        warms_up: Whether a part of it is the first of its kind: then it may take `WARM_UP_TIMES` the floor.
+        work: The kind of work; its time is proportional to its amount.
+        amount: How much work, in any unit.
+        warms_up: Whether part of it is the first of its kind: then it may take `WARM_UP_TIMES` the lower limit.
     """
-    if _Watch.floor_s is None:
+    if _Watch.min_limit_s is None:
         yield
         return
-    rates = _Watch.rates.setdefault(work, deque(maxlen=_REMEMBERED))
-    _start(limit_s(_Watch.floor_s, rates, amount, warms_up=warms_up))
-    start = time.monotonic()
+    rates = _Watch.rates.setdefault(work, deque(maxlen=_REMEMBERED_RATES))
+    _start_timer(compute_limit_s(_Watch.min_limit_s, rates, amount, warms_up=warms_up))
+    start_s = time.monotonic()
     try:
         yield
     finally:
-        _stop()
-        rates.append((time.monotonic() - start) / amount)
+        _stop_timer()
+        rates.append((time.monotonic() - start_s) / amount)
 
 
-def limit_s(floor_s: float, rates: deque[float], amount: float, *, warms_up: bool) -> float:
-    """Return how long so much work may take, by the median of what was seen."""
+def compute_limit_s(min_limit_s: float, rates: deque[float], amount: float, *, warms_up: bool) -> float:
+    """Return how long this amount of work may take, from the median of the rates so far."""
     usual_s = TIMES_THE_MEDIAN * statistics.median(rates) * amount if rates else 0.0
-    return max(usual_s, floor_s * (WARM_UP_TIMES if warms_up else 1))
+    return max(usual_s, min_limit_s * (WARM_UP_TIMES if warms_up else 1))
 
 
-def _start(after_s: float) -> None:
+def _start_timer(after_s: float) -> None:
     if HAS_TIMER:
         signal.setitimer(signal.ITIMER_REAL, after_s)
     else:  # Windows
         faulthandler.dump_traceback_later(after_s, exit=True)
 
 
-def _stop() -> None:
+def _stop_timer() -> None:
     if HAS_TIMER:
         signal.setitimer(signal.ITIMER_REAL, 0)
     else:

@@ -1,16 +1,19 @@
-"""The batch job: a manifest in, one row for each of its rows out.
+"""The use cases of the command line and of `mogface_batch.annotate`, one module each.
 
-    manifest -> plan -> prepare --------> detect -> finish ----------------------> run.json
-                        fetch, decode,    session   NMS, back to source pixels,
-                        place on canvas             draw, publish pictures and part
+    annotate   the job: a manifest in, one row for each of its rows out
+    dry_run    what a run would do, and how long it would take
+    status     how far an output folder is, also while a job works on it
+    compact    fewer, larger parts
+    forget     remove rows and pictures of named images
+    render/    pictures from the stored table, without inference
 
-* `manifest.py` streams the rows; `plan.py` assigns them to work units, once, whoever else plans at the same time.
-* `stages/` holds the three stages: functions from Arrow tables to Arrow tables that may run twice on the same
-  rows and never raise for a bad image.
-* `local_engine.py` runs them in processes of this machine, `ray_engine.py` as a Ray Data job: the same stage
-  functions, the same table.
-* `publish.py` makes a finished unit visible in one step; `signals.py` turns SIGINT and SIGTERM into one fault.
-* `job.py` is the whole use case: read it first. `dry_run.py` and `status.py` only look.
+Read `annotate.py` first; from top to bottom it is the whole job:
+
+    config, model -> `resolved_job.py` -> plan (`planning/`) -> units -> engine (`engines/`) -> receipts -> `run_record.py`
+
+An engine runs the stages (`stages/`) of each unit in other processes: fetch and decode, detect, then choose faces, draw
+and publish the part. A unit is visible in the output folder as soon as its part is published (`output/publish.py`), so
+a job that ends early, for whatever reason, can go on from there.
 
 Knows nothing of architectures: a detector is a file that obeys the contract.
 """

@@ -18,14 +18,14 @@ import pyarrow as pa
 from mogface_batch import storage
 from mogface_batch.errors import OutputError
 from mogface_batch.output.apply_retries import apply_staged_retries
-from mogface_batch.output.fingerprint import fingerprint_of
-from mogface_batch.output.footers import environments_of, footers
+from mogface_batch.output.fingerprint import read_fingerprint
+from mogface_batch.output.footers import footers, list_environments
 from mogface_batch.output.layout import METADATA_PREFIX, PARTS_FOLDER, SOURCES
-from mogface_batch.output.parts import Parts, decide, list_parts, next_decision
-from mogface_batch.output.plan import units
+from mogface_batch.output.parts import Parts, find_next_decision, list_parts, publish_decision
+from mogface_batch.output.plan import iterate_units
 from mogface_batch.output.precedence import merge_replaced
-from mogface_batch.output.publish import change_part, part_bytes, read_part
-from mogface_batch.output.tombstones import drop_forgotten
+from mogface_batch.output.publish import change_part, encode_part, read_part
+from mogface_batch.output.tombstones import remove_forgotten_rows
 from mogface_batch.storage import Store
 
 ROWS_PER_PART = 50_000
@@ -53,22 +53,22 @@ def compact(output: str, *, rows_per_part: int = ROWS_PER_PART) -> Compacted:
         InputError: It is no output folder, or it is damaged.
         OutputError: It cannot be written; what is there is whole, and the next compact goes on.
     """
-    store = storage.open_store(storage.absolute(output))
-    fingerprint = fingerprint_of(store)
+    store = storage.open_store(storage.make_absolute(output))
+    fingerprint = read_fingerprint(store)
     before = list_parts(store).live
     apply_staged_retries(store)
     _finish(store)
     for _ in range(_TRIES):
-        number = next_decision(store)  # before it is looked what there is to merge
+        number = find_next_decision(store)  # before it is looked what there is to merge
         groups = _groups(store, fingerprint, list_parts(store), rows_per_part)
-        if not groups or decide(store, number, {_merged_name(group): group for group in groups}):
+        if not groups or publish_decision(store, number, {_merged_name(group): group for group in groups}):
             break
         _finish(store)  # another compact was quicker
     else:
         raise OutputError(f"{store.address} is being compacted by others: try again.")
     _finish(store)
     live = list_parts(store).live
-    rows = sum(footer.counted.rows for footer in footers(store, sorted(live)) if footer is not None)
+    rows = sum(footer.counts.rows for footer in footers(store, sorted(live)) if footer is not None)
     return Compacted(len(before), len(live), len(before - live), rows)
 
 
@@ -87,12 +87,12 @@ def _groups(store: Store, fingerprint: str, parts: Parts, rows_per_part: int) ->
     group: list[str] = []
     rows = size_bytes = 0
     for footer in footers(store, free):
-        if footer is None or _is_large(footer.counted.rows, footer.size_bytes, rows_per_part):
+        if footer is None or _is_large(footer.counts.rows, footer.size_bytes, rows_per_part):
             continue
-        more_rows, more_bytes = rows + footer.counted.rows, size_bytes + footer.size_bytes
+        more_rows, more_bytes = rows + footer.counts.rows, size_bytes + footer.size_bytes
         if group and (more_rows > rows_per_part or more_bytes > BYTES_PER_PART):
             groups.append(group)
-            group, more_rows, more_bytes = [], footer.counted.rows, footer.size_bytes
+            group, more_rows, more_bytes = [], footer.counts.rows, footer.size_bytes
         group.append(footer.part)
         rows, size_bytes = more_rows, more_bytes
     return [group for group in [*groups, group] if len(group) > 1]
@@ -105,8 +105,8 @@ def _is_large(rows: int, size_bytes: int, rows_per_part: int) -> bool:
 
 def _in_order(store: Store, fingerprint: str, parts: Parts) -> Iterator[str]:
     seen: set[str] = set()
-    for unit in units(store, fingerprint):
-        holder = parts.holder(unit.part)
+    for unit in iterate_units(store, fingerprint):
+        holder = parts.find_holder(unit.part)
         if holder is not None and holder not in seen:
             seen.add(holder)
             yield holder
@@ -125,7 +125,7 @@ def _finish(store: Store) -> None:
         heir,
         its_parts,
     ) in sources.items():  # in the order of the decisions: one may merge what another has merged
-        if parts.holder(heir) is None:
+        if parts.find_holder(heir) is None:
             _build(store, heir, its_parts)
     versions: dict[str, dict[str, str]] = {}
     for part, holder in list_parts(store).leftovers.items():
@@ -142,8 +142,8 @@ def _build(store: Store, merged: str, its_parts: list[str]) -> None:
         found = store.read_versioned(where)
         if found is None:
             return
-        rows = read_part(found[0], store.address_of(where))
-        environments.update(environments_of(rows.schema.metadata or {}))
+        rows = read_part(found[0], store.build_address(where))
+        environments.update(list_environments(rows.schema.metadata or {}))
         tables.append(rows)
         versions[part] = found[1]
     first = tables[0].schema.metadata or {}
@@ -153,7 +153,7 @@ def _build(store: Store, merged: str, its_parts: list[str]) -> None:
         if name.decode().startswith(METADATA_PREFIX)
     }
     rows = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
-    content = part_bytes(rows, metadata | {SOURCES: json.dumps(versions)}, environments)
+    content = encode_part(rows, metadata | {SOURCES: json.dumps(versions)}, environments)
     store.create(f"{PARTS_FOLDER}/{merged}", content)
 
 
@@ -171,9 +171,9 @@ def _remove(store: Store, part: str, holder: str, merged_version: str | None) ->
         if version == merged_version:
             store.remove(where)
             return
-        others = read_part(content, store.address_of(where))
+        others = read_part(content, store.build_address(where))
         change_part(store, holder, functools.partial(merge_replaced, others=others))
-        drop_forgotten(store, holder)
+        remove_forgotten_rows(store, holder)
         merged_version = version
 
 
@@ -183,6 +183,6 @@ def _versions_in(store: Store, holder: str) -> dict[str, str]:
     content = store.read(where)
     if content is None:  # merged again meanwhile
         return {}
-    metadata = read_part(content, store.address_of(where), []).schema.metadata or {}
+    metadata = read_part(content, store.build_address(where), []).schema.metadata or {}
     versions: dict[str, str] = json.loads(metadata.get(SOURCES.encode(), b"{}"))
     return versions

@@ -17,20 +17,20 @@ import pyarrow.parquet as pq
 from mogface_batch import storage
 from mogface_batch.errors import InputError, OutputError
 from mogface_batch.output.apply_retries import apply_staged_retries
-from mogface_batch.output.fingerprint import fingerprint_of
+from mogface_batch.output.fingerprint import read_fingerprint
 from mogface_batch.output.footers import footers
 from mogface_batch.output.layout import PICTURES_FOLDER, PLAN_FOLDER
 from mogface_batch.output.parts import list_parts
 from mogface_batch.output.plan import (
     FORGOTTEN,
     Unit,
-    forget_read_files,
+    clear_plan_cache,
+    encode_plan_file,
     is_forgotten,
-    plan_bytes,
-    unit_facts,
-    units,
+    iterate_units,
+    parse_unit_facts,
 )
-from mogface_batch.output.tombstones import Tombstones, bury, drop_forgotten, read_tombstones
+from mogface_batch.output.tombstones import Tombstones, add_tombstones, read_tombstones, remove_forgotten_rows
 from mogface_batch.schema import ADDRESS, PICTURE, PLAN_COLUMNS
 from mogface_batch.storage import Store
 
@@ -84,14 +84,14 @@ def forget(output: str, uris: list[str]) -> Forgotten:
         InputError: It is no output folder, or it is damaged.
         OutputError: It cannot be written; do it again.
     """
-    store = storage.open_store(storage.absolute(output))
-    fingerprint = fingerprint_of(store)
-    forget_read_files()
+    store = storage.open_store(storage.make_absolute(output))
+    fingerprint = read_fingerprint(store)
+    clear_plan_cache()
     apply_staged_retries(store)
-    wanted = set(uris) | {storage.absolute(uri) for uri in uris}
+    wanted = set(uris) | {storage.make_absolute(uri) for uri in uris}
     addresses, found = _addresses_of(store, fingerprint, wanted)
     done = _forget_planned(store, fingerprint, lambda _, __, address: address in addresses, unplanned=wanted)
-    done.not_found = [uri for uri in uris if uri not in found and storage.absolute(uri) not in found]
+    done.not_found = [uri for uri in uris if uri not in found and storage.make_absolute(uri) not in found]
     return done
 
 
@@ -110,13 +110,13 @@ def enforce(store: Store, fingerprint: str) -> None:
     )
     parts = list_parts(store)
     expected: dict[str, int] = {}
-    for unit in units(store, fingerprint):
-        holder = parts.holder(unit.part)
+    for unit in iterate_units(store, fingerprint):
+        holder = parts.find_holder(unit.part)
         if holder is not None:
-            expected[holder] = expected.get(holder, 0) + unit.row_count - unit.forgotten
+            expected[holder] = expected.get(holder, 0) + unit.row_count - unit.forgotten_rows
     for footer in footers(store, sorted(expected)):
-        if footer is not None and footer.counted.rows > expected[footer.part]:
-            drop_forgotten(store, footer.part)
+        if footer is not None and footer.counts.rows > expected[footer.part]:
+            remove_forgotten_rows(store, footer.part)
 
 
 def _is_buried(tombstones: Tombstones, image_id: str, address: str) -> bool:
@@ -150,14 +150,14 @@ def _forget_planned(
         files.add(unit.plan_file)
         for column, values in ((ids, "image_id"), (addresses, ADDRESS), (names, PICTURE)):
             column.extend(rows[values].to_pylist())
-    bury(store, addresses={*addresses, *unplanned}, image_ids=ids)
+    add_tombstones(store, addresses={*addresses, *unplanned}, image_ids=ids)
     if not ids:
         return Forgotten()
     for name in names:  # also of rows that are not in the table yet
         store.remove(f"{PICTURES_FOLDER}/{name}")
     parts = list_parts(store)
-    holders = {parts.holder(part) for part in units_parts} - {None}
-    dropped = sum(drop_forgotten(store, holder) for holder in sorted(filter(None, holders)))
+    holders = {parts.find_holder(part) for part in units_parts} - {None}
+    dropped = sum(remove_forgotten_rows(store, holder) for holder in sorted(filter(None, holders)))
     for name in sorted(files):
         _blank(store, name, matches)
     return Forgotten(images=len(ids), rows=dropped)
@@ -165,7 +165,7 @@ def _forget_planned(
 
 def _matching(store: Store, fingerprint: str, matches: Matches) -> Iterator[tuple[Unit, pa.Table]]:
     """Yield the units that have rows which match, and these rows."""
-    for unit in units(store, fingerprint):
+    for unit in iterate_units(store, fingerprint):
         rows = unit.read(store, columns=PLAN_COLUMNS.names)
         chosen = rows.filter(_mask(rows, matches))
         if chosen.num_rows:
@@ -187,22 +187,24 @@ def _blank(store: Store, name: str, matches: Matches) -> None:
     for _ in range(_TRIES):
         found = store.read_versioned(where)
         if found is None:
-            raise InputError(f"{store.address_of(where)} has vanished: the output folder is damaged.")
+            raise InputError(f"{store.build_address(where)} has vanished: the output folder is damaged.")
         content, version = found
         try:
             file = pq.ParquetFile(pa.BufferReader(content))
-            facts = unit_facts(file.metadata.metadata)
+            facts = parse_unit_facts(file.metadata.metadata)
             planned = [file.read_row_group(group) for group in range(file.num_row_groups)]
         except (pa.ArrowException, OSError):
             raise InputError(
-                f"{store.address_of(where)} is no plan that can be read: the output folder is damaged."
+                f"{store.build_address(where)} is no plan that can be read: the output folder is damaged."
             ) from None
         blanked = [_blanked(rows.replace_schema_metadata(None), _mask(rows, matches)) for rows in planned]
-        content = plan_bytes(blanked, [digest for digest, _, _ in facts])
+        content = encode_plan_file(blanked, [digest for digest, _, _ in facts])
         if store.replace_if(where, content, version):
-            forget_read_files()
+            clear_plan_cache()
             return
-    raise OutputError(f"{store.address_of(where)} was replaced by others {_TRIES} times in a row: try again.")
+    raise OutputError(
+        f"{store.build_address(where)} was replaced by others {_TRIES} times in a row: try again."
+    )
 
 
 def _blanked(rows: pa.Table, mask: pa.Array) -> pa.Table:

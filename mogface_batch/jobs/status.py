@@ -8,7 +8,7 @@ from mogface_batch.errors import InputError
 from mogface_batch.output import environment, fingerprint, records
 from mogface_batch.output.layout import FINGERPRINT_FILE, PARTS_FOLDER, RUN_FILE
 from mogface_batch.output.parts import live_parts
-from mogface_batch.output.plan import units
+from mogface_batch.output.plan import iterate_units
 from mogface_batch.output.survey import Survey
 
 
@@ -18,7 +18,7 @@ def status_of(output: str) -> dict[str, Any]:
     Raises:
         InputError: There is no output folder, or it is damaged.
     """
-    store = storage.open_store(storage.absolute(output))
+    store = storage.open_store(storage.make_absolute(output))
     try:
         return _described(store, output)
     except (ValueError, KeyError, TypeError):
@@ -29,7 +29,7 @@ def status_of(output: str) -> dict[str, Any]:
 
 def _described(store: storage.Store, output: str) -> dict[str, Any]:
     claimed = store.read(FINGERPRINT_FILE)
-    record = records.last_record(store)
+    record = records.read_last_record(store)
     if claimed is None and record is None:
         raise InputError(
             f"{output} is neither a model file (.onnx), nor a config (.yaml), nor the output folder of a job."
@@ -50,20 +50,20 @@ def live_part_addresses(output: str) -> list[str]:
     Raises:
         InputError: It is no output folder, or it is damaged.
     """
-    store = storage.open_store(storage.absolute(output))
-    fingerprint.fingerprint_of(store)
-    return [store.address_of(f"{PARTS_FOLDER}/{part}") for part in sorted(live_parts(store))]
+    store = storage.open_store(storage.make_absolute(output))
+    fingerprint.read_fingerprint(store)
+    return [store.build_address(f"{PARTS_FOLDER}/{part}") for part in sorted(live_parts(store))]
 
 
 def _progress(store: storage.Store, digest: str) -> dict[str, Any]:
     survey = Survey(store)
-    survey.look_again()
+    survey.refresh()
     planned = forgotten = finished = 0
-    for unit in units(store, digest):
+    for unit in iterate_units(store, digest):
         planned += unit.row_count
-        forgotten += unit.forgotten
-        is_finished = survey.parts.holder(unit.part) is not None
-        finished += (unit.row_count - unit.forgotten) * is_finished
+        forgotten += unit.forgotten_rows
+        is_finished = survey.parts.find_holder(unit.part) is not None
+        finished += (unit.row_count - unit.forgotten_rows) * is_finished
     described = {
         "rows planned": planned,
         "rows finished": finished,
@@ -79,10 +79,10 @@ def _environments(survey: Survey) -> dict[str, Any]:
     if not first:
         return {}
     if not others:
-        return {"environment": environment.described(first)}
-    lines = [f"{environment.described(first)} ({parts} parts)"]
+        return {"environment": environment.describe(first)}
+    lines = [f"{environment.describe(first)} ({parts} parts)"]
     lines += [
-        f"{'; '.join(environment.differences(first, other))} ({count} parts)" for other, count in others
+        f"{'; '.join(environment.list_differences(first, other))} ({count} parts)" for other, count in others
     ]
     return {"environments": "\n".join(lines)}
 

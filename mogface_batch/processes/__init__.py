@@ -1,1 +1,1 @@
-"""Processes for work that may kill its process, and what such a process needs."""
+"""Worker processes: what all of them have in common, and a pool for work that may kill its process."""

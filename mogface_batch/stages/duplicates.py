@@ -1,4 +1,4 @@
-"""Identical bytes are decoded and inferred once among rows that are prepared together: the others get copies."""
+"""Identical images are decoded and run once among rows that are prepared together; the other rows get copies."""
 
 import pyarrow as pa
 
@@ -15,28 +15,30 @@ from mogface_batch.columns import (
     WAIT_S,
 )
 
-_RESULT = [
+_RESULT_COLUMNS = [
     column.name
     for column in (*PREPARED, *DETECTED)
     if column.name
     not in {"attempts", "sha256", "etag", "size_bytes", CANVAS, FETCH_S, DECODE_S, WAIT_S, INFER_S, SLOTS}
 ]
-"""What depends on an image's bytes alone."""
+"""The columns that depend on the bytes of an image alone."""
 
 
 def copy_duplicate_results(rows: pa.Table) -> pa.Table:
-    """Return rows with the result of their like in those whose status is `SAME`.
+    """Return the rows with each result copied to the rows with identical bytes, whose status is `SAME`.
 
     Args:
-        rows: What `Prepare` or `Detect` gave.
+        rows: The result of `Prepare` or `Detect`.
     """
     statuses, digests = rows["status"].to_pylist(), rows["sha256"].to_pylist()
     if SAME not in statuses:
         return rows
     pairs = list(zip(statuses, digests, strict=True))
-    like = {sha256: row for row, (status, sha256) in enumerate(pairs) if status not in {SAME, KNOWN}}
-    source = pa.array([like[sha256] if status == SAME else row for row, (status, sha256) in enumerate(pairs)])
-    for name in (name for name in _RESULT if name in rows.schema.names):
-        column = rows[name].combine_chunks().take(source)
+    originals = {sha256: row for row, (status, sha256) in enumerate(pairs) if status not in {SAME, KNOWN}}
+    source_rows = pa.array(
+        [originals[sha256] if status == SAME else row for row, (status, sha256) in enumerate(pairs)]
+    )
+    for name in (name for name in _RESULT_COLUMNS if name in rows.schema.names):
+        column = rows[name].combine_chunks().take(source_rows)
         rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
     return rows

@@ -127,10 +127,10 @@ class Finish:
             changed = rows.filter(pc.not_equal(rows["status"], KNOWN))
             unchanged = rows.num_rows - changed.num_rows
             forgotten = unit.row_count - rows.num_rows
-            return Receipt.of(unit.part, changed, seconds, forgotten=forgotten, unchanged=unchanged)
+            return Receipt.of(unit.part, changed, seconds, forgotten_rows=forgotten, unchanged=unchanged)
         is_ours, published = publish_part(store, unit.part, rows, self.settings.lineage)
         forgotten = max(0, unit.row_count - published.num_rows)
-        return Receipt.of(unit.part, published, seconds if is_ours else {}, forgotten=forgotten)
+        return Receipt.of(unit.part, published, seconds if is_ours else {}, forgotten_rows=forgotten)
 
 
 def finish_unit(finish: Finish, detected: pa.Table, unit: Unit, *, doubted_by: str | None) -> Receipt:

@@ -7,9 +7,10 @@ import pyarrow as pa
 from mogface_batch.canvases.policy import CanvasPolicy
 from mogface_batch.columns import CANVAS, DETECTED, PREPARED
 from mogface_batch.config import DrawStyle, LimitOptions
-from mogface_batch.output.footers import environments_of
+from mogface_batch.errors import ErrorCode
+from mogface_batch.output.footers import list_environments
 from mogface_batch.schema import INTERNAL, Status
-from mogface_batch.storage import ANYTHING, Sources
+from mogface_batch.storage import ALL_SOURCES, AllowedSources
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,39 +24,48 @@ class StageSettings:
     limits: LimitOptions
     provider: str
     batch_size: int
+    """Canvases of a session call, all lanes together."""
     threads: int
+    """Threads of a session."""
     score_at_least: float
     iou_at_most: float
     max_faces: int
     min_face_px: float
     style: DrawStyle | None
-    """How pictures are drawn; None: there are none."""
+    """How pictures are drawn; None: no pictures."""
     decodes_scaled: bool = False
-    """Whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves what its canvas takes."""
-    sources: Sources = ANYTHING
-    """Which addresses may be read."""
+    """Whether a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is enough for its canvas."""
+    sources: AllowedSources = ALL_SOURCES
+    """The addresses that may be read."""
     lineage: dict[str, str] = field(default_factory=dict)
-    """For the metadata of each part."""
+    """Metadata of each part."""
     lanes: int = 1
-    """Parts of a batch that the session runs at once, each with so many fewer canvases and threads."""
+    """Parts of a batch that the session runs at once; each has its share of the canvases and threads."""
 
     @property
     def environment(self) -> str:
-        """In which results are made, as `footers.environments_of` tells it."""
-        return environments_of(
+        """Where results are made, in the form of `footers.list_environments`."""
+        return list_environments(
             {f"{INTERNAL}{name}".encode(): text.encode() for name, text in self.lineage.items()}
         )[0]
 
 
 def quarantine_rows(plan: pa.Table, message: str) -> pa.Table:
-    """Return what `Detect` would give for rows of the plan that must not be tried again."""
-    fixed = {
+    """Return rows of the plan as `Detect` would, with the status `quarantined`: they must not be tried again.
+
+    Args:
+        plan: Rows of the plan.
+        message: Why, for their ``error_message``.
+    """
+    values = {
         "status": Status.QUARANTINED.value,
-        "error_code": "killed_worker",
+        "error_code": ErrorCode.KILLED_WORKER,
         "error_message": message,
         "attempts": 1,
     }
     for column in (*PREPARED, *DETECTED):
         if column.name != CANVAS:
-            plan = plan.append_column(column, pa.array([fixed.get(column.name)] * plan.num_rows, column.type))
+            plan = plan.append_column(
+                column, pa.array([values.get(column.name)] * plan.num_rows, column.type)
+            )
     return plan

@@ -19,12 +19,13 @@ from builders import model_of, photos, table_of, tiny_config, tiny_detector
 from processes import HAS_PROC, children, is_running, table_folders, wait_until
 
 from mogface_batch.engines.engine import Advance
-from mogface_batch.engines.local import shared_tables, supervisor
+from mogface_batch.engines.local import shared_tables, supervisor, work_queues
 from mogface_batch.engines.local.workers import Task
-from mogface_batch.errors import ContractError, DeviceError, InputError, Interrupted, OutputError
-from mogface_batch.faults.ledger import Care, Portion
+from mogface_batch.errors import ContractError, DeviceError, InputError, Interrupted, JobFault, OutputError
+from mogface_batch.faults.unit_record import Care, Portion
 from mogface_batch.jobs import annotate as jobs
 from mogface_batch.output.plan import Unit
+from mogface_batch.stages.build_settings import Model, build_settings
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="counts processes in /proc")
 
@@ -104,7 +105,7 @@ def test_an_image_that_kills_its_process_is_quarantined_after_three_deaths_alone
     names = [poison.poison(paths[number], stage, kind).stem for number in (4, 8)[: 1 + (kind == "segfault")]]
     replaced = []
     monkeypatch.setattr(
-        supervisor.Worker, "replacement", lambda worker: replaced.append(worker) or REPLACEMENT(worker)
+        supervisor.Worker, "replace", lambda worker: replaced.append(worker) or REPLACEMENT(worker)
     )
 
     record = annotated(tmp_path, *WORDS_FOR_POISON)
@@ -122,7 +123,7 @@ def test_an_image_that_kills_its_process_is_quarantined_after_three_deaths_alone
 def test_an_image_that_takes_all_memory_is_undecodable_and_no_process_dies(tmp_path, monkeypatch):
     paths = photos(tmp_path / "images", 6)
     poison.poison(paths[4], "decode", "memory")
-    monkeypatch.setattr(supervisor.Worker, "replacement", None)
+    monkeypatch.setattr(supervisor.Worker, "replace", None)
 
     annotated(tmp_path, *WORDS_FOR_POISON, "limits.stall_timeout_s=60")
 
@@ -156,7 +157,7 @@ def test_deaths_are_remembered_by_the_next_job(tmp_path, monkeypatch):
             raise MemoryError("planted")
         return REPLACEMENT(worker)
 
-    monkeypatch.setattr(supervisor.Worker, "replacement", replacement)
+    monkeypatch.setattr(supervisor.Worker, "replace", replacement)
     with pytest.raises(MemoryError, match="planted"):
         annotated(tmp_path, *WORDS_FOR_POISON)
     annotated(tmp_path, *WORDS_FOR_POISON)
@@ -165,7 +166,7 @@ def test_deaths_are_remembered_by_the_next_job(tmp_path, monkeypatch):
     assert 1 <= len(replaced) - 3 <= 2
 
 
-REPLACEMENT = supervisor.Worker.replacement
+REPLACEMENT = supervisor.Worker.replace
 
 
 def killer(engine_workers, role, kills):
@@ -175,7 +176,7 @@ def killer(engine_workers, role, kills):
         done = 0
         while done < kills:
             for worker in list(engine_workers()):
-                if worker.is_detector == (role == "detector") and worker.given and worker.was_ready:
+                if worker.is_detector == (role == "detector") and worker.assignments and worker.is_ready:
                     pid = worker._process.pid
                     if pid and is_running(pid):
                         os.kill(pid, signal.SIGKILL)
@@ -209,28 +210,28 @@ def test_a_worker_killed_from_outside_costs_no_row_and_adds_none(tmp_path, monke
 def test_only_the_image_that_was_worked_on_is_blamed_for_a_death(tmp_path):
     photos(tmp_path / "images", 6)
     config = tiny_config(tmp_path)
-    job = jobs.job_of(config, model_of(config), threads=1)
-    staff = supervisor.WorkerCounts(str(tmp_path / "tiny.onnx"), cpu_workers=1, detect_workers=1)
-    engine = supervisor.LocalEngine(job, str(tmp_path), staff, chunk_rows=3)
+    settings = build_settings(config, model_of(config), threads=1)
+    counts = supervisor.WorkerCounts(str(tmp_path / "tiny.onnx"), cpu_workers=1, detect_workers=1)
+    engine = supervisor.LocalEngine(settings, str(tmp_path), counts, chunk_rows=3)
     rows = pa.table({"image_id": list("abcdef")})
-    flow = supervisor._Flow(Unit("plan-000000.parquet", 0, 6, "part"))
-    engine._ledger.enter("part", list("abcdef"))
+    unit_in_work = work_queues.UnitInWork(Unit("plan-000000.parquet", 0, 6, "part"))
+    engine._queues.ledger.open_unit("part", list("abcdef"))
     running, waiting = (
-        supervisor._Chunk(flow, Portion(start, start + 3), rows.slice(start, 3)) for start in (0, 3)
+        work_queues.Chunk(unit_in_work, Portion(start, start + 3), rows.slice(start, 3)) for start in (0, 3)
     )
     table = Path(shared_tables.save_table(rows, str(tmp_path)))
-    given = [
+    assignments = [
         (Task("detect", tables=(str(tmp_path / "taken"),)), running),
         (Task("detect", tables=(str(table),)), waiting),
     ]
-    dead = SimpleNamespace(was_ready=True, given=given, exit_code=-11, replacement=lambda: "alive")
+    dead = SimpleNamespace(is_ready=True, assignments=assignments, exit_code=-11, replace=lambda: "alive")
     engine._workers = [dead]
 
-    engine._died(dead)
+    engine._handle_death(dead)
 
     assert engine._workers == ["alive"]
     assert not table.exists()
-    left = list(engine._to_prepare)
+    left = list(engine._queues.to_prepare)
     assert left[0] == waiting
     assert [(chunk.portion.start, chunk.rows["image_id"].to_pylist()) for chunk in left[1:]] == [
         (0, ["a"]),
@@ -244,9 +245,9 @@ def test_a_writer_that_dies_begins_its_unit_again(tmp_path, monkeypatch):
     photos(tmp_path / "images", 6)
     monkeypatch.setattr(supervisor, "cpu_worker", worker_tricks.writer_that_dies_once)
     seen = []
-    see = jobs.Progress.see
+    show = jobs.Progress.show
     monkeypatch.setattr(
-        jobs.Progress, "see", lambda progress, event: seen.append(event) or see(progress, event)
+        jobs.Progress, "show", lambda progress, event: seen.append(event) or show(progress, event)
     )
 
     annotated(tmp_path, "rows_per_part=3")
@@ -307,9 +308,9 @@ def test_a_model_that_no_worker_can_open_ends_the_job_before_anything_is_planned
         wrong_onnx(tmp_path / model)
     else:
         (tmp_path / model).write_bytes(b"garbage")
-    bad = jobs.Model(tmp_path / model, good.file, good.source)
+    bad = Model(tmp_path / model, good.file, good.source)
 
-    with pytest.raises(jobs.JobFault) as caught:
+    with pytest.raises(JobFault) as caught:
         jobs.annotate(config, bad)
     assert type(caught.value).__name__ == error
     assert caught.value.exit_code == 4
@@ -335,7 +336,7 @@ def wrong_onnx(path):
 
 def test_a_vanished_plan_ends_the_job_by_a_sentence(tmp_path, monkeypatch):
     photos(tmp_path / "images", 2)
-    monkeypatch.setattr(supervisor, "read_unit", vanished)
+    monkeypatch.setattr(work_queues, "read_unit", vanished)
 
     with pytest.raises(InputError, match="vanished"):
         annotated(tmp_path)
@@ -374,10 +375,10 @@ def test_a_spare_file_is_taken_once_and_only_by_whom_it_is_for(tmp_path):
 
 
 def test_without_room_in_shared_memory_tables_pass_through_the_temporary_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(supervisor, "SHARED_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(shared_tables, "SHARED_MEMORY", tmp_path / "none")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    folder = supervisor._table_folder()
+    folder = shared_tables.make_table_folder()
 
     assert Path(folder).parent == tmp_path
 
@@ -391,15 +392,15 @@ def test_an_interruption_while_processes_start_leaves_none(tmp_path, monkeypatch
         if len(added) == 2:
             raise Interrupted("Stopped by SIGINT")
         return ADD(
-            engine, supervisor.detect_worker, engine._job, str(tmp_path / "tiny.onnx"), is_detector=True
+            engine, supervisor.detect_worker, engine._settings, str(tmp_path / "tiny.onnx"), is_detector=True
         )
 
-    monkeypatch.setattr(supervisor.LocalEngine, "_add", interrupted)
+    monkeypatch.setattr(supervisor.LocalEngine, "_start_worker", interrupted)
     with pytest.raises(Interrupted):
         annotated(tmp_path)
 
 
-ADD = supervisor.LocalEngine._add
+ADD = supervisor.LocalEngine._start_worker
 
 DRIVER = """
 import sys, worker_tricks
@@ -450,7 +451,7 @@ def started_workers(monkeypatch):
     started = []
     monkeypatch.setattr(
         supervisor.LocalEngine,
-        "_add",
+        "_start_worker",
         lambda engine, *args, **how: started.append(how["is_detector"]) or ADD(engine, *args, **how),
     )
     return started
@@ -484,13 +485,13 @@ def test_a_run_without_work_starts_no_process_and_one_with_a_new_image_does(tmp_
 def test_units_are_worked_off_in_parallel_when_there_are_workers(tmp_path, monkeypatch, slow, trick):
     photos(tmp_path / "images", 12)
     given = Counter()
-    give = supervisor.Worker.give
+    assign = supervisor.Worker.assign
 
     def counted(worker, task, subject):
         given[id(worker), task.stage] += 1
-        return give(worker, task, subject)
+        return assign(worker, task, subject)
 
-    monkeypatch.setattr(supervisor.Worker, "give", counted)
+    monkeypatch.setattr(supervisor.Worker, "assign", counted)
     monkeypatch.setattr(supervisor, slow, getattr(worker_tricks, trick))
     annotated(tmp_path, "rows_per_part=1", "cpu_workers=2", "detect.workers=2")
 

@@ -1,4 +1,4 @@
-"""Tests of mogface_batch.faults.ledger: who is to blame for a death, told from what was begun and not done."""
+"""Tests of mogface_batch.faults.ledger: which row is to blame for a death, from what was begun and not completed."""
 
 import json
 
@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mogface_batch.errors import DeviceError, OutputError
-from mogface_batch.faults import ledger as ledgers
-from mogface_batch.faults.ledger import Care, Drawings, Ledger, Portion
+from mogface_batch.faults.death_limits import MAX_DEATHS_IN_A_ROW
+from mogface_batch.faults.ledger import DrawingRecord, Ledger
+from mogface_batch.faults.unit_record import Care, Portion
 from mogface_batch.storage import LocalStore
 
 PART = "part-0.parquet"
@@ -23,25 +24,28 @@ def store(tmp_path):
 
 def entered(store, ids=IDS, batch_rows=4):
     ledger = Ledger(store, batch_rows)
-    ledger.enter(PART, ids)
+    ledger.open_unit(PART, ids)
     return ledger
 
 
 def shape(ledger):
-    return [(portion.start, portion.stop, portion.care) for portion in ledger.portions(PART, 0, len(IDS))]
+    return [
+        (portion.start, portion.stop, portion.care)
+        for portion in ledger.split_into_portions(PART, 0, len(IDS))
+    ]
 
 
 def die_at(ledger, start, stop):
     portion = Portion(start, stop)
-    ledger.begin(PART, portion)
-    ledger.died(PART, portion)
+    ledger.begin_portion(PART, portion)
+    ledger.record_death(PART, portion)
 
 
-def verdicts(ledger, ids=IDS):
+def reasons(ledger, ids=IDS):
     return {
-        portion.start: portion.condemned
-        for portion in ledger.portions(PART, 0, len(ids))
-        if portion.condemned is not None
+        portion.start: portion.quarantine_reason
+        for portion in ledger.split_into_portions(PART, 0, len(ids))
+        if portion.quarantine_reason is not None
     }
 
 
@@ -53,7 +57,7 @@ def test_a_unit_of_which_nothing_is_known_is_worked_on_as_a_whole(store):
 
     assert shape(ledger) == [(0, 10, TOGETHER)]
     assert not ledger.is_in_doubt(PART)
-    assert store.names("deaths") == ["part-0.json"]
+    assert store.list_names("deaths") == ["part-0.json"]
 
 
 def test_a_death_leads_to_batches_and_another_to_rows_alone(store):
@@ -65,19 +69,19 @@ def test_a_death_leads_to_batches_and_another_to_rows_alone(store):
 
     assert in_batches == [(0, 4, BATCH), (4, 8, BATCH), (8, 10, BATCH)]
     assert shape(ledger) == [(0, 4, BATCH), *((row, row + 1, ALONE) for row in range(4, 8)), (8, 10, BATCH)]
-    assert verdicts(ledger) == {}
+    assert reasons(ledger) == {}
 
 
-def test_three_deaths_alone_condemn_a_row_and_nobody_else(store):
+def test_three_deaths_alone_quarantine_a_row_and_nobody_else(store):
     ledger = entered(store)
     die_at(ledger, 0, 10)
     die_at(ledger, 4, 8)
 
     for deaths in range(3):
-        assert verdicts(ledger) == {}, deaths
+        assert reasons(ledger) == {}, deaths
         die_at(ledger, 5, 6)
 
-    assert verdicts(ledger) == {5: "A process died 3 times while it worked on this image alone."}
+    assert reasons(ledger) == {5: "A process died 3 times while it worked on this image alone."}
 
 
 def test_a_unit_of_one_row_is_alone_from_the_beginning(store):
@@ -86,23 +90,23 @@ def test_a_unit_of_one_row_is_alone_from_the_beginning(store):
     for _ in range(3):
         die_at(ledger, 0, 1)
 
-    assert list(verdicts(ledger, IDS[:1])) == [0]
+    assert list(reasons(ledger, IDS[:1])) == [0]
 
 
-def test_a_finished_unit_leaves_nothing(store):
+def test_a_closed_unit_leaves_nothing(store):
     ledger = entered(store)
     die_at(ledger, 0, 10)
-    ledger.finishing_died(PART)
-    Drawings(store, PART, IDS, run=ledger.run).begin(0)
+    ledger.record_finishing_death(PART)
+    DrawingRecord(store, PART, IDS, run_id=ledger.run_id).begin_row(0)
 
-    ledger.finished(PART)
+    ledger.close_unit(PART)
 
-    assert store.names("deaths") == []
+    assert store.list_names("deaths") == []
 
 
 def test_deaths_without_anything_between_end_the_job(store):
     ledger = entered(store)
-    for _ in range(ledgers.MOST_DEATHS_IN_A_ROW - 1):
+    for _ in range(MAX_DEATHS_IN_A_ROW - 1):
         die_at(ledger, 0, 10)
 
     with pytest.raises(DeviceError, match=r"died 30 times.*dmesg"):
@@ -112,19 +116,19 @@ def test_deaths_without_anything_between_end_the_job(store):
 def test_what_comes_through_shows_that_not_everything_dies():
     ledger = entered(Memory())
 
-    for _ in range(3 * ledgers.MOST_DEATHS_IN_A_ROW):
+    for _ in range(3 * MAX_DEATHS_IN_A_ROW):
         die_at(ledger, 0, 10)
-        ledger.begin(PART, Portion(0, 4))
-        ledger.done(PART, Portion(0, 4))
+        ledger.begin_portion(PART, Portion(0, 4))
+        ledger.complete_portion(PART, Portion(0, 4))
 
 
 def test_deaths_at_writing_for_which_no_picture_is_to_blame_end_the_job(store):
     ledger = entered(store)
-    ledger.finishing_died(PART)
-    ledger.finishing_died(PART)
+    ledger.record_finishing_death(PART)
+    ledger.record_finishing_death(PART)
 
     with pytest.raises(OutputError, match="died 3 times"):
-        ledger.finishing_died(PART)
+        ledger.record_finishing_death(PART)
 
 
 # -- the next job --------------------------------------------------------------------------------------------------
@@ -140,7 +144,7 @@ def test_counts_outlive_the_job(store):
     second = entered(store)
     die_at(second, 5, 6)
 
-    assert list(verdicts(second)) == [5]
+    assert list(reasons(second)) == [5]
 
 
 def test_what_was_begun_when_the_job_died_is_worked_on_in_smaller_portions(store):
@@ -148,7 +152,7 @@ def test_what_was_begun_when_the_job_died_is_worked_on_in_smaller_portions(store
 
     second = entered(store)
     doubted = shape(second)
-    second.begin(PART, Portion(4, 8))
+    second.begin_portion(PART, Portion(4, 8))
     third = entered(store)
 
     assert doubted == [(0, 4, BATCH), (4, 8, BATCH), (8, 10, BATCH)]
@@ -161,36 +165,36 @@ def test_the_end_of_the_job_counts_half(store):
     die_at(first, 4, 8)
     for deaths in range(6):
         ledger = entered(store)
-        assert verdicts(ledger) == {}, deaths
-        ledger.begin(PART, Portion(5, 6))
+        assert reasons(ledger) == {}, deaths
+        ledger.begin_portion(PART, Portion(5, 6))
 
-    assert verdicts(entered(store)) == {5: "the whole job died 6 times while it worked on this image alone."}
+    assert reasons(entered(store)) == {5: "the whole job died 6 times while it worked on this image alone."}
 
 
 def test_an_orderly_end_speaks_against_nobody(store):
     fresh = entered(store)
-    fresh.begin(PART, Portion(0, 10))
+    fresh.begin_portion(PART, Portion(0, 10))
     fresh.close()
-    assert store.names("deaths") == []
+    assert store.list_names("deaths") == []
 
     doubted = entered(store)
     die_at(doubted, 4, 8)
-    doubted.begin(PART, Portion(5, 6))
+    doubted.begin_portion(PART, Portion(5, 6))
     doubted.close()
     again = entered(store)
 
     assert again.is_in_doubt(PART)
     for _ in range(2):
         die_at(again, 5, 6)
-    assert verdicts(again) == {}
+    assert reasons(again) == {}
 
 
 def test_what_was_done_before_the_job_died_is_not_doubted(store):
     first = entered(store)
     die_at(first, 0, 10)
-    first.begin(PART, Portion(0, 4))
-    first.done(PART, Portion(0, 4))
-    first.begin(PART, Portion(4, 8))
+    first.begin_portion(PART, Portion(0, 4))
+    first.complete_portion(PART, Portion(0, 4))
+    first.begin_portion(PART, Portion(4, 8))
 
     assert shape(entered(store))[0] == (0, 4, BATCH)
 
@@ -203,7 +207,7 @@ def test_records_of_units_that_are_published_go_with_the_next_job(store):
 
     Ledger(store, 4).close()
 
-    assert store.names("deaths") == ["part-1.json"]
+    assert store.list_names("deaths") == ["part-1.json"]
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"nonsense", b'{"other": 1}'])
@@ -225,14 +229,14 @@ def test_records_hold_no_ids(store):
 # -- pictures ------------------------------------------------------------------------------------------------------
 
 
-def test_a_picture_that_kills_three_times_is_condemned(store):
+def test_a_picture_that_kills_three_times_is_quarantined(store):
     for deaths in range(3):
-        drawings = Drawings(store, PART, IDS, run="this")
-        assert drawings.condemned() == {}, deaths
-        drawings.begin(2)
-        drawings.begin(3)
+        drawings = DrawingRecord(store, PART, IDS, run_id="this")
+        assert drawings.find_quarantined() == {}, deaths
+        drawings.begin_row(2)
+        drawings.begin_row(3)
 
-    assert Drawings(store, PART, IDS, run="this").condemned() == {
+    assert DrawingRecord(store, PART, IDS, run_id="this").find_quarantined() == {
         3: "A process died 3 times while it worked on this image alone."
     }
 
@@ -241,8 +245,8 @@ def test_a_death_at_a_picture_does_not_end_the_job(store):
     ledger = entered(store)
 
     for _ in range(10):
-        ledger.finishing_died(PART)
-        Drawings(store, PART, IDS, run=ledger.run).begin(1)
+        ledger.record_finishing_death(PART)
+        DrawingRecord(store, PART, IDS, run_id=ledger.run_id).begin_row(1)
 
     assert ledger.is_in_doubt(PART)
 
@@ -256,7 +260,7 @@ def test_a_death_at_a_picture_does_not_end_the_job(store):
     batch_rows=st.integers(1, 12),
     restarts=st.sets(st.integers(0, 25)),
 )
-def test_poison_and_nothing_but_poison_is_condemned(poisonous, batch_rows, restarts):
+def test_poison_and_nothing_but_poison_is_quarantined(poisonous, batch_rows, restarts):
     store = Memory()
     ledger = entered(store, batch_rows=batch_rows)
     deaths = 0
@@ -265,7 +269,7 @@ def test_poison_and_nothing_but_poison_is_condemned(poisonous, batch_rows, resta
         if deaths in restarts:
             ledger = entered(store, batch_rows=batch_rows)
 
-    assert set(verdicts(ledger)) == poisonous
+    assert set(reasons(ledger)) == poisonous
     assert passes
     assert deaths <= 2 + 10 + 3 * len(poisonous)
 
@@ -276,7 +280,7 @@ class Memory:
     def __init__(self):
         self.files = {}
 
-    def names(self, folder):
+    def list_names(self, folder):
         return sorted(name.removeprefix(f"{folder}/") for name in self.files if name.startswith(folder))
 
     def create(self, name, content):
@@ -291,12 +295,12 @@ class Memory:
 
 def work_through(ledger, poisonous):
     """Work on all portions up to the first that kills; return whether none does."""
-    for portion in ledger.portions(PART, 0, len(IDS)):
-        if portion.condemned is not None:
+    for portion in ledger.split_into_portions(PART, 0, len(IDS)):
+        if portion.quarantine_reason is not None:
             continue
-        ledger.begin(PART, portion)
+        ledger.begin_portion(PART, portion)
         if poisonous.intersection(range(portion.start, portion.stop)):
-            ledger.died(PART, portion)
+            ledger.record_death(PART, portion)
             return False
-        ledger.done(PART, portion)
+        ledger.complete_portion(PART, portion)
     return True

@@ -19,7 +19,7 @@ def test_a_signal_ends_the_job_at_once_where_no_engine_works():
 
 
 def test_the_first_signal_only_asks_an_engine_and_the_second_ends_it():
-    with signals.raise_on_signal() as stopped, signals.note_signals() as asked:
+    with signals.raise_on_signal() as stopped, signals.stop_gently() as asked:
         os.kill(os.getpid(), signal.SIGINT)
         assert asked is stopped
         assert "SIGINT" in str(asked.fault)
@@ -29,12 +29,12 @@ def test_the_first_signal_only_asks_an_engine_and_the_second_ends_it():
 
 def test_after_the_engine_a_signal_ends_the_job_again():
     with signals.raise_on_signal():
-        with signals.note_signals():
+        with signals.stop_gently():
             pass
         with pytest.raises(Interrupted):
             os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_an_engine_without_signals_is_never_asked():
-    with signals.note_signals() as asked:
+    with signals.stop_gently() as asked:
         assert asked.fault is None

@@ -23,7 +23,7 @@ from mogface_batch.faults import watchdog
     ],
 )
 def test_the_limit_follows_the_median(rates, amount, warms_up, limit):
-    assert watchdog.limit_s(60, deque(rates), amount, warms_up=warms_up) == limit
+    assert watchdog.compute_limit_s(60, deque(rates), amount, warms_up=warms_up) == limit
 
 
 def ended(code, timeout_s=20):
@@ -35,7 +35,7 @@ def test_native_code_that_never_comes_back_ends_the_process_even_with_pythons_lo
     done = ended(
         """
         watchdog.arm(0.2)
-        with watchdog.watching("decode"):
+        with watchdog.watch("decode"):
             ctypes.PyDLL(None).pause()
         """
     )
@@ -48,7 +48,7 @@ def test_what_comes_back_in_time_ends_nothing():
         """
         watchdog.arm(0.3)
         for _ in range(4):
-            with watchdog.watching("decode"):
+            with watchdog.watch("decode"):
                 time.sleep(0.15)
         time.sleep(0.5)
         """
@@ -61,7 +61,7 @@ def test_a_process_that_is_not_armed_is_not_watched():
     done = ended(
         """
         import signal
-        with watchdog.watching("decode"):
+        with watchdog.watch("decode"):
             assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
         """
     )

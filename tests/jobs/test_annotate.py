@@ -16,8 +16,9 @@ from builders import model_of, photos, table_of, tiny_config
 from processes import HAS_PROC, children, is_running, table_folders, wait_until
 
 from mogface_batch.config import Engine
-from mogface_batch.engines.engine import chosen_engine
+from mogface_batch.engines.engine import resolve_engine
 from mogface_batch.engines.local import supervisor
+from mogface_batch.engines.ray.engine import RayEngine
 from mogface_batch.errors import ConfigError, InputError, Interrupted, OutputError
 from mogface_batch.jobs import annotate as jobs
 from mogface_batch.jobs.status import status_of
@@ -137,7 +138,7 @@ def test_a_record_says_what_was_run_with_what(story):
         "detector": "red-squares",
     }
     assert record["config"] == config.model_dump(mode="json")
-    assert record["settings"] == fingerprint.settings(config, model.file.card, model.file.sha256)
+    assert record["settings"] == fingerprint.collect_settings(config, model.file.card, model.file.sha256)
     assert record["fingerprint"] == fingerprint.digest(record["settings"])
     assert (record["engine"], record["provider"], record["error"]) == ("local", "cpu", None)
     assert {"python", "numpy", "onnxruntime", "mogface-batch"} <= record["packages"].keys()
@@ -302,7 +303,7 @@ def test_workers_start_before_the_job_plans_and_are_ready_before_it_publishes(tm
 def test_a_run_without_work_starts_no_ray(tmp_path, monkeypatch):
     photos(tmp_path / "images", 2)
     annotated(tmp_path, NO_PICTURES)
-    monkeypatch.setattr(jobs._RayEngine, "begin", None)
+    monkeypatch.setattr(RayEngine, "begin", None)
 
     record = annotated(tmp_path, NO_PICTURES, "engine=ray")
 
@@ -327,13 +328,13 @@ def test_a_part_that_another_run_published_first_is_counted_and_kept(tmp_path, m
     annotated(tmp_path, NO_PICTURES, "rows_per_part=2")
     before = {part: part.read_bytes() for part in parts(tmp_path)}
     # This run looked before the other had finished.
-    settle = jobs._Run._settle
+    finish = jobs._finish_interrupted_changes
 
-    def too_early(run, planner):
-        settle(run, planner)
-        run.survey.parts = Parts(frozenset(), {})
+    def finish_too_early(job, survey, planner):
+        finish(job, survey, planner)
+        survey.parts = Parts(frozenset(), {})
 
-    monkeypatch.setattr(jobs._Run, "_settle", too_early)
+    monkeypatch.setattr(jobs, "_finish_interrupted_changes", finish_too_early)
 
     record = annotated(tmp_path, NO_PICTURES, "rows_per_part=2")
 
@@ -478,4 +479,4 @@ def test_auto_takes_ray_where_a_cluster_is_set(monkeypatch, engine, address, cho
     if address is not None:
         monkeypatch.setenv("RAY_ADDRESS", address)
 
-    assert chosen_engine(Engine(engine)) is chosen
+    assert resolve_engine(Engine(engine)) is chosen

@@ -28,7 +28,7 @@ from mogface_batch.table import open_table
 @pytest.fixture
 def out(tmp_path, monkeypatch):
     """Twelve images in parts of two rows."""
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
     photos(tmp_path / "images", 12)
     run(tmp_path)
     return tmp_path / "out"
@@ -127,7 +127,7 @@ def test_what_cannot_be_built_stays_as_it_is(out, tmp_path, monkeypatch):
     compact(str(out))
     assert len(files(out)) == 5
 
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
     run(tmp_path)
     assert compact(str(out)).parts_after == 1
 

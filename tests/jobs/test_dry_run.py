@@ -64,7 +64,7 @@ def test_counts_follow_what_is_done_and_what_the_manifest_names(tmp_path):
 
 
 def test_only_a_sample_is_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(dry, "SAMPLE", 3)
+    monkeypatch.setattr(dry, "SAMPLE_ROWS", 3)
     photos(tmp_path / "images", 9)
 
     assert reported(tmp_path)["sample"] == "3 images: ok 3"
@@ -75,7 +75,7 @@ def test_only_a_sample_is_measured(tmp_path, monkeypatch):
     [(0, "0 s"), (119.4, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2.0 h"), (90_000, "25.0 h")],
 )
 def test_durations_are_for_people(seconds, words):
-    assert dry._duration(seconds) == words
+    assert dry._format_duration(seconds) == words
 
 
 def test_what_would_end_the_job_ends_the_dry_run_and_leaves_nothing(tmp_path):

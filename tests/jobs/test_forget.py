@@ -15,13 +15,13 @@ from mogface_batch.jobs.compact import compact
 from mogface_batch.jobs.forget import forget, read_uris
 from mogface_batch.jobs.status import status_of
 from mogface_batch.output import fingerprint
-from mogface_batch.output.plan import units
+from mogface_batch.output.plan import iterate_units
 from mogface_batch.output.tombstones import read_tombstones
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
 
 
 @pytest.fixture
@@ -176,13 +176,13 @@ def test_a_row_that_came_back_goes_with_the_next_run(tmp_path, paths):
 
 def test_the_plan_stays_whole(tmp_path, paths):
     store = storage.open_store(str(tmp_path / "out"))
-    before = [unit.part for unit in units(store, fingerprint.read_fingerprint(store))]
+    before = [unit.part for unit in iterate_units(store, fingerprint.read_fingerprint(store))]
 
     forget(str(tmp_path / "out"), [str(paths[1])])
 
-    after = list(units(store, fingerprint.read_fingerprint(store)))
+    after = list(iterate_units(store, fingerprint.read_fingerprint(store)))
     assert [unit.part for unit in after] == before
-    assert [unit.forgotten for unit in after] == [1, 0, 0]
+    assert [unit.forgotten_rows for unit in after] == [1, 0, 0]
     assert sum(unit.row_count for unit in after) == 6
 
 

@@ -28,9 +28,9 @@ from mogface_batch.jobs.compact import compact
 from mogface_batch.jobs.forget import forget
 from mogface_batch.output import parts
 from mogface_batch.output.parts import list_parts, live_parts
-from mogface_batch.storage import store as store_module
+from mogface_batch.storage import local_store as store_module
 
-STEPS = ("create", "replace", "replace_if", "read_versioned", "read", "names", "remove")
+STEPS = ("create", "replace", "replace_if", "read_versioned", "read", "list_names", "remove")
 
 
 class Killed(BaseException):
@@ -204,7 +204,7 @@ def test_whatever_happens_each_image_that_is_not_forgotten_has_one_row(
     tmp_path, monkeypatch, model, is_begun, story
 ):
     with monkeypatch.context() as patches:
-        in_process.use(patches)
+        in_process.allow_nested_runs(patches)
         patches.setattr(parts, "_BETWEEN_LISTINGS_S", 0)
         disturbance = Disturbance(patches)
         world = World(tmp_path / secrets.token_hex(8), model)
@@ -227,7 +227,7 @@ def test_whatever_happens_each_image_that_is_not_forgotten_has_one_row(
 def evening(tmp_path_factory, model):
     """A table with a failed row whose image is back, a changed image, new ones, parts that were merged and some not."""
     with pytest.MonkeyPatch.context() as patches:
-        in_process.use(patches)
+        in_process.allow_nested_runs(patches)
         patches.setattr(store_module.os, "fsync", lambda _: None)
         world = World(tmp_path_factory.mktemp("evening") / "world", model)
         world.move(1)
@@ -269,7 +269,7 @@ ALL = [*itertools.product(OPERATIONS, OPERATIONS), *((operation, "kill") for ope
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)),
 )
 def test_at_whichever_step(tmp_path, monkeypatch, evening, operation, what):
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
     monkeypatch.setattr(parts, "_BETWEEN_LISTINGS_S", 0)
     disturbance = Disturbance(monkeypatch)
     for number in itertools.count(1):

@@ -10,7 +10,7 @@ import pytest
 
 from mogface_batch.engines.engine import Advance
 from mogface_batch.jobs import progress as progress_room
-from mogface_batch.jobs.progress import LINE_EVERY_S, Progress
+from mogface_batch.jobs.progress import LINE_INTERVAL_S, Progress
 from mogface_batch.output.publish import Receipt
 
 
@@ -37,8 +37,8 @@ def receipt(faces, failed):
 def test_a_short_job_prints_nothing_where_there_is_no_terminal(clock):
     stream = io.StringIO()
     with Progress(10, stream) as progress:
-        progress.see(Advance(10))
-        progress.see(receipt(3, 0))
+        progress.show(Advance(10))
+        progress.show(receipt(3, 0))
 
     assert stream.getvalue() == ""
 
@@ -47,12 +47,12 @@ def test_one_plain_line_now_and_then_where_there_is_no_terminal(clock):
     stream = io.StringIO()
     with Progress(100, stream) as progress:
         clock.now += 100  # start-up: it does not count for the rate
-        progress.see(Advance(10))
+        progress.show(Advance(10))
         first = stream.getvalue()
         for _ in range(8):
-            clock.now += LINE_EVERY_S / 4
-            progress.see(Advance(10))
-            progress.see(receipt(faces=2, failed=1))
+            clock.now += LINE_INTERVAL_S / 4
+            progress.show(Advance(10))
+            progress.show(receipt(faces=2, failed=1))
 
     assert first == "10 of 100 images, 0 faces, 0 failed, time left unknown\n"
     assert stream.getvalue().removeprefix(first).splitlines() == [
@@ -63,13 +63,13 @@ def test_one_plain_line_now_and_then_where_there_is_no_terminal(clock):
 
 def test_images_that_begin_again_are_taken_back(clock):
     progress = Progress(10, io.StringIO())
-    progress.see(Advance(8))
+    progress.show(Advance(8))
     clock.now += 2
-    progress.see(Advance(2))
-    progress.see(Advance(-10))
-    progress.see(Advance(4))
+    progress.show(Advance(2))
+    progress.show(Advance(-10))
+    progress.show(Advance(4))
 
-    assert progress.line().startswith("4 of 10 images")
+    assert progress.format_line().startswith("4 of 10 images")
 
 
 def _until_a_line_ends(terminal):
@@ -92,9 +92,9 @@ def terminal():
 def test_a_terminal_gets_one_bar_with_rate_faces_and_failures_on_one_line(terminal):
     stream, shown = terminal
     with Progress(4, stream) as progress:
-        progress.see(receipt(faces=7, failed=2))
+        progress.show(receipt(faces=7, failed=2))
         time.sleep(0.15)
-        progress.see(Advance(4))
+        progress.show(Advance(4))
 
     text = shown()
     last = text.removesuffix("\n").rpartition("\r")[2]

@@ -58,7 +58,7 @@ def test_named_canvases_and_other_policies_are_left_as_they_are(tmp_path):
 
 
 def test_a_job_uses_what_was_chosen_and_so_does_the_next(tmp_path, images, monkeypatch):
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
     two = (WITHIN, "canvas.buckets=2")
 
     first = in_process.annotate(tmp_path, *BUCKETS, *two)
@@ -83,7 +83,7 @@ def test_a_job_uses_what_was_chosen_and_so_does_the_next(tmp_path, images, monke
 
 
 def test_the_record_says_which_share_of_the_canvases_filled_a_batch(tmp_path, images, monkeypatch):
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
 
     record = in_process.annotate(tmp_path, *BUCKETS, WITHIN, "detect.batch_size=8", "rows_per_part=30")
 
@@ -105,7 +105,7 @@ def test_the_record_says_which_share_of_the_canvases_filled_a_batch(tmp_path, im
     ],
 )
 def test_an_output_of_other_canvases_is_refused(tmp_path, images, monkeypatch, words, says):
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
     in_process.annotate(tmp_path, *BUCKETS, WITHIN)
     monkeypatch.setattr(
         "mogface_batch.planning.sample.sample_sizes", lambda *_: pytest.fail("it took a sample")
@@ -116,7 +116,7 @@ def test_an_output_of_other_canvases_is_refused(tmp_path, images, monkeypatch, w
 
 
 def test_an_output_of_another_policy_is_refused(tmp_path, images, monkeypatch):
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
     in_process.annotate(tmp_path, "output.annotated=false", WITHIN)
 
     with pytest.raises(ConfigError, match=r"canvas\.policy: letterbox there, buckets now"):
@@ -129,7 +129,7 @@ def test_a_canvas_that_does_not_suit_is_refused_before_a_sample_is_taken(tmp_pat
 
 
 def test_images_without_a_size_end_the_job_with_its_record(tmp_path, monkeypatch):
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
     saved(tmp_path / "images/a.png", red_squares((8, 8), {})).write_bytes(b"broken")
 
     with pytest.raises(InputError, match=r"of 1 that were tried .* none could be read: name canvas\.sizes"):
@@ -148,7 +148,7 @@ def test_a_dry_run_says_what_would_be_chosen_and_writes_nothing(tmp_path, images
 
 
 def test_both_ways_give_the_same_faces(tmp_path, images, monkeypatch):
-    in_process.use(monkeypatch)
+    in_process.allow_nested_runs(monkeypatch)
     in_process.annotate(tmp_path, *BUCKETS, WITHIN)
     in_process.annotate(tmp_path, "output.annotated=false", WITHIN, f"output.uri={tmp_path / 'square'}")
 

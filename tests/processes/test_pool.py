@@ -48,13 +48,13 @@ def test_who_dies_by_chance_gets_another_try(tmp_path):
 
 
 def test_what_hangs_is_ended(monkeypatch):
-    monkeypatch.setattr(pool, "ALONE_DEATHS", 1)
+    monkeypatch.setattr(pool, "MAX_DEATHS_ALONE", 1)
 
-    assert done(pool_work.hanging, [(1, 13)], hang_s=0.5) == {(1, 13): [2, None]}
+    assert done(pool_work.hanging, [(1, 13)], item_timeout_s=0.5) == {(1, 13): [2, None]}
 
 
 def test_where_everything_dies_the_job_ends_with_a_sentence(monkeypatch):
-    monkeypatch.setattr(pool, "DEATHS_WITHOUT_A_RESULT", 4)
+    monkeypatch.setattr(pool, "MAX_DEATHS_IN_A_ROW", 4)
 
     with pytest.raises(DeviceError, match="4 worker processes in a row"):
         done(pool_work.deadly, [(number,) for number in range(9)])
@@ -74,8 +74,8 @@ def test_an_error_of_the_work_ends_everything_and_leaves_no_process():
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_whoever_started_them(number):
     script = (
-        "import pool_work\nfrom mogface_batch.processes.pool import worked_off\n"
-        "if __name__ == '__main__':\n    list(worked_off(pool_work.slow, [(1,), (2,)], workers=2))\n"
+        "import pool_work\nfrom mogface_batch.processes.pool import map_in_processes\n"
+        "if __name__ == '__main__':\n    list(map_in_processes(pool_work.slow, [(1,), (2,)], workers=2))\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", script], env=environment)

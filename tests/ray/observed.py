@@ -33,8 +33,8 @@ class NotedPrepare(ray_stages.PrepareUnits):
 class NotedDetect(ray_stages.DetectUnits):
     notes = NOTES
 
-    def __init__(self, stages, model):
-        super().__init__(stages, model)
+    def __init__(self, runner, model):
+        super().__init__(runner, model)
         note(self.notes, "session")
 
     def __call__(self, prepared):

@@ -23,9 +23,9 @@ class PoisonedPrepare(ray_stages.PrepareUnits):
 
 
 class PoisonedDetect(ray_stages.DetectUnits):
-    def __init__(self, stages, model):
+    def __init__(self, runner, model):
         poison.install()
-        super().__init__(stages, model)
+        super().__init__(runner, model)
 
 
 class PoisonedFinish(ray_stages.FinishUnits):

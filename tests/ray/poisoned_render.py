@@ -13,15 +13,15 @@ from mogface_batch.engines.ray import ray_pool
 
 # The nodes need not see the tests.
 ray.cloudpickle.register_pickle_by_value(poison)
-outcome = ray_pool._outcome
+apply = ray_pool._apply
 
 
 # Defined in __main__, it travels to the workers by value.
-def poisoned_outcome(work, items, hang_s):
+def poisoned_apply(work, items, item_timeout_s):
     poison.install()
-    return outcome(work, items, hang_s)
+    return apply(work, items, item_timeout_s)
 
 
 if __name__ == "__main__":
-    ray_pool._outcome = poisoned_outcome
+    ray_pool._apply = poisoned_apply
     sys.exit(main(["render", *sys.argv[1:]]))

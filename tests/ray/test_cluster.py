@@ -165,8 +165,8 @@ def test_units_of_any_size_come_out_whole_and_workers_share_gpus(cluster, tmp_pa
     paths = photos(tmp_path / "images", 77)
     config = tiny_config(tmp_path, "canvas.sizes=[[64, 96]]")
     store, model = storage.open_store(str(tmp_path / "out")), model_of(config)
-    chosen = fingerprint.settings(config, model.file.card, model.file.sha256)
-    fingerprint.claim(store, chosen, fingerprint.drawing(config))
+    chosen = fingerprint.collect_settings(config, model.file.card, model.file.sha256)
+    fingerprint.claim(store, chosen, fingerprint.collect_drawing_settings(config))
     sizes = [1, 3, 8, 1, 64]
     for size, end in zip(sizes, np.cumsum(sizes).tolist(), strict=True):
         planner = Planner(store, rows_per_unit=size)

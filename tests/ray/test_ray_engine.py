@@ -41,7 +41,7 @@ def nodes(monkeypatch):
 def test_workers_leave_a_cpu_to_the_other_stages(nodes, cpus, workers, share):
     nodes(*({"CPU": float(count)} for count in cpus))
 
-    assert cluster.cpus_for_each(workers) == share
+    assert cluster.count_reservable_cpus(workers) == share
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_workers_leave_a_cpu_to_the_other_stages(nodes, cpus, workers, share):
 def test_workers_share_all_cores(nodes, cpus, workers, share):
     nodes(*({"CPU": float(count)} for count in cpus))
 
-    assert cluster.cores_for_each(workers) == share
+    assert cluster.count_cores_per_worker(workers) == share
 
 
 def test_an_actor_reserves_what_it_is_told_where_nodes_are_still_to_come(nodes):
     nodes({})
 
-    assert driver._reserved_cpus(DetectPool(workers=2, cpus=4, gpus=0)) == 4
+    assert driver._count_cpus_to_reserve(DetectPool(workers=2, cpus=4, gpus=0)) == 4
 
 
 @pytest.mark.parametrize(

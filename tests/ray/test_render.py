@@ -105,9 +105,9 @@ def test_a_cluster_that_cannot_be_had_is_a_sentence(laptop, tmp_path, address, c
 
 def test_a_bug_of_the_work_is_a_bug_and_no_lost_cluster(cluster, tmp_path):
     script = (
-        "from mogface_batch.engines.ray.ray_pool import worked_off\n"
+        "from mogface_batch.engines.ray.ray_pool import map_on_cluster\n"
         "def refusing(number):\n    raise ValueError(f'no {number}')\n"
-        f"list(worked_off(refusing, [(1,)], output={str(tmp_path)!r}, workers=1))\n"
+        f"list(map_on_cluster(refusing, [(1,)], output={str(tmp_path)!r}, workers=1))\n"
     )
 
     done = cluster.shell.run(sys.executable, "-c", script)

@@ -97,7 +97,7 @@ def test_an_interrupted_job_says_so_and_leaves_no_process(runs):
 def test_ray_does_not_take_the_signal_that_ends_a_submitted_job():
     with signals.raise_on_signal():
         ours = signal.getsignal(signal.SIGTERM)
-        with cluster._signal_handlers_kept():
+        with cluster._keep_sigterm_handler():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as `ray.init` does with a handler of its own
 
         assert signal.getsignal(signal.SIGTERM) is ours
@@ -145,7 +145,7 @@ def test_gpus_that_this_machine_lacks_end_the_job_at_once(laptop, tmp_path):
             "127.0.0.1:{port}", 5, "There is no Ray cluster at RAY_ADDRESS=127.0.0.1:", id="nobody-there"
         ),
         pytest.param("ray://127.0.0.1:{port}", 2, "use ray job submit", id="ray-client"),
-        pytest.param("nonsense", 2, "RAY_ADDRESS=nonsense is no address", id="no-address"),
+        pytest.param("nonsense", 2, "RAY_ADDRESS=nonsense is not an address", id="no-address"),
     ],
 )
 def test_an_address_without_a_cluster_is_a_sentence(laptop, tmp_path, address, code, sentence):

@@ -19,7 +19,7 @@ QUICK = LimitOptions(fetch_attempts=2, fetch_timeout_s=5.0, store_wait_s=60.0)
 @pytest.fixture(autouse=True)
 def waits(monkeypatch) -> list[float]:
     """Forget what was seen; do not wait, but say how long it would have been."""
-    stage._seen_well.clear()
+    stage._last_good_addresses.clear()
     slept: list[float] = []
     clock = [0.0]
 
@@ -29,7 +29,7 @@ def waits(monkeypatch) -> list[float]:
 
     own = SimpleNamespace(sleep=sleep, monotonic=lambda: clock[0], perf_counter=time.perf_counter)
     monkeypatch.setattr(stage, "time", own)
-    monkeypatch.setattr("mogface_batch.storage.fetching.backoff_s", lambda _: 0.001)
+    monkeypatch.setattr("mogface_batch.storage.fetch_file.choose_backoff_s", lambda _: 0.001)
     return slept
 
 
@@ -78,7 +78,7 @@ def test_a_store_that_comes_back_is_waited_for_and_nothing_is_lost(web, waits, c
     pauses = waits
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0][: len(pauses)]
     assert len(pauses) >= 3
-    assert capsys.readouterr().err.count("answers no more: waiting up to limits.store_wait_s=60 s") == 1
+    assert capsys.readouterr().err.count("is not responding: waiting up to limits.store_wait_s=60 s") == 1
 
 
 def test_a_store_that_stays_away_ends_the_job_after_store_wait_s(web, waits):
@@ -86,7 +86,7 @@ def test_a_store_that_stays_away_ends_the_job_after_store_wait_s(web, waits):
     assert codes([good]) == [CONTENT]
     web.answer("/good", status(503))
 
-    with pytest.raises(OutputError, match=r"has answered nobody for 60 s \(limits\.store_wait_s\)") as caught:
+    with pytest.raises(OutputError, match=r"has not responded for 60 s \(limits\.store_wait_s\)") as caught:
         codes([web.answer("/other", status(503))])
     assert caught.value.exit_code == 7
     assert sum(waits) == pytest.approx(60)
@@ -111,7 +111,7 @@ def test_a_bucket_that_never_answered_is_an_outage_but_one_that_denies_is_not(ra
         assert codes([f"{bucket}/{number}.jpg" for number in range(4)]) == ["forbidden"] * 4
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
         forget_clients()
-        with pytest.raises(OutputError, match=f"{bucket} has answered nobody"):
+        with pytest.raises(OutputError, match=f"{bucket} has not responded"):
             codes([f"{bucket}/{number}.jpg" for number in range(4)])
 
 
@@ -127,7 +127,7 @@ def test_requests_are_in_flight_together(web):
 
 def test_what_a_foreign_manifest_may_not_name_is_a_row(tmp_path, web):
     (tmp_path / "a").write_bytes(b"local")
-    sources = storage.Sources.of(None, "s3://bucket/m.csv", None)
+    sources = storage.AllowedSources.of(None, "s3://bucket/m.csv", None)
     addresses = [str(tmp_path / "a"), web.answer("/a", status(200, CONTENT))]
 
     found = [outcome.code for outcome, _ in stage.fetch_all(addresses, QUICK, sources)]

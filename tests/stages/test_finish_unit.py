@@ -1,9 +1,9 @@
-"""Tests of mogface_batch.stages.finish_unit: a picture that kills is left out, its row is not."""
+"""Tests of `finish_unit` in mogface_batch.stages.finish: a picture that kills is left out, its row is not."""
 
 import pyarrow as pa
 
 from mogface_batch.columns import ENCODED
-from mogface_batch.stages.finish_unit import without_pictures
+from mogface_batch.stages.finish import drop_pictures
 
 
 def table():
@@ -17,12 +17,12 @@ def table():
     )
 
 
-def test_rows_that_are_not_condemned_stay_as_they_are():
-    assert without_pictures(table(), {}).equals(table())
+def test_rows_that_are_not_quarantined_stay_as_they_are():
+    assert drop_pictures(table(), {}).equals(table())
 
 
-def test_a_condemned_row_has_nothing_to_draw_and_says_why():
-    rows = without_pictures(table(), {1: "It killed."})
+def test_a_quarantined_row_has_nothing_to_draw_and_says_why():
+    rows = drop_pictures(table(), {1: "It killed."})
 
     assert rows.schema.equals(table().schema)
     assert rows.to_pylist() == [

@@ -7,9 +7,9 @@ from builders import cell_box, model_of, red_squares, saved, tiny_config
 from PIL import Image
 
 from mogface_batch.columns import CANDIDATES
-from mogface_batch.jobs import annotate as jobs
 from mogface_batch.schema import ADDRESS, PICTURE
 from mogface_batch.stages import prepare as stage
+from mogface_batch.stages.build_settings import build_settings
 from mogface_batch.stages.detect import Detect
 from mogface_batch.stages.prepare import Prepare
 
@@ -39,10 +39,10 @@ def reductions(monkeypatch):
 def prepared(tmp_path, path, *words):
     config = tiny_config(tmp_path, *words)
     model = model_of(config)
-    job = jobs.job_of(config, model, threads=1)
+    settings = build_settings(config, model, threads=1)
     plan = pa.table({"image_id": ["a"], "uri": [path.name], ADDRESS: [str(path)], PICTURE: ["file/a.jpg"]})
-    rows = Prepare(job)(plan)
-    return rows, Detect(job, str(model.path))(rows)[CANDIDATES].to_pylist()[0]
+    rows = Prepare(settings)(plan)
+    return rows, Detect(settings, str(model.path))(rows)[CANDIDATES].to_pylist()[0]
 
 
 def large(tmp_path, orientation=1, shrink=8, hw=(64, 96)):

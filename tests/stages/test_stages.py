@@ -17,14 +17,13 @@ from mogface_batch.config import DrawStyle
 from mogface_batch.engines.local.shared_tables import load_table, save_table
 from mogface_batch.errors import DecodeFault, InputError
 from mogface_batch.images.encode import encode
-from mogface_batch.jobs import annotate as jobs
 from mogface_batch.output.picture_names import KEPT_SUFFIXES
 from mogface_batch.output.plan import Unit
 from mogface_batch.schema import ADDRESS, PICTURE, RESULT_COLUMNS, Status
 from mogface_batch.stages import finish as finishing
-from mogface_batch.stages.detect import Detect
+from mogface_batch.stages.build_settings import build_settings, count_lanes
+from mogface_batch.stages.detect import Detect, Lanes
 from mogface_batch.stages.finish import Finish
-from mogface_batch.stages.lanes import Lanes
 from mogface_batch.stages.prepare import Prepare
 from mogface_batch.stages.settings import quarantine_rows
 
@@ -55,15 +54,15 @@ class Stages:
     def __init__(self, tmp_path, *words):
         config = tiny_config(tmp_path, *words)
         self.model = model_of(config)
-        self.job = jobs.job_of(config, self.model, threads=1)
-        self.prepare = Prepare(self.job)
+        self.settings = build_settings(config, self.model, threads=1)
+        self.prepare = Prepare(self.settings)
         self.out = tmp_path / "out"
 
     def detect(self, prepared):
-        return Detect(self.job, str(self.model.path))(prepared)
+        return Detect(self.settings, str(self.model.path))(prepared)
 
     def rows(self, plan, part="part-0.parquet"):
-        receipt = Finish(self.job)(self.detect(self.prepare(plan)), unit_of(part))
+        receipt = Finish(self.settings)(self.detect(self.prepare(plan)), unit_of(part))
         rows = pq.read_table(self.out / "detections" / part)
         assert receipt.rows == rows.num_rows
         return rows.to_pylist()
@@ -208,9 +207,9 @@ def test_stages_run_twice_on_the_same_read_only_rows_give_the_same(tmp_path):
     assert without_times(detected) == without_times(detected_again)
     assert once.to_pylist() == prepared
 
-    first = Finish(stages.job)(detected, unit_of("part-0.parquet"))
+    first = Finish(stages.settings)(detected, unit_of("part-0.parquet"))
     content = (stages.out / "detections/part-0.parquet").read_bytes()
-    second = Finish(stages.job)(detected_again, unit_of("part-0.parquet"))
+    second = Finish(stages.settings)(detected_again, unit_of("part-0.parquet"))
     assert (first.rows, first.by_status, first.faces) == (6, {"fetch_failed": 1, "ok": 5}, 0 + 1 + 2 + 3 + 0)
     assert (second.rows, second.by_status, second.failed_ids) == (6, first.by_status, ["id5"])
     assert (stages.out / "detections/part-0.parquet").read_bytes() == content
@@ -341,7 +340,7 @@ def test_an_image_gives_the_same_bits_alone_in_a_batch_and_beside_any_other_imag
         "detect.score_threshold=0.0",
         "detect.batch_size=4",
     )
-    detect = Detect(stages.job, str(retinaface))
+    detect = Detect(stages.settings, str(retinaface))
 
     def candidates(*chosen):
         found = detect(stages.prepare(plan_rows([paths[number] for number in chosen])))[CANDIDATES]
@@ -355,7 +354,7 @@ def test_an_image_gives_the_same_bits_alone_in_a_batch_and_beside_any_other_imag
 
 def test_a_session_tells_how_long_it_stood_still_before_each_call_but_the_first(tmp_path):
     stages = Stages(tmp_path)
-    detect = Detect(stages.job, str(stages.model.path))
+    detect = Detect(stages.settings, str(stages.model.path))
     prepared = stages.prepare(plan_rows(photos(tmp_path / "images", 3)))
 
     first = detect(prepared)[WAIT_S].to_pylist()
@@ -394,7 +393,7 @@ def test_the_part_has_our_columns_then_the_manifests_own_in_the_order_of_the_pla
     assert [row["Score"] for row in rows] == [[1.5], [], None]
     assert [row["face_count"] for row in rows] == [0, 1, 2]
     said = part.schema.metadata
-    assert said[b"mogface_batch.fingerprint"] == stages.job.lineage["fingerprint"].encode()
+    assert said[b"mogface_batch.fingerprint"] == stages.settings.lineage["fingerprint"].encode()
     assert said[b"mogface_batch.model_sha256"] == stages.model.file.sha256.encode()
     assert not [name for name in part.schema.names if name.startswith("mogface_batch.")]
 
@@ -407,7 +406,7 @@ def test_a_quarantined_row_has_what_any_row_has(tmp_path):
     bad = quarantine_rows(plan.slice(1, 1), "It killed its process.")
 
     assert bad.schema.names == good.schema.names
-    receipt = Finish(stages.job)(pa.concat_tables([good, bad]), unit_of("part-0.parquet"))
+    receipt = Finish(stages.settings)(pa.concat_tables([good, bad]), unit_of("part-0.parquet"))
     row = pq.read_table(stages.out / "detections/part-0.parquet").to_pylist()[1]
     assert receipt.by_status == {"ok": 1, "quarantined": 1}
     assert (row["status"], row["error_code"], row["tag"]) == (Status.QUARANTINED, "killed_worker", "b")
@@ -503,7 +502,7 @@ def test_an_image_that_cannot_be_decoded_again_keeps_its_faces(tmp_path, monkeyp
     stages = Stages(tmp_path)
     detected = stages.detect(stages.prepare(plan_rows(photos(tmp_path / "images", 2))))
     monkeypatch.setattr(finishing, "decode_rgb", no_memory)
-    receipt = Finish(stages.job)(detected, unit_of("part-0.parquet"))
+    receipt = Finish(stages.settings)(detected, unit_of("part-0.parquet"))
 
     rows = pq.read_table(stages.out / "detections/part-0.parquet").to_pylist()
     assert receipt.by_status == {"ok": 2}
@@ -537,7 +536,7 @@ def test_what_prepare_adds_is_what_it_says(tmp_path):
 def test_threads_run_parts_of_a_batch_where_they_come_out_even(tmp_path, words, threads, lanes):
     config = tiny_config(tmp_path, *words)
 
-    assert jobs.lanes(config, model_of(config), threads) == lanes
+    assert count_lanes(config, model_of(config), threads) == lanes
 
 
 @pytest.mark.parametrize(
@@ -560,9 +559,9 @@ def test_faces_do_not_depend_on_lanes(tmp_path, retinaface, words):
     config = tiny_config(tmp_path, *words, "detect.batch_size=4")
     found = []
     for threads in (1, 2, 4):
-        job = jobs.job_of(config, model_of(config), threads=threads)
-        assert job.lanes == threads
-        detected = Detect(job, str(retinaface))(Prepare(job)(plan_rows(paths)))
+        settings = build_settings(config, model_of(config), threads=threads)
+        assert settings.lanes == threads
+        detected = Detect(settings, str(retinaface))(Prepare(settings)(plan_rows(paths)))
         found.append(detected[CANDIDATES].to_pylist())
 
     assert all(len(faces) > 500 for faces in found[0])
@@ -590,12 +589,12 @@ def test_bytes_that_a_unit_has_had_before_are_not_inferred_again(tmp_path, monke
     paths = photos(tmp_path / "images", 3)
     copy = tmp_path / "images/copy.png"
     copy.write_bytes(paths[2].read_bytes())
-    detect = Detect(stages.job, str(stages.model.path))
+    detect = Detect(stages.settings, str(stages.model.path))
     first, second = (stages.prepare(plan_rows(some)) for some in (paths[1:], [copy, paths[0]]))
-    seen, run_session = [], Detect._run
+    seen, run_session = [], Detect._detect
     monkeypatch.setattr(
         Detect,
-        "_run",
+        "_detect",
         lambda self, runs: (seen.append(sum(len(run.rows) for run in runs)), run_session(self, runs))[1],
     )
 

@@ -17,18 +17,18 @@ def _die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _first_time(job, what):
+def _first_time(settings, what):
     """Whether this is the first time that `what` happens in the test, in whichever process."""
     try:
-        (Path(job.output).parent / what).touch(exist_ok=False)
+        (Path(settings.output).parent / what).touch(exist_ok=False)
     except FileExistsError:
         return False
     return True
 
 
-def slow_decoder(job):
+def slow_decoder(settings):
     """Take 0.2 s for each task."""
-    handle = workers.cpu_worker(job)
+    handle = workers.cpu_worker(settings)
 
     def slow(task, folder):
         time.sleep(0.2)
@@ -37,9 +37,9 @@ def slow_decoder(job):
     return slow
 
 
-def slow_session(job, model_path):
+def slow_session(settings, model_path):
     """Take 0.2 s for each task."""
-    handle = workers.detect_worker(job, model_path)
+    handle = workers.detect_worker(settings, model_path)
 
     def slow(task, folder):
         time.sleep(0.2)
@@ -48,12 +48,12 @@ def slow_session(job, model_path):
     return slow
 
 
-def writer_that_dies_once(job):
+def writer_that_dies_once(settings):
     """Die at the first unit, after its tables were read."""
-    handle = workers.cpu_worker(job)
+    handle = workers.cpu_worker(settings)
 
     def dying(task, folder):
-        if task.stage == "finish" and _first_time(job, "died"):
+        if task.stage == "finish" and _first_time(settings, "died"):
             for path in task.tables:
                 workers.load_table(path)
             _die()
@@ -62,9 +62,9 @@ def writer_that_dies_once(job):
     return dying
 
 
-def writer_that_always_dies(job):
+def writer_that_always_dies(settings):
     """Die at each unit."""
-    handle = workers.cpu_worker(job)
+    handle = workers.cpu_worker(settings)
 
     def dying(task, folder):
         if task.stage == "finish":
@@ -74,9 +74,9 @@ def writer_that_always_dies(job):
     return dying
 
 
-def decoder_with_a_bug(job):
+def decoder_with_a_bug(settings):
     """Raise what no stage should."""
-    handle = workers.cpu_worker(job)
+    handle = workers.cpu_worker(settings)
 
     def buggy(task, folder):
         if task.stage == "prepare":
@@ -86,37 +86,37 @@ def decoder_with_a_bug(job):
     return buggy
 
 
-def session_that_dies_at_its_first_start(job, model_path):
+def session_that_dies_at_its_first_start(settings, model_path):
     """Die once while starting, as if the machine had run out of memory for a moment."""
-    if _first_time(job, "died"):
+    if _first_time(settings, "died"):
         _die()
-    return workers.detect_worker(job, model_path)
+    return workers.detect_worker(settings, model_path)
 
 
-def session_that_never_starts(job, model_path):
+def session_that_never_starts(settings, model_path):
     """Die at each start."""
     _die()
 
 
-def hanging_session(job, model_path):
+def hanging_session(settings, model_path):
     """Say that it works, then never answer, deaf to the end of its pipe, as a hung driver is."""
-    handle = workers.detect_worker(job, model_path)
+    handle = workers.detect_worker(settings, model_path)
 
     def hanging(task, folder):
-        (Path(job.output).parent / f"hangs-{os.getpid()}").touch()
+        (Path(settings.output).parent / f"hangs-{os.getpid()}").touch()
         time.sleep(600)
         return handle(task, folder)
 
     return hanging
 
 
-def poisoned_cpu_worker(job):
+def poisoned_cpu_worker(settings):
     """Take the poison of pictures."""
     poison.install()
-    return workers.cpu_worker(job)
+    return workers.cpu_worker(settings)
 
 
-def poisoned_detect_worker(job, model_path):
+def poisoned_detect_worker(settings, model_path):
     """Take the poison of pictures."""
     poison.install()
-    return workers.detect_worker(job, model_path)
+    return workers.detect_worker(settings, model_path)

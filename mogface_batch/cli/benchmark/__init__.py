@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     table: Table = arguments.measure_table(arguments)
     if arguments.out is not None:
         table.write(arguments.out)
-    print(table.as_json() if arguments.json else table.as_markdown())
+    print(table.format_json() if arguments.json else table.format_markdown())
     return 0
 
 

@@ -3,10 +3,10 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from mogface_batch.cli.benchmark.options import add_forms, add_images, add_repeats, add_threads, checked_hw
+from mogface_batch.cli.benchmark.options import add_forms, add_images, add_repeats, add_threads, parse_canvas
 from mogface_batch.cli.images import letterbox_images
 from mogface_batch.cli.options import Subparsers, add_verb
-from mogface_batch.cores import cores
+from mogface_batch.cores import count_cores
 
 if TYPE_CHECKING:
     from mogface_batch.benchmark.table import Table
@@ -31,7 +31,7 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
         "--canvas", metavar="HxW", nargs="+", default=["320x320", "640x640"], help="default 320x320 640x640"
     )
     add_repeats(parser, default=5, rounds="rounds over all images")
-    add_threads(parser, whose="of each form")
+    add_threads(parser, owner="of each form")
     return parser
 
 
@@ -40,13 +40,13 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
     from mogface_batch.benchmark.cpu import measure
     from mogface_batch.detector.model_file import read_card
 
-    sizes = [checked_hw(arguments, canvas) for canvas in arguments.canvas]
+    sizes = [parse_canvas(arguments, canvas) for canvas in arguments.canvas]
     card = read_card(arguments.files[0]).card
     canvases = {hw: letterbox_images(arguments.images, card, hw, arguments.limit) for hw in sizes}
     return measure(
         arguments.files,
         canvases,
         weights=arguments.weights,
-        threads=arguments.threads or cores(),
+        threads=arguments.threads or count_cores(),
         repeats=arguments.repeats,
     )

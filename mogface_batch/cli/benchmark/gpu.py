@@ -54,7 +54,7 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
 def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure; show each row on stderr, and write all so far where that was asked for."""
     _check(arguments)
-    from mogface_batch.benchmark.gpu import checked_stages, measure
+    from mogface_batch.benchmark.gpu import measure, parse_stages
     from mogface_batch.benchmark.gpu_bench import Settings
     from mogface_batch.detector.providers import parsed_provider
 
@@ -63,19 +63,19 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
         canvas_hw=parse_canvas_hw(arguments.canvas),
         levels=arguments.levels,
         batch=arguments.batch,
-        stages=checked_stages(arguments.stages),
+        stages=parse_stages(arguments.stages),
         minutes=arguments.minutes,
         rounds=arguments.rounds,
         turn_s=arguments.turn_seconds,
         files=arguments.files,
     )
 
-    def seen(table: "Table") -> None:
+    def show_rows(table: "Table") -> None:
         if arguments.out is not None:
             table.write(arguments.out)
-        print(_told(table), file=sys.stderr, flush=True)
+        print(_describe_last_row(table), file=sys.stderr, flush=True)
 
-    return measure(settings, seen=seen)
+    return measure(settings, show_rows=show_rows)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -88,7 +88,7 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} {getattr(arguments, name):g} is not more than 0.")
 
 
-def _told(table: "Table") -> str:
+def _describe_last_row(table: "Table") -> str:
     """Return the last row in one line."""
     row = table.rows[-1]
     name = ", ".join(str(part) for part in (row["variant"], f"batch {row['batch']}", row["options"]) if part)

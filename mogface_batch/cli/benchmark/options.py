@@ -1,11 +1,11 @@
-"""Options that several benchmarks have, and what they refuse."""
+"""Options that several benchmarks have, and their checks."""
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mogface_batch.cli.images import parse_canvas_hw
-from mogface_batch.cores import cores
+from mogface_batch.cores import count_cores
 from mogface_batch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def add_repeats(parser: argparse.ArgumentParser, *, default: int, rounds: str = 
     )
 
 
-def add_threads(parser: argparse.ArgumentParser, *, whose: str) -> None:
+def add_threads(parser: argparse.ArgumentParser, *, owner: str) -> None:
     """Give a benchmark the option --threads."""
-    parser.add_argument("--threads", metavar="T", type=int, help=f"{whose}; default: all cores")
+    parser.add_argument("--threads", metavar="T", type=int, help=f"{owner}; default: all cores")
 
 
 def add_provider(parser: argparse.ArgumentParser, help_text: str) -> None:
@@ -53,27 +53,27 @@ def add_provider(parser: argparse.ArgumentParser, help_text: str) -> None:
     parser.add_argument("--provider", metavar="P", default="cpu", help=help_text)
 
 
-def session_threads(given: int | None, provider: "Provider") -> int:
-    """Return the threads of a session: what was given, or all cores; one where a GPU does the work."""
-    return given or (1 if provider.is_gpu else cores())
+def choose_threads(threads: int | None, provider: "Provider") -> int:
+    """Return the threads of a session: those asked for, or all cores; one where a GPU does the work."""
+    return threads or (1 if provider.is_gpu else count_cores())
 
 
-def check_at_least(least: int, option: str, *values: int | None) -> None:
-    """Refuse what was given to an option and is less.
+def check_at_least(minimum: int, option: str, *values: int | None) -> None:
+    """Refuse values of an option that are less than a minimum.
 
     Raises:
-        ConfigError: A value is.
+        ConfigError: A value is less.
     """
     for value in values:
-        if value is not None and value < least:
-            raise ConfigError(f"{option} {value} is less than {least}.")
+        if value is not None and value < minimum:
+            raise ConfigError(f"{option} {value} is less than {minimum}.")
 
 
-def checked_hw(arguments: argparse.Namespace, canvas: str) -> tuple[int, int]:
-    """Return height and width of a canvas for forms, once all numbers are found fit.
+def parse_canvas(arguments: argparse.Namespace, canvas: str) -> tuple[int, int]:
+    """Return height and width of a canvas for forms, after all numbers are checked.
 
     Raises:
-        ConfigError: They are not.
+        ConfigError: A number is out of range.
     """
     hw = parse_canvas_hw(canvas)
     check_at_least(1, "--repeats", arguments.repeats)

@@ -9,11 +9,11 @@ from mogface_batch.cli.benchmark.options import (
     add_provider,
     add_repeats,
     add_threads,
-    checked_hw,
+    parse_canvas,
 )
 from mogface_batch.cli.images import add_canvas, letterbox_images
 from mogface_batch.cli.options import Subparsers, add_verb
-from mogface_batch.cores import cores
+from mogface_batch.cores import count_cores
 
 if TYPE_CHECKING:
     from mogface_batch.benchmark.table import Table
@@ -34,7 +34,7 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
     add_images(parser)
     add_canvas(parser)
     add_repeats(parser, default=5, rounds="rounds over all images")
-    add_threads(parser, whose="of each form")
+    add_threads(parser, owner="of each form")
     add_provider(parser, "cpu (default) or cuda, for all forms")
     return parser
 
@@ -44,13 +44,13 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
     from mogface_batch.benchmark.precision import measure
     from mogface_batch.detector.model_file import read_card
 
-    hw = checked_hw(arguments, arguments.canvas)
+    hw = parse_canvas(arguments, arguments.canvas)
     card = read_card(arguments.files[0]).card
     return measure(
         arguments.files,
         letterbox_images(arguments.images, card, hw, arguments.limit),
         weights=arguments.weights,
         provider=arguments.provider,
-        threads=arguments.threads or cores(),
+        threads=arguments.threads or count_cores(),
         repeats=arguments.repeats,
     )

@@ -1,1 +1,1 @@
-"""The stages in processes of this machine, without Ray: read `supervisor.py` first."""
+"""Run the stages in processes of this machine, without Ray: read `supervisor.py` first."""

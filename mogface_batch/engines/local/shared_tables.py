@@ -1,34 +1,48 @@
 """Arrow tables that pass between processes as files in shared memory: written once, read without a copy.
 
-A large one is best written over another that nobody needs any more: to get fresh pages from the kernel and to give
-them back takes longer than to copy the pixels.
+A large table is best written over a file that no process needs any more: taking fresh pages from the kernel and giving
+them back takes longer than copying the pixels.
 """
 
 import contextlib
 import os
 import secrets
+import shutil
+import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 
 from mogface_batch.errors import OutputError
 
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only a new folder in it is used
+SHARED_MEMORY_NEEDED_BYTES = 1 << 30
 _SPARE = "spare-"
+
+
+def make_table_folder() -> str:
+    """Make a folder for the tables of this process and its workers: in shared memory if it has room, else on disk."""
+    parent = None
+    with contextlib.suppress(OSError):
+        free_bytes = shutil.disk_usage(SHARED_MEMORY).free
+        parent = str(SHARED_MEMORY) if free_bytes >= SHARED_MEMORY_NEEDED_BYTES else None
+    return tempfile.mkdtemp(prefix=f"mogface-batch-{os.getpid()}-", dir=parent)
 
 
 def save_table(table: pa.Table, folder: str, *, over_spare: bool = False) -> str:
     """Write a table into the folder and return its path.
 
     Args:
-        table: Any.
-        folder: Shared by the processes.
-        over_spare: Whether to write over a file that `leave_spare` has left there, if there is one.
+        table: The table to write.
+        folder: A folder that the processes share.
+        over_spare: Whether to write over a file that `leave_spare` has left, if there is one.
 
     Raises:
-        OutputError: There is no room for it.
+        OutputError: The folder has no room for the table.
     """
-    path = os.path.join(folder, secrets.token_hex(8))  # noqa: PTH118 - hot, and plain text
+    path = os.path.join(folder, secrets.token_hex(8))  # noqa: PTH118 - a hot path, and plain text
     try:
-        mode = "r+b" if over_spare and _took_spare(folder, path) else "wb"
+        mode = "r+b" if over_spare and _take_spare(folder, path) else "wb"
         with open(path, mode) as file:  # noqa: PTH123 - as above
             with pa.ipc.new_file(file, table.schema) as writer:
                 writer.write_table(table)
@@ -42,8 +56,11 @@ def save_table(table: pa.Table, folder: str, *, over_spare: bool = False) -> str
     return path
 
 
-def _took_spare(folder: str, path: str) -> bool:
-    """Whether a spare file has got this path; of several processes that want one, each gets another."""
+def _take_spare(folder: str, path: str) -> bool:
+    """Rename a spare file to this path and return True, or return False if there is none.
+
+    Of several processes that take a spare file at once, each gets a different one.
+    """
     for name in os.listdir(folder):  # noqa: PTH208 - as above
         if name.startswith(_SPARE):
             with contextlib.suppress(FileNotFoundError):
@@ -53,11 +70,11 @@ def _took_spare(folder: str, path: str) -> bool:
 
 
 def leave_spare(path: str) -> None:
-    """Let others write over a table's file; nothing that was loaded from it may be looked at any more."""
+    """Let other processes write over the file of a table; nothing loaded from it may be used any more."""
     folder, name = os.path.split(path)
     os.rename(path, os.path.join(folder, _SPARE + name))  # noqa: PTH104, PTH118
 
 
 def load_table(path: str) -> pa.Table:
-    """Map a table into memory."""
+    """Return a table that is mapped into memory."""
     return pa.ipc.open_file(pa.memory_map(path)).read_all()

@@ -1,68 +1,46 @@
-"""The job on this machine, without Ray: a supervisor, processes for the CPU stages, one for each session.
+"""The job on this machine, without Ray: a supervisor, processes for the CPU stages, one process for each session.
 
     supervisor --rows--> cpu worker: Prepare --tables--> detect worker: Detect --tables--> cpu worker: Finish
 
-A unit flows in chunks, so that the session starts after the first few images and its memory is bounded. Tables
-pass between processes as Arrow files in shared memory, without being pickled; the supervisor moves only their
-names. It decodes nothing and holds no session, so that an image that kills a process never kills the job: its
-rows begin again as `ledger.py` says, and a row that it condemns becomes ``quarantined``. Workers end with the
-supervisor, whatever ends it. A signal lets it finish the units whose rows have all passed the detector.
+A unit passes in chunks, so that the session starts after the first few images and its memory is bounded. Tables
+pass between processes as Arrow files in shared memory, without being pickled; the supervisor passes on their names
+only. It decodes nothing and holds no session, so an image that kills a process never kills the job: the rows of that
+process run again as `ledger.py` says, and a row that the ledger gives up becomes ``quarantined``. Workers end with
+the supervisor, however it ends. After a signal it finishes the units whose rows have all passed the detector.
+
+Read `work_queues.py` for what waits for which stage, `workers.py` for what a process does.
 """
 
 import contextlib
 import logging
-import os
 import shutil
-import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
 
-import pyarrow as pa
-
-from mogface_batch.engines.engine import NO_MEMORY_LIMIT, STOPPING, Advance, Event
-from mogface_batch.engines.local.shared_tables import save_table
-from mogface_batch.engines.local.workers import Failed, Handler, Task, Worker, cpu_worker, detect_worker
+from mogface_batch.canvases.batching import choose_chunk_rows
+from mogface_batch.config import JobConfig
+from mogface_batch.cores import count_cores
+from mogface_batch.engines.engine import NO_MEMORY_LIMIT, STOPPING, Event, JobEngine
+from mogface_batch.engines.local.shared_tables import make_table_folder
+from mogface_batch.engines.local.work_queues import UnitInWork, WorkQueues
+from mogface_batch.engines.local.workers import Failure, Handler, Task, Worker, cpu_worker, detect_worker
 from mogface_batch.errors import DeviceError, JobFault, OutputError
-from mogface_batch.faults.ledger import Ledger, Portion
-from mogface_batch.faults.signals import GRACE_S, Stopped, defer_signals, note_signals
+from mogface_batch.faults.death_limits import MAX_FAILED_STARTS
+from mogface_batch.faults.signals import GRACE_S, StopRequest, defer_signals, stop_gently
 from mogface_batch.images.memory import CAN_BE_LIMITED
-from mogface_batch.output.plan import Unit, read_unit
+from mogface_batch.output.plan import Unit
 from mogface_batch.output.publish import Receipt
-from mogface_batch.stages.settings import StageSettings, quarantine_rows
-from mogface_batch.storage import hurried, open_store
+from mogface_batch.stages.build_settings import Model, build_settings
+from mogface_batch.stages.settings import StageSettings
+from mogface_batch.storage import limit_patience
 
-MOST_FAILED_STARTS = 3
-"""In a row."""
-LOOK_AROUND_S = 0.5
-"""For a signal, while all workers are busy."""
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
-SHARED_MEMORY_NEEDED_BYTES = 1 << 30
-
+SIGNAL_CHECK_S = 0.5
+"""How often the supervisor looks for a signal while all workers are busy."""
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Flow:
-    """A unit on its way: which of its rows have passed the detector."""
-
-    unit: Unit
-    done: dict[int, str] = field(default_factory=dict)
-    """First row -> file with the detected rows from there on."""
-    done_rows: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """Some rows of a unit that pass the stages together."""
-
-    flow: _Flow
-    portion: Portion
-    rows: pa.Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +56,19 @@ class WorkerCounts:
 
 
 @contextlib.contextmanager
-def open_local_engine(job: StageSettings, staff: WorkerCounts, *, chunk_rows: int) -> Iterator["LocalEngine"]:
-    """Yield an engine, which has no process yet, and end those that it has in the end.
-
-    Args:
-        job: What the stages need.
-        staff: What it may start.
-        chunk_rows: Images that pass between processes at a time.
-    """
-    engine = LocalEngine(job, _table_folder(), staff, chunk_rows=chunk_rows)
+def open_local_engine(config: JobConfig, model: Model) -> Iterator[JobEngine]:
+    """Yield an engine that has started no process yet; stop its processes on exit."""
+    detect_workers = config.detect.workers
+    default_threads = 1 if config.detect.provider.is_gpu else max(1, count_cores() // detect_workers)
+    settings = build_settings(config, model, threads=config.detect.cpus_per_worker or default_threads)
+    engine = LocalEngine(
+        settings,
+        make_table_folder(),
+        WorkerCounts(str(model.path), config.cpu_workers or count_cores(), detect_workers),
+        chunk_rows=choose_chunk_rows(
+            config, settings.canvas_policy.sizes, batch=settings.batch_size, lanes=settings.lanes
+        ),
+    )
     try:
         yield engine
     finally:
@@ -94,257 +76,216 @@ def open_local_engine(job: StageSettings, staff: WorkerCounts, *, chunk_rows: in
             engine.stop()
 
 
-def _table_folder() -> str:
-    parent = None
-    with contextlib.suppress(OSError):
-        free = shutil.disk_usage(SHARED_MEMORY).free
-        parent = str(SHARED_MEMORY) if free >= SHARED_MEMORY_NEEDED_BYTES else None
-    return tempfile.mkdtemp(prefix=f"mogface-batch-{os.getpid()}-", dir=parent)
-
-
 class LocalEngine:
-    """The supervisor."""
+    """The supervisor: starts workers, gives them tasks from the queues, and handles their answers and deaths.
 
-    def __init__(self, job: StageSettings, folder: str, staff: WorkerCounts, *, chunk_rows: int) -> None:
-        self._job = job
+    Args:
+        settings: What the stages need.
+        folder: Where tables pass between processes; removed by `stop`.
+        counts: The processes that it may start.
+        chunk_rows: Rows that pass between processes at a time.
+    """
+
+    def __init__(
+        self, settings: StageSettings, folder: str, counts: WorkerCounts, *, chunk_rows: int
+    ) -> None:
+        self._settings = settings
         self._folder = folder
-        self._staff = staff
+        self._counts = counts
         self._chunk_rows = chunk_rows
-        self._store = open_store(job.output)
+        self._queues = WorkQueues(settings, folder, chunk_rows=chunk_rows)
         self._workers: list[Worker] = []
-        self._most_ahead = 2 * staff.detect_workers + staff.cpu_workers
-        self._units: Iterator[Unit] = iter(())
-        self._to_prepare: deque[_Chunk] = deque()
-        self._to_detect: deque[tuple[_Chunk, str]] = deque()
-        self._to_finish: deque[_Flow] = deque()
-        self._happened: deque[Event] = deque()
-        self._open_flows = 0
+        self._max_chunks_ahead = 2 * counts.detect_workers + counts.cpu_workers
         self._failed_starts = 0
         self._is_stopping = False
-        self._ledger = Ledger(self._store, job.batch_size)
+
+    # -- starting and stopping ---------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Start the processes that a single image needs, unless they are, and do not wait for them."""
+        """Start the processes that a single image needs, without waiting for them; further calls do nothing."""
         if self._workers:
             return
         if not CAN_BE_LIMITED:
             _LOG.warning(NO_MEMORY_LIMIT)
-        for _ in range(self._staff.detect_workers):
-            self._add(detect_worker, self._job, self._staff.model_path, is_detector=True)
-        self._add(cpu_worker, self._job, is_detector=False)
-
-    def _add_cpu_workers(self, units: Sequence[Unit]) -> None:
-        """Start the others, as many as there is work for: they would only keep the first ones from starting."""
-        chunks = sum(-(-unit.row_count // self._chunk_rows) for unit in units)
-        there = sum(1 for worker in self._workers if not worker.is_detector)
-        for _ in range(there, min(chunks, self._staff.cpu_workers)):
-            self._add(cpu_worker, self._job, is_detector=False)
+        for _ in range(self._counts.detect_workers):
+            self._start_worker(detect_worker, self._settings, self._counts.model_path, is_detector=True)
+        self._start_worker(cpu_worker, self._settings, is_detector=False)
 
     def wait_until_ready(self) -> None:
         """Begin, and wait until every session is open.
 
         Raises:
-            JobFault: One cannot be.
+            JobFault: A session cannot be opened.
         """
         self.begin()
-        while waiting := [worker for worker in self._workers if worker.is_detector and not worker.was_ready]:
+        while waiting := [worker for worker in self._workers if worker.is_detector and not worker.is_ready]:
             self._handle_answer(waiting[0])
 
-    def _add(self, build: Callable[..., Handler], *arguments: object, is_detector: bool) -> None:
-        self._workers.append(Worker(build, arguments, self._folder, is_detector=is_detector))
+    def _start_cpu_workers(self, units: Sequence[Unit]) -> None:
+        """Start the other CPU workers, as many as have work; earlier they would slow down the start of the first."""
+        chunks = sum(-(-unit.row_count // self._chunk_rows) for unit in units)
+        running = sum(1 for worker in self._workers if not worker.is_detector)
+        for _ in range(running, min(chunks, self._counts.cpu_workers)):
+            self._start_worker(cpu_worker, self._settings, is_detector=False)
+
+    def _start_worker(
+        self, build_handler: Callable[..., Handler], *arguments: object, is_detector: bool
+    ) -> None:
+        self._workers.append(Worker(build_handler, arguments, self._folder, is_detector=is_detector))
+
+    def stop(self) -> None:
+        """Stop the processes and remove their tables."""
+        for worker in self._workers:
+            worker.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # -- running -----------------------------------------------------------------------------------------------
 
     def run(self, units: Sequence[Unit]) -> Iterator[Event]:
-        """Work off the units, those whose part is missing, and yield what happened.
+        """Run the units, none of which has a part yet, and yield the events.
 
         Raises:
-            JobFault: What a worker could not go on with, or `Interrupted` after what could be finished.
+            JobFault: A worker cannot go on, or `Interrupted` after units that can be finished are published.
         """
         self.wait_until_ready()
-        self._add_cpu_workers(units)
-        self._units = iter(units)
-        with note_signals() as stopped, self._taken_back():
-            while stopped.fault is None:
-                self._assign()
-                yield from self._told()
-                if not self._open_flows and not self._next_unit():
+        self._start_cpu_workers(units)
+        self._queues.set_units(units)
+        with stop_gently() as stop_request, self._close_ledger():
+            while stop_request.fault is None:
+                self._assign_tasks()
+                yield from self._take_events()
+                if self._queues.is_empty and not self._queues.start_next_unit():
                     return
-                self._listen()
-            yield from self._drain(stopped)
-            raise stopped.fault
+                self._wait_for_answers()
+            yield from self._drain(stop_request)
+            raise stop_request.fault
 
     @contextlib.contextmanager
-    def _taken_back(self) -> Iterator[None]:
-        """Take back at the end what was begun, unless the store is gone: it would be waited for once more."""
+    def _close_ledger(self) -> Iterator[None]:
+        """Close the ledger on exit, unless the store is gone: closing would wait for the store once more."""
         try:
             yield
         except OutputError:
             raise
         except BaseException:
-            with hurried(), contextlib.suppress(JobFault):  # what ends the job says more
-                self._ledger.close()
+            with limit_patience(), contextlib.suppress(JobFault):  # the exception that ends the job says more
+                self._queues.ledger.close()
             raise
-        self._ledger.close()
+        self._queues.ledger.close()
 
-    def _drain(self, stopped: Stopped) -> Iterator[Event]:
-        """Yield what happens while the units are published that have passed the detector, or just do."""
+    def _drain(self, stop_request: StopRequest) -> Iterator[Event]:
+        """Publish the units that have passed the detector or are in it; yield the events meanwhile."""
         _LOG.warning(STOPPING)
         self._is_stopping = True
-        end = time.monotonic() + GRACE_S
-        # Asked as well, since logging, for one, swallows what a second signal raises inside it.
-        while time.monotonic() < end and not stopped.is_urgent:
-            self._assign()
-            yield from self._told()
-            given = [task.stage for worker in self._workers for task, _ in worker.given]
-            if not self._to_finish and not {"detect", "finish"}.intersection(given):
+        end_s = time.monotonic() + GRACE_S
+        # A second signal also sets `is_urgent`, since code such as logging swallows exceptions raised inside it.
+        while time.monotonic() < end_s and not stop_request.is_urgent:
+            self._assign_tasks()
+            yield from self._take_events()
+            stages = {task.stage for worker in self._workers for task, _ in worker.assignments}
+            if not self._queues.to_finish and not {"detect", "finish"} & stages:
                 return
-            self._listen()
+            self._wait_for_answers()
 
-    def _listen(self) -> None:
-        ready = connection.wait([worker.answers for worker in self._workers], timeout=LOOK_AROUND_S)
-        for worker in [worker for worker in self._workers if worker.answers in ready]:
+    def _wait_for_answers(self) -> None:
+        ready = connection.wait([worker.pipe for worker in self._workers], timeout=SIGNAL_CHECK_S)
+        for worker in [worker for worker in self._workers if worker.pipe in ready]:
             self._handle_answer(worker)
 
-    def _told(self) -> Iterator[Event]:
-        while self._happened:
-            yield self._happened.popleft()
+    def _take_events(self) -> Iterator[Event]:
+        while self._queues.events:
+            yield self._queues.events.popleft()
 
-    def stop(self) -> None:
-        """End the processes, and take their tables away."""
-        for worker in self._workers:
-            worker.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+    # -- giving tasks to workers -------------------------------------------------------------------------------
 
-    # -- handing out work --------------------------------------------------------------------------------------
-
-    def _assign(self) -> None:
+    def _assign_tasks(self) -> None:
         for worker in self._workers:
             while worker.is_free:
-                if not (self._give_detect(worker) if worker.is_detector else self._give_cpu(worker)):
+                is_assigned = (
+                    self._assign_detect(worker) if worker.is_detector else self._assign_cpu_task(worker)
+                )
+                if not is_assigned:
                     break
 
-    def _give_detect(self, worker: Worker) -> bool:
-        if not self._to_detect or self._is_stopping:
+    def _assign_detect(self, worker: Worker) -> bool:
+        """Give the next prepared chunk to a worker with a session; return False if it must wait."""
+        if not self._queues.to_detect or self._is_stopping:
             return False
-        chunk, table = self._to_detect[0]
-        doubted_by = self._doubted_by(chunk.flow)
-        if doubted_by is not None and worker.given:
+        chunk, table = self._queues.to_detect[0]
+        unit = chunk.unit_in_work.unit
+        doubted_by = self._queues.name_doubting_run(unit)
+        if doubted_by is not None and worker.assignments:  # what is in doubt must be alone in its process
             return False
-        self._to_detect.popleft()
-        self._ledger.begin(chunk.flow.unit.part, chunk.portion)
-        worker.give(Task("detect", tables=(table,), unit=chunk.flow.unit, doubted_by=doubted_by), chunk)
+        self._queues.to_detect.popleft()
+        self._queues.ledger.begin_portion(unit.part, chunk.portion)
+        worker.assign(Task("detect", tables=(table,), unit=unit, doubted_by=doubted_by), chunk)
         return True
 
-    def _give_cpu(self, worker: Worker) -> bool:
-        if self._to_finish:  # first, since it frees memory
-            flow = self._to_finish.popleft()
-            tables = tuple(flow.done[start] for start in sorted(flow.done))
-            worker.give(
-                Task("finish", tables=tables, unit=flow.unit, doubted_by=self._doubted_by(flow)), flow
-            )
+    def _assign_cpu_task(self, worker: Worker) -> bool:
+        """Give a unit to finish or a chunk to prepare to a CPU worker; return False if there is none."""
+        if self._queues.to_finish:  # first, since finishing frees memory
+            self._assign_finish(worker, self._queues.to_finish.popleft())
             return True
-        if self._is_stopping or self._ahead() >= self._most_ahead:
+        if self._is_stopping or self._count_chunks_ahead() >= self._max_chunks_ahead:
             return False
-        if not self._to_prepare:
-            return self._next_unit() and self._give_cpu(worker)
-        chunk = self._to_prepare.popleft()
-        self._ledger.begin(chunk.flow.unit.part, chunk.portion)
-        worker.give(Task("prepare", rows=chunk.rows), chunk)
+        if not self._queues.to_prepare:
+            return self._queues.start_next_unit() and self._assign_cpu_task(worker)
+        chunk = self._queues.to_prepare.popleft()
+        self._queues.ledger.begin_portion(chunk.part, chunk.portion)
+        worker.assign(Task("prepare", rows=chunk.rows), chunk)
         return True
 
-    def _doubted_by(self, flow: _Flow) -> str | None:
-        return self._ledger.run if self._ledger.is_in_doubt(flow.unit.part) else None
+    def _assign_finish(self, worker: Worker, unit_in_work: UnitInWork) -> None:
+        tables, unit = unit_in_work.detected_tables, unit_in_work.unit
+        task = Task(
+            "finish",
+            tables=tuple(tables[start] for start in sorted(tables)),
+            unit=unit,
+            doubted_by=self._queues.name_doubting_run(unit),
+        )
+        worker.assign(task, unit_in_work)
 
-    def _ahead(self) -> int:
-        """Return how many chunks take memory before the detector."""
-        preparing = sum(1 for worker in self._workers for task, _ in worker.given if task.stage == "prepare")
-        return preparing + len(self._to_detect)
+    def _count_chunks_ahead(self) -> int:
+        """Return how many chunks before the detector take memory."""
+        tasks = (task for worker in self._workers for task, _ in worker.assignments)
+        return sum(task.stage == "prepare" for task in tasks) + len(self._queues.to_detect)
 
-    def _next_unit(self) -> bool:
-        unit = next(self._units, None)
-        if unit is None:
-            return False
-        self._open_flows += 1
-        rows = read_unit(self._store, unit)
-        self._ledger.enter(unit.part, rows["image_id"].to_pylist())
-        flow = _Flow(unit)
-        chunks = [
-            chunk
-            for start in range(0, rows.num_rows, self._chunk_rows)
-            for chunk in self._chunks(flow, start, rows.slice(start, self._chunk_rows))
-        ]
-        self._to_prepare.extend(chunks)
-        return True
-
-    def _chunks(self, flow: _Flow, start: int, rows: pa.Table) -> Iterator[_Chunk]:
-        """Yield these rows of a unit as they are to be worked on; those that must not be are done at once."""
-        for portion in self._ledger.portions(flow.unit.part, start, start + rows.num_rows):
-            some = rows.slice(portion.start - start, portion.stop - portion.start)
-            chunk = _Chunk(flow, portion, some)
-            if portion.condemned is None:
-                yield chunk
-            else:
-                self._has_passed(chunk, save_table(quarantine_rows(some, portion.condemned), self._folder))
-
-    # -- taking answers ----------------------------------------------------------------------------------------
+    # -- handling answers and deaths ---------------------------------------------------------------------------
 
     def _handle_answer(self, worker: Worker) -> None:
         try:
-            answer = worker.take()
+            answer = worker.receive()
         except (EOFError, OSError):
-            self._died(worker)
+            self._handle_death(worker)
             return
-        if isinstance(answer, Failed):
+        if isinstance(answer, Failure):
             raise answer.error
-        if answer is None:  # it is ready for its first task
+        if answer is None:  # the worker is ready for its first task
             self._failed_starts = 0
             return
-        task, subject = worker.given.popleft()
+        task, subject = worker.assignments.popleft()
         if isinstance(answer, Receipt):
-            self._finished(subject, answer)
+            self._queues.accept_receipt(subject, answer)
         elif task.stage == "prepare":
-            self._ledger.withdraw(subject.flow.unit.part, subject.portion)
-            self._to_detect.append((subject, answer))
+            self._queues.accept_prepared(subject, answer)
         else:
-            self._ledger.done(subject.flow.unit.part, subject.portion)
-            self._has_passed(subject, answer)
+            self._queues.accept_detected(subject, answer)
 
-    def _has_passed(self, chunk: _Chunk, table: str) -> None:
-        """Take in the file with a chunk's detected rows."""
-        flow = chunk.flow
-        flow.done[chunk.portion.start] = table
-        flow.done_rows += chunk.rows.num_rows
-        self._happened.append(Advance(chunk.rows.num_rows))
-        if flow.done_rows == flow.unit.row_count:
-            self._to_finish.append(flow)
-
-    def _finished(self, flow: _Flow, receipt: Receipt) -> None:
-        self._open_flows -= 1
-        for table in flow.done.values():
-            Path(table).unlink(missing_ok=True)
-        self._ledger.finished(flow.unit.part)
-        self._happened.append(receipt)
-
-    def _died(self, worker: Worker) -> None:
-        if not worker.was_ready:
+    def _handle_death(self, worker: Worker) -> None:
+        """Start another process in the place of a worker that died, and queue its tasks again."""
+        if not worker.is_ready:
             self._failed_starts += 1
-            if self._failed_starts == MOST_FAILED_STARTS:
+            if self._failed_starts == MAX_FAILED_STARTS:
                 raise DeviceError(
-                    f"{MOST_FAILED_STARTS} worker processes in a row ended while they started, the last with exit code "
+                    f"{MAX_FAILED_STARTS} worker processes in a row ended while they started, the last with exit code "
                     f"{worker.exit_code}: is there memory for detect.workers and cpu_workers?"
                 )
-        self._workers[self._workers.index(worker)] = worker.replacement()
-        # Only the first was running; the others merely waited behind it.
-        for position, (task, subject) in enumerate(worker.given):
-            if isinstance(subject, _Flow):
-                self._ledger.finishing_died(subject.unit.part)
-                self._to_finish.append(subject)
+        self._workers[self._workers.index(worker)] = worker.replace()
+        # Only the first task was running; the others waited behind it.
+        for position, (task, subject) in enumerate(worker.assignments):
+            if isinstance(subject, UnitInWork):
+                self._queues.requeue_unit(subject)
                 continue
-            for table in task.tables:  # unless it has taken it up
+            for table in task.tables:  # if the worker has taken it already, it is missing
                 Path(table).unlink(missing_ok=True)
-            self._begin_again(subject, is_to_blame=not position)
-
-    def _begin_again(self, chunk: _Chunk, *, is_to_blame: bool) -> None:
-        part = chunk.flow.unit.part
-        (self._ledger.died if is_to_blame else self._ledger.withdraw)(part, chunk.portion)
-        chunks = list(self._chunks(chunk.flow, chunk.portion.start, chunk.rows))
-        self._to_prepare.extendleft(reversed(chunks))
+            self._queues.requeue_chunk(subject, is_to_blame=position == 0)

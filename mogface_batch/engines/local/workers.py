@@ -1,11 +1,8 @@
-"""The processes of the local engine: a pipe, a loop, one task after the other."""
+"""The worker processes of the local engine: each reads tasks from a pipe, one after the other, and answers each."""
 
 import contextlib
-import multiprocessing
-import os
+import functools
 import shutil
-import signal
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -19,165 +16,175 @@ from mogface_batch.engines.local.shared_tables import leave_spare, load_table, s
 from mogface_batch.errors import JobFault
 from mogface_batch.faults import watchdog
 from mogface_batch.faults.signals import defer_signals
-from mogface_batch.images.silence import native_code_silenced
+from mogface_batch.images.silence_decoders import silence_native_code
 from mogface_batch.output.plan import Unit
 from mogface_batch.output.publish import Receipt
 from mogface_batch.processes.without_pandas import keep_pandas_out
+from mogface_batch.processes.worker_process import SPAWN, initialize_worker, kill_processes
 from mogface_batch.stages.settings import StageSettings
-
-# Spawned, not forked: a fork would copy the supervisor's threads' locks, and CUDA cannot be forked at all.
-_CONTEXT = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A stage, and what it takes: plan rows, or tables by their paths."""
+    """A stage and its input: plan rows, or tables by their paths."""
 
     stage: str
     rows: pa.Table | None = None
     tables: tuple[str, ...] = ()
     unit: Unit | None = None
     doubted_by: str | None = None
-    """`Ledger.run` where something died with the unit before."""
+    """`Ledger.run_id` if a process died with the unit before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """A worker's answer when the job cannot go on, be it a fault or a bug."""
+class Failure:
+    """The answer of a worker when the job cannot go on, because of a fault or a bug."""
 
     error: Exception
 
 
 Handler = Callable[[Task, str], "str | Receipt"]
-Answer = str | Receipt | Failed | None
+"""Runs a task, given the folder for tables; returns the path of the resulting table, or a receipt."""
+Answer = str | Receipt | Failure | None
+"""None: the worker is ready for its first task."""
 
 
-def cpu_worker(job: StageSettings) -> Handler:
-    """Return what a process of the CPU stages does with a task."""
-    from mogface_batch.stages.finish import Finish  # noqa: PLC0415
-    from mogface_batch.stages.finish_unit import finish_unit  # noqa: PLC0415 - OpenCV stays out of the supervisor
-    from mogface_batch.stages.prepare import Prepare  # noqa: PLC0415
+# -- in the worker process -------------------------------------------------------------------------------------
 
-    prepare, finish = Prepare(job), Finish(job)
-    watchdog.arm(job.limits.stall_timeout_s)
+
+def cpu_worker(settings: StageSettings) -> Handler:
+    """Return the handler of a process that runs the CPU stages."""
+    from mogface_batch.stages.finish import Finish, finish_unit  # noqa: PLC0415
+    from mogface_batch.stages.prepare import Prepare  # noqa: PLC0415 - OpenCV stays out of the supervisor
+
+    prepare, finish = Prepare(settings), Finish(settings)
+    watchdog.arm(settings.limits.stall_timeout_s)
 
     def handle(task: Task, folder: str) -> str | Receipt:
         if task.stage == "prepare":
             return save_table(prepare(task.rows), folder, over_spare=True)
-        assert task.unit is not None  # noqa: S101 - a unit is what is finished
-        # They keep their names until the part is published: who dies here leaves them to another.
+        assert task.unit is not None  # noqa: S101 - a task to finish has a unit
+        # The files stay until the part is published: if this process dies, another one reads them.
         detected = pa.concat_tables([load_table(path) for path in task.tables])
         return finish_unit(finish, detected, task.unit, doubted_by=task.doubted_by)
 
     return handle
 
 
-def detect_worker(job: StageSettings, model_path: str) -> Handler:
-    """Return what a process that holds a session does with a task."""
+def detect_worker(settings: StageSettings, model_path: str) -> Handler:
+    """Return the handler of a process that holds a session."""
     from mogface_batch.stages.detect import Detect  # noqa: PLC0415 - ONNX Runtime stays out of the supervisor
 
-    detect = Detect(job, model_path)
-    watchdog.arm(job.limits.stall_timeout_s)
+    detect = Detect(settings, model_path)
+    watchdog.arm(settings.limits.stall_timeout_s)
 
     def handle(task: Task, folder: str) -> str:
-        path, unit = task.tables[0], task.unit.part if task.unit else None
-        found = detect(load_table(path), unit=unit, warm_up=task.doubted_by is not None)
-        detected = save_table(found, folder)
+        path, part = task.tables[0], task.unit.part if task.unit else None
+        detected = detect(load_table(path), unit=part, warm_up=task.doubted_by is not None)
+        detected_path = save_table(detected, folder)
         leave_spare(path)
-        return detected
+        return detected_path
 
     return handle
 
 
-def _serve(pipe: Connection, build: Callable[..., Handler], arguments: tuple[Any, ...], folder: str) -> None:
-    # Ctrl-C reaches the whole process group, systemd's SIGTERM too: the supervisor decides when a worker ends.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    watcher = threading.Thread(target=_end_with_supervisor, args=(folder,), daemon=True)
-    watcher.start()
+def _serve(pipe: Connection, build_handler: Callable[..., Handler], arguments: Any, folder: str) -> None:  # noqa: ANN401 - as the builder takes
+    watcher = initialize_worker(functools.partial(shutil.rmtree, folder, ignore_errors=True))
     keep_pandas_out()
-    with native_code_silenced(), contextlib.suppress(EOFError, ConnectionError):  # the supervisor is gone
-        handler = _guarded(build, *arguments)
-        pipe.send(handler if isinstance(handler, Failed) else None)
-        while not isinstance(handler, Failed):
-            pipe.send(_guarded(handler, pipe.recv(), folder))
+    with silence_native_code(), contextlib.suppress(EOFError, ConnectionError):  # the supervisor is gone
+        handler = _call(build_handler, *arguments)
+        pipe.send(handler if isinstance(handler, Failure) else None)
+        while not isinstance(handler, Failure):
+            pipe.send(_call(handler, pipe.recv(), folder))
     watcher.join()
 
 
-def _end_with_supervisor(folder: str) -> None:
-    """End this process when the supervisor dies, be it in the middle of a session's run, and its tables with it."""
-    supervisor = multiprocessing.parent_process()
-    if supervisor is not None:
-        supervisor.join()
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(1)
-
-
-def _guarded(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - whatever the function returns
-    """Return what the function returns, or `Failed`."""
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - whatever the function returns
+    """Return what the function returns, or a `Failure`."""
     try:
         return function(*arguments)
     except JobFault as fault:
-        return Failed(fault)
+        return Failure(fault)
     except Exception:  # noqa: BLE001 - a bug: the supervisor stops with this traceback
-        return Failed(RuntimeError(f"A worker process failed.\n{traceback.format_exc()}"))
+        return Failure(RuntimeError(f"A worker process failed.\n{traceback.format_exc()}"))
+
+
+# -- in the supervisor -----------------------------------------------------------------------------------------
 
 
 class Worker:
-    """A process with a stage or two; made again when it dies."""
+    """A process that runs one or two stages, as the supervisor sees it.
+
+    Args:
+        build_handler: Called in the process; returns its handler.
+        arguments: Arguments of ``build_handler``.
+        folder: Where tables pass between processes.
+        is_detector: Whether the process holds a session.
+    """
 
     def __init__(
-        self, build: Callable[..., Handler], arguments: tuple[Any, ...], folder: str, *, is_detector: bool
+        self,
+        build_handler: Callable[..., Handler],
+        arguments: tuple[Any, ...],
+        folder: str,
+        *,
+        is_detector: bool,
     ) -> None:
-        self._made_of = (build, arguments, folder)
+        self._serve_arguments = (build_handler, arguments, folder)
         self.is_detector = is_detector
-        self.was_ready = False
-        self.given: deque[tuple[Task, Any]] = deque()
-        """The tasks that it has not answered, with what the supervisor knows them by."""
-        self.answers, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(target=_serve, args=(theirs, *self._made_of), daemon=True)
-        with defer_signals():  # also before it can ignore them
+        self.is_ready = False
+        """Whether the process has answered at least once."""
+        self.assignments: deque[tuple[Task, Any]] = deque()
+        """The tasks without an answer, each with the supervisor's own object for it."""
+        self.pipe, worker_end = SPAWN.Pipe()
+        self._process = SPAWN.Process(target=_serve, args=(worker_end, *self._serve_arguments), daemon=True)
+        with defer_signals():  # until the process ignores them itself
             self._process.start()
-        theirs.close()
+        worker_end.close()
 
     @property
     def is_free(self) -> bool:
-        """Whether it may be given a task; a session has its next one in hand while it works on the last.
+        """Whether the worker can take a task; a session has its next task waiting while it runs one.
 
-        Not while it works on what is in doubt: if it dies, that must have been alone with it.
+        A task in doubt has no other behind it: if the process dies, that task must have been alone with it.
         """
-        most = 2 if self.is_detector and not any(task.doubted_by for task, _ in self.given) else 1
-        return self.was_ready and len(self.given) < most
+        is_in_doubt = any(task.doubted_by for task, _ in self.assignments)
+        max_assignments = 2 if self.is_detector and not is_in_doubt else 1
+        return self.is_ready and len(self.assignments) < max_assignments
 
     @property
     def exit_code(self) -> int | None:
-        """The process's exit code, negative for a signal."""
+        """The exit code of the process, negative for a signal."""
         self._process.join(timeout=5)
         return self._process.exitcode
 
-    def give(self, task: Task, subject: object) -> None:
-        """Send a task."""
-        self.given.append((task, subject))
-        with contextlib.suppress(ConnectionError):  # it has died: its answer will be the end of the pipe
-            self.answers.send(task)
+    def assign(self, task: Task, subject: object) -> None:
+        """Send a task to the process.
 
-    def take(self) -> Answer:
-        """Return the next answer.
+        Args:
+            task: What the process runs.
+            subject: What the supervisor knows the task by.
+        """
+        self.assignments.append((task, subject))
+        with contextlib.suppress(ConnectionError):  # it has died: `receive` will raise
+            self.pipe.send(task)
+
+    def receive(self) -> Answer:
+        """Return the next answer of the process.
 
         Raises:
             EOFError: The process has died.
         """
-        answer: Answer = self.answers.recv()
-        self.was_ready = True
+        answer: Answer = self.pipe.recv()
+        self.is_ready = True
         return answer
 
-    def replacement(self) -> "Worker":
-        """Return a new process in the place of one that died."""
+    def replace(self) -> "Worker":
+        """Return a new worker in the place of this one, whose process has died."""
         self.stop()
-        return Worker(*self._made_of, is_detector=self.is_detector)
+        return Worker(*self._serve_arguments, is_detector=self.is_detector)
 
     def stop(self) -> None:
-        """End the process."""
-        self.answers.close()
-        self._process.kill()
-        self._process.join()
+        """Kill the process and wait until it is gone."""
+        self.pipe.close()
+        kill_processes([self._process])

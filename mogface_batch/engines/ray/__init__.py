@@ -1,1 +1,1 @@
-"""The stages as a Ray Data job: the only home of Ray. Read `driver.py` first."""
+"""Run the stages as a Ray Data job. The only package that imports Ray; read `engine.py`, then `driver.py`."""

@@ -1,6 +1,6 @@
-"""The ledger for processes that nobody watches: who begins a unit learns that another had begun it and is gone.
+"""The ledger for processes without a supervisor: a process that begins a unit learns whether another died with it.
 
-Under Ray one actor holds it, on the driver's node. A death is blamed on what was in work unless the whole node is
+Under Ray one actor holds it, on the driver's node. A death is blamed on the portion in work, unless the whole node is
 gone: that says nothing about an image.
 """
 
@@ -10,7 +10,8 @@ from enum import StrEnum
 
 from mogface_batch import storage
 from mogface_batch.errors import JobFault
-from mogface_batch.faults.ledger import Ledger, Portion
+from mogface_batch.faults.ledger import Ledger
+from mogface_batch.faults.unit_record import Portion
 
 
 class Stage(StrEnum):
@@ -22,20 +23,23 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """How a process is to work on a unit."""
+class Instructions:
+    """How a process must run a unit."""
 
     portions: tuple[Portion, ...] = ()
-    """One after the other; a single one that is not condemned is taken to have begun."""
+    """To run one after the other. A single one without a `quarantine_reason` counts as begun; each of several must be
+    begun by `Attempts.begin_portion`."""
     doubted_by: str | None = None
-    """`Ledger.run` where something died with the unit before."""
+    """`Ledger.run_id` if a process died with the unit before."""
     fault: JobFault | None = None
-    """Not at all: the job is at its end."""
+    """Why the unit must not run: the job ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    node: str
+    """A unit in work: the node of its process, and its portion; None: all of it, or a portion that has not begun."""
+
+    node_id: str
     portion: Portion | None
 
 
@@ -44,87 +48,96 @@ class Attempts:
 
     Args:
         output: Address of the output folder.
-        batch_rows: Rows that the session takes at once.
-        nodes_alive: Returns the ids of the nodes that are there.
+        batch_rows: Rows that the session runs at once.
+        list_live_node_ids: Returns the ids of the nodes that are alive.
     """
 
-    def __init__(self, output: str, batch_rows: int, nodes_alive: Callable[[], set[str]]) -> None:
+    def __init__(self, output: str, batch_rows: int, list_live_node_ids: Callable[[], set[str]]) -> None:
         self._ledger = Ledger(storage.open_store(output), batch_rows)
-        self._nodes_alive = nodes_alive
-        self._open: dict[tuple[Stage, str], _Attempt] = {}
-        self._to_finish: set[str] = set()
-        self._stop: JobFault | None = None
+        self._list_live_node_ids = list_live_node_ids
+        self._attempts: dict[tuple[Stage, str], _Attempt] = {}
+        self._parts_to_finish: set[str] = set()
+        self._stop_fault: JobFault | None = None
 
-    def begin(self, stage: Stage, part: str, image_ids: list[str], node: str) -> Terms:
-        """Return the terms for a process on this node that begins a unit; faults of the job are among them."""
-        if self._stop is not None and stage is not Stage.FINISH:
-            return Terms(fault=self._stop)
+    def begin_unit(self, stage: Stage, part: str, image_ids: list[str], node_id: str) -> Instructions:
+        """Return the instructions for a process on this node that begins a unit; they also carry faults of the job."""
+        if self._stop_fault is not None and stage is not Stage.FINISH:
+            return Instructions(fault=self._stop_fault)
         try:
-            self._ledger.enter(part, image_ids, is_noted=True)
-            self._learn_of_death(stage, part)
-            return self._begun(stage, part, len(image_ids), node)
+            self._ledger.open_unit(part, image_ids, has_record=True)
+            self._record_death_of_predecessor(stage, part)
+            return self._start_attempt(stage, part, len(image_ids), node_id)
         except JobFault as fault:
-            self._stop = fault
-            return Terms(fault=fault)
+            self._stop_fault = fault
+            return Instructions(fault=fault)
 
-    def _learn_of_death(self, stage: Stage, part: str) -> None:
-        gone = self._open.pop((stage, part), None)
-        if gone is None:
+    def _record_death_of_predecessor(self, stage: Stage, part: str) -> None:
+        """Record that a process died which had begun this stage of the unit, if there was one."""
+        attempt = self._attempts.pop((stage, part), None)
+        if attempt is None:
             return
-        is_blameless = gone.node not in self._nodes_alive()
+        is_node_lost = attempt.node_id not in self._list_live_node_ids()
         if stage is Stage.FINISH:
-            if not is_blameless:
-                self._ledger.finishing_died(part)
-        elif gone.portion is not None:
-            (self._ledger.withdraw if is_blameless else self._ledger.died)(part, gone.portion)
+            if not is_node_lost:
+                self._ledger.record_finishing_death(part)
+        elif attempt.portion is None:
+            return
+        elif is_node_lost:
+            self._ledger.withdraw_portion(part, attempt.portion)
+        else:
+            self._ledger.record_death(part, attempt.portion)
 
-    def _begun(self, stage: Stage, part: str, rows: int, node: str) -> Terms:
-        portions = tuple(self._ledger.portions(part, 0, rows))
-        whole = portions[0] if len(portions) == 1 and portions[0].condemned is None else None
-        if whole is not None and stage is not Stage.FINISH:
-            self._ledger.begin(part, whole)
-        self._open[stage, part] = _Attempt(node, whole)
-        return Terms(portions, self._ledger.run if self._ledger.is_in_doubt(part) else None)
+    def _start_attempt(self, stage: Stage, part: str, rows: int, node_id: str) -> Instructions:
+        portions = tuple(self._ledger.split_into_portions(part, 0, rows))
+        is_whole = len(portions) == 1 and portions[0].quarantine_reason is None
+        if is_whole and stage is not Stage.FINISH:
+            self._ledger.begin_portion(part, portions[0])
+        self._attempts[stage, part] = _Attempt(node_id, portions[0] if is_whole else None)
+        return Instructions(portions, self._ledger.run_id if self._ledger.is_in_doubt(part) else None)
 
     def begin_portion(self, stage: Stage, part: str, portion: Portion) -> JobFault | None:
-        """Note that the process which has begun a unit goes on with this portion; return why it must not."""
-        attempt = self._open.get((stage, part))
-        if attempt is None:  # this process is new: it knows what the store knows
+        """Record that the process which has begun a unit begins this portion; return why it must not, or None."""
+        attempt = self._attempts.get((stage, part))
+        if attempt is None:  # this actor was restarted: it knows only what the store knows
             return None
         try:
             if attempt.portion is not None:
-                self._came_through(stage, part, attempt.portion)
-            self._ledger.begin(part, portion)
+                self._complete_portion(stage, part, attempt.portion)
+            self._ledger.begin_portion(part, portion)
         except JobFault as fault:
             return fault
-        self._open[stage, part] = _Attempt(attempt.node, portion)
+        self._attempts[stage, part] = _Attempt(attempt.node_id, portion)
         return None
 
-    def done(self, stage: Stage, part: str) -> None:
-        """Note that a unit has passed a stage."""
-        attempt = self._open.pop((stage, part), None)
+    def complete_unit(self, stage: Stage, part: str) -> None:
+        """Record that a unit has passed a stage."""
+        attempt = self._attempts.pop((stage, part), None)
         if attempt is None:
             return
         if stage is Stage.FINISH:
-            self._to_finish.discard(part)
-            self._ledger.finished(part)
+            self._parts_to_finish.discard(part)
+            self._ledger.close_unit(part)
             return
         if attempt.portion is not None:
-            self._came_through(stage, part, attempt.portion)
+            self._complete_portion(stage, part, attempt.portion)
         if stage is Stage.DETECT:
-            self._to_finish.add(part)
+            self._parts_to_finish.add(part)
 
-    def _came_through(self, stage: Stage, part: str, portion: Portion) -> None:
-        (self._ledger.done if stage is Stage.DETECT else self._ledger.withdraw)(part, portion)
+    def _complete_portion(self, stage: Stage, part: str, portion: Portion) -> None:
+        if stage is Stage.DETECT:
+            self._ledger.complete_portion(part, portion)
+        else:
+            self._ledger.withdraw_portion(part, portion)
 
     def stop(self, fault: JobFault) -> None:
-        """Let no unit begin any more, but those that have passed the detector be finished."""
-        self._stop = fault
+        """Let no further unit begin; units that have passed the detector may still be finished."""
+        self._stop_fault = fault
 
-    def unfinished(self) -> int:
-        """Return how many units have passed the detector, or are in it, and are not finished."""
-        return len(self._to_finish | {part for stage, part in self._open if stage is not Stage.PREPARE})
+    def count_unfinished(self) -> int:
+        """Return how many units are in the detector, or have passed it and are not finished."""
+        in_work = {part for stage, part in self._attempts if stage is not Stage.PREPARE}
+        return len(self._parts_to_finish | in_work)
 
     def close(self) -> None:
-        """See `Ledger.close`."""
+        """Close the ledger: see `Ledger.close`."""
         self._ledger.close()

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from mogface_batch import storage
-from mogface_batch.columns import faces_from_column
+from mogface_batch.columns import decode_faces
 from mogface_batch.config import Engine, LimitOptions
-from mogface_batch.cores import cores
-from mogface_batch.engines.engine import NO_RAY, Advance, chosen_engine
-from mogface_batch.errors import ConfigError, InputError
+from mogface_batch.cores import count_cores
+from mogface_batch.engines.engine import NO_RAY, Advance, resolve_engine
+from mogface_batch.errors import ConfigError, ErrorCode, InputError
 from mogface_batch.faults import signals
 from mogface_batch.geometry import Faces
 from mogface_batch.jobs.progress import Progress
@@ -31,6 +31,7 @@ from mogface_batch.jobs.render.draw_image import Drawn, Look, Render, Subject, p
 from mogface_batch.jobs.render.picture_rows import FAILED, NO_RESULT, RENDERED, PictureRows
 from mogface_batch.output import records
 from mogface_batch.output.layout import FINGERPRINT_FILE, RENDER_FILE, RUN_FILE
+from mogface_batch.planning.manifests import IMAGE_SUFFIXES
 from mogface_batch.processes.pool import map_in_processes
 from mogface_batch.schema import EXIT_OK, EXIT_TOO_MANY_FAILED, Status
 from mogface_batch.storage import Store
@@ -79,12 +80,12 @@ def render(output: str, target: str, options: Options) -> dict[str, Any]:
         InputError: The table or its plan cannot be read.
         OutputError: The pictures cannot be published.
     """
-    started, clock = records.utc_now(), time.monotonic()
+    started, clock = records.read_utc_time(), time.monotonic()
     table = open_table(output)
     total = sum(
         batch.num_rows for batch in table.batches(["image_id"])
     )  # refuses a half table before work begins
-    store = storage.open_store(storage.absolute(target))
+    store = storage.open_store(storage.make_absolute(target))
     _claim(store, table, options)
     with (
         signals.raise_on_signal(),
@@ -100,7 +101,7 @@ def render(output: str, target: str, options: Options) -> dict[str, Any]:
     record = {
         "exit_code": EXIT_TOO_MANY_FAILED if counts[FAILED] > options.max_error_rate * total else EXIT_OK,
         "started": started.isoformat(),
-        "finished": records.utc_now().isoformat(),
+        "finished": records.read_utc_time().isoformat(),
         "wall_s": round(time.monotonic() - clock, 3),
         "rows": total,
         "this_run": new,
@@ -134,6 +135,13 @@ def _claim(store: Store, table: OutputTable, options: Options) -> None:
         raise ConfigError(
             f"{store.address} is the output folder of a job: choose another --out for the pictures."
         )
+    if store.read(RENDER_FILE) is None:
+        foreign = [name for name in store.list_names("") if name.lower().endswith(IMAGE_SUFFIXES)]
+        if foreign:
+            raise ConfigError(
+                f"{store.address} holds pictures that `render` did not write, such as {foreign[0]}: choose an empty "
+                "folder for --out."
+            )
     now = _claimed(table, options)
     if store.create(RENDER_FILE, json.dumps(now, indent=2).encode() + b"\n"):
         return
@@ -141,7 +149,7 @@ def _claim(store: Store, table: OutputTable, options: Options) -> None:
         before = dict(json.loads(store.read(RENDER_FILE) or b""))
     except (ValueError, TypeError):
         raise InputError(
-            f"{store.address_of(RENDER_FILE)} is damaged: remove that folder, or choose another."
+            f"{store.build_address(RENDER_FILE)} is damaged: remove that folder, or choose another."
         ) from None
     different = [
         f"{name}: {before.get(name)} there, {now.get(name)} now"
@@ -162,10 +170,10 @@ def _undone(
     for batch in table.batches(_COLUMNS):
         facts = batch.drop_columns(["faces"]).to_pylist()
         places = sources.of(batch["image_id"].to_pylist(), batch["uri"].to_pylist())
-        for row, place, faces in zip(facts, places, faces_from_column(batch["faces"]), strict=True):
+        for row, place, faces in zip(facts, places, decode_faces(batch["faces"]), strict=True):
             made = _row(row, place, faces, options)
             if ledger.is_done(row["image_id"], made.made_of):
-                progress.see(Advance(1))
+                progress.show(Advance(1))
             else:
                 yield made
 
@@ -210,7 +218,7 @@ def _work_off(
                     errors[row["error_code"]] = errors.get(row["error_code"], 0) + 1
             waiting += made
             new += len(chunk)
-            progress.see(Advance(len(chunk)))
+            progress.show(Advance(len(chunk)))
             if len(waiting) >= ROWS_PER_PART:
                 ledger.publish(waiting)
                 waiting.clear()
@@ -228,8 +236,8 @@ _Pool = Callable[
 
 
 def _worked_off(options: Options, output: str) -> _Pool:
-    if chosen_engine(options.engine) is not Engine.RAY:
-        return functools.partial(map_in_processes, workers=options.workers or cores())
+    if resolve_engine(options.engine) is not Engine.RAY:
+        return functools.partial(map_in_processes, workers=options.workers or count_cores())
     try:
         from mogface_batch.engines.ray import ray_pool  # noqa: PLC0415 - Ray takes seconds to import
     except ImportError:
@@ -261,7 +269,9 @@ def _ledger_row(row: _Row, drawn: Drawn | None) -> dict[str, Any]:
         }
     if drawn is None:
         drawn = Drawn(
-            error_code="killed_worker", error_message="Drawing this image killed its process.", is_failed=True
+            error_code=ErrorCode.KILLED_WORKER,
+            error_message="Drawing this image killed its process.",
+            is_failed=True,
         )
     made |= {"error_code": drawn.error_code, "error_message": drawn.error_message}
     if drawn.is_failed:

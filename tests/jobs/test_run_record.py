@@ -1,8 +1,9 @@
-"""Tests of mogface_batch.jobs.advice: one sentence that names the knob to turn."""
+"""Tests of mogface_batch.jobs.run_record: the advice is one sentence that names a key of the config."""
 
 import pytest
 
-from mogface_batch.jobs.advice import advice
+from mogface_batch.jobs import run_record
+from mogface_batch.jobs.run_record import advise
 
 
 @pytest.mark.parametrize(
@@ -43,25 +44,25 @@ from mogface_batch.jobs.advice import advice
         pytest.param({"infer_s": 40.0, "wait_s": 60.0}, 2, "cpu_workers", id="nothing-else-is-known"),
     ],
 )
-def test_the_knob(seconds, workers, says):
-    said = advice(seconds, cpu_workers=workers, cores=8)
+def test_the_advice(seconds, workers, says):
+    advice = advise(seconds, cpu_workers=workers, core_count=8)
 
     if says is None:
-        assert said is None
+        assert advice is None
     else:
-        assert says in said
-        assert said.endswith(".")
-        assert len(said.splitlines()) == 1
+        assert says in advice
+        assert advice.endswith(".")
+        assert len(advice.splitlines()) == 1
 
 
-def test_every_knob_is_a_key_of_the_config():
+def test_every_key_that_an_advice_names_is_in_the_config():
     import re
 
     from mogface_batch.config import list_keys
-    from mogface_batch.jobs import advice as module
 
     named = re.findall(
-        r"\b(?:decode|detect|output)\.[a-z_]+|rows_per_part", str(module._KNOBS) + module._FASTER_SESSION
+        r"\b(?:decode|detect|output)\.[a-z_]+|rows_per_part",
+        str(run_record._REMEDIES) + run_record._FASTER_SESSION,
     )
     assert named
     assert set(named) <= set(list_keys())
