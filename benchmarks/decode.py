@@ -24,11 +24,17 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from mogface_batch.benchmark.machine import machine
-from mogface_batch.benchmark.table import Cell, Table
+from mogface_batch.benchmark.machine import describe_machine
+from mogface_batch.benchmark.table import Cell, Table, format_quartiles
 from mogface_batch.geometry import Letterbox, Pixels
 from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.images.decode import check_pixels, decode_rgb, read_header, choose_reduction, use_one_thread
+from mogface_batch.images.decode import (
+    check_pixels,
+    choose_reduction,
+    decode_rgb,
+    read_header,
+    use_one_thread,
+)
 
 FORMATS: Mapping[str, Mapping[str, int]] = {
     "JPEG": {"quality": 90},
@@ -69,15 +75,15 @@ def measure(
     try:
         with tempfile.TemporaryDirectory(prefix="mogface-batch-") as folder:
             rows = tuple(
-                _measured(pixels, Path(folder) / f"photo.{fmt.lower()}", fmt, repeats)
-                for pixels in map(photograph, megapixels)
+                _measure_format(pixels, Path(folder) / f"photo.{fmt.lower()}", fmt, repeats)
+                for pixels in map(make_photograph, megapixels)
                 for fmt in formats
             )
     finally:
         cv2.setNumThreads(threads)
     height, width = CANVAS_HW
     conditions: dict[str, Cell] = {
-        **machine(),
+        **describe_machine(),
         "decoders": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _DECODERS),
         "canvas": f"{height}x{width}",
         "rounds": repeats,
@@ -86,30 +92,30 @@ def measure(
     return Table("decode", "Decoding", rows, conditions)
 
 
-def photograph(megapixels: float, seed: int = 0) -> Pixels:
+def make_photograph(megapixels: float, seed: int = 0) -> Pixels:
     """Return (H, W, 3) RGB of a made-up photograph, 4 wide and 3 high, both multiples of 8 as cameras have them."""
     if megapixels * 1e6 > _LARGEST_MADE_PX:
-        quarter = photograph(megapixels / 4, seed)
+        quarter = make_photograph(megapixels / 4, seed)
         half = np.concatenate([quarter, quarter[:, ::-1]], axis=1)
         return np.concatenate([half, half[::-1]])
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5 / 8) * 8
     height = round(width * 3 / 4 / 8) * 8
     rng = np.random.default_rng(seed)
     hw = (height, width)
-    light = 118 + _octave(rng, hw, 4, 22.0)
+    light = 118 + _make_octave(rng, hw, 4, 22.0)
     # Much of a photograph is out of focus, or sky: fine texture lies in a part of it only.
-    in_focus = np.clip(_octave(rng, hw, 6, 1.0)[:, :, :1] + 0.2, 0.08, 1.5)
+    in_focus = np.clip(_make_octave(rng, hw, 6, 1.0)[:, :, :1] + 0.2, 0.08, 1.5)
     _add_shapes(light, rng)
     longest = 8
     while longest < width:
         is_finest = longest * 2 >= width  # a lens leaves little of it
-        octave = _octave(rng, hw, longest, 7.0 if is_finest else 17.0)
+        octave = _make_octave(rng, hw, longest, 7.0 if is_finest else 17.0)
         light += octave if longest <= _COARSE else octave * in_focus
         longest *= 2
     return np.clip(light, 0, 255).astype(np.uint8)
 
 
-def _octave(
+def _make_octave(
     rng: np.random.Generator, hw: tuple[int, int], longest: int, strength: float
 ) -> NDArray[np.float32]:
     """Return noise (H, W, 3) with so many independent values along the longer side, mostly grey."""
@@ -134,7 +140,7 @@ def _add_shapes(light: NDArray[np.float32], rng: np.random.Generator) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Turns:
-    """What a way took for an image, turn by turn."""
+    """The time of a way for an image, turn by turn."""
 
     seconds: tuple[float, ...]
 
@@ -142,55 +148,53 @@ class _Turns:
     def per_s(self) -> float:
         return 1 / statistics.median(self.seconds)
 
-    def times_as_fast_as(self, other: "_Turns") -> str:
-        ratios = [theirs / own for own, theirs in zip(self.seconds, other.seconds, strict=True)]
-        low, median, high = np.percentile(ratios, (25, 50, 75))
-        return f"{median:.2f} ({low:.2f} to {high:.2f})"
+    def format_ratio(self, reference: "_Turns") -> str:
+        return format_quartiles([b / a for a, b in zip(self.seconds, reference.seconds, strict=True)])
 
 
-def _measured(pixels: Pixels, path: Path, fmt: str, repeats: int) -> dict[str, Cell]:
+def _measure_format(pixels: Pixels, path: Path, fmt: str, repeats: int) -> dict[str, Cell]:
     sink = io.BytesIO()
     Image.fromarray(pixels).save(sink, fmt, **FORMATS[fmt])
     encoded = sink.getvalue()
     path.write_bytes(encoded)
     ways: dict[str, Way] = {
-        "whole": lambda: _decoded(encoded),
-        "placed": lambda: _placed(path),
-        "imread_area": lambda: _with_opencv(path, cv2.INTER_AREA),
-        "imread_linear": lambda: _with_opencv(path, cv2.INTER_LINEAR),
+        "decoded": lambda: _decode(encoded),
+        "placed": lambda: _decode_and_place(path),
+        "imread_area": lambda: _place_with_opencv(path, cv2.INTER_AREA),
+        "imread_linear": lambda: _place_with_opencv(path, cv2.INTER_LINEAR),
     }
     if fmt == "JPEG":
         ways["bare"] = lambda: simplejpeg.decode_jpeg(encoded, "RGB")
-    turns = _taken(ways, repeats)
-    whole, placed, bare = turns["whole"], turns["placed"], turns.get("bare")
+    turns = _take_turns(ways, repeats)
+    decoded, placed, bare = turns["decoded"], turns["placed"], turns.get("bare")
     header = read_header(encoded)
     return {
         "format": fmt,
         "megapixels": round(pixels.shape[0] * pixels.shape[1] / 1e6, 1),
         "file_MB": len(encoded) / 1e6,
-        "decoded_images_per_s": whole.per_s,
-        "decoded_MB_per_s": whole.per_s * len(encoded) / 1e6,
+        "decoded_images_per_s": decoded.per_s,
+        "decoded_MB_per_s": decoded.per_s * len(encoded) / 1e6,
         "simplejpeg_images_per_s": bare.per_s if bare else None,
-        "times_as_fast_as_simplejpeg": whole.times_as_fast_as(bare) if bare else None,
+        "times_as_fast_as_simplejpeg": decoded.format_ratio(bare) if bare else None,
         "reduced_by": choose_reduction(header, Letterbox.fit(header.upright_hw, CANVAS_HW).scale),
         "placed_images_per_s": placed.per_s,
         "placed_MB_per_s": placed.per_s * len(encoded) / 1e6,
         "imread_images_per_s": turns["imread_linear"].per_s,
-        "times_as_fast_as_imread_and_INTER_LINEAR": placed.times_as_fast_as(turns["imread_linear"]),
-        "times_as_fast_as_imread_and_INTER_AREA": placed.times_as_fast_as(turns["imread_area"]),
+        "times_as_fast_as_imread_and_INTER_LINEAR": placed.format_ratio(turns["imread_linear"]),
+        "times_as_fast_as_imread_and_INTER_AREA": placed.format_ratio(turns["imread_area"]),
     }
 
 
-def _taken(ways: Mapping[str, Way], repeats: int) -> dict[str, _Turns]:
-    images = {name: max(1, round(_TURN_S / _seconds(way, 1))) for name, way in ways.items()}
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+def _take_turns(ways: Mapping[str, Way], repeats: int) -> dict[str, _Turns]:
+    images = {name: max(1, round(_TURN_S / _time_way(way, 1))) for name, way in ways.items()}
+    seconds_by_way: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
-            taken[name].append(_seconds(way, images[name]))
-    return {name: _Turns(tuple(seconds)) for name, seconds in taken.items()}
+            seconds_by_way[name].append(_time_way(way, images[name]))
+    return {name: _Turns(tuple(seconds)) for name, seconds in seconds_by_way.items()}
 
 
-def _seconds(way: Way, images: int) -> float:
+def _time_way(way: Way, images: int) -> float:
     """Return what an image takes."""
     start = time.process_time()
     for _ in range(images):
@@ -201,13 +205,13 @@ def _seconds(way: Way, images: int) -> float:
 # -- the ways --------------------------------------------------------------------------------------------------
 
 
-def _decoded(encoded: bytes) -> Pixels:
+def _decode(encoded: bytes) -> Pixels:
     header = read_header(encoded)
     check_pixels(header, 100_000_000)
     return decode_rgb(encoded, header, memory_bytes=_MEMORY_BYTES)
 
 
-def _placed(path: Path) -> Pixels:
+def _decode_and_place(path: Path) -> Pixels:
     encoded = path.read_bytes()
     header = read_header(encoded)
     check_pixels(header, 100_000_000)
@@ -217,7 +221,7 @@ def _placed(path: Path) -> Pixels:
     return place_on_canvas(rgb, letterbox, (0, 0, 0), reduced_by=by)
 
 
-def _with_opencv(path: Path, interpolation: int) -> Pixels:
+def _place_with_opencv(path: Path, interpolation: int) -> Pixels:
     bgr: Any = cv2.imread(str(path))
     height, width = bgr.shape[:2]
     scale = min(1.0, CANVAS_HW[0] / height, CANVAS_HW[1] / width)

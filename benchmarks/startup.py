@@ -1,6 +1,6 @@
 """``benchmark startup``: from the shell to the first finished image, with a model in the cache.
 
-Real processes, as a user types them, on one made-up photograph; all ways take their turn in each round:
+Real commands on one made-up photograph; all ways take turns in each round:
 
     help        mogface-batch --help
     local       a job with engine=local, on a new output
@@ -23,12 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
-from benchmarks.decode import photograph
+from benchmarks.decode import make_photograph
 from mogface_batch import models
-from mogface_batch.benchmark.machine import machine
-from mogface_batch.benchmark.table import Cell, Table
+from mogface_batch.benchmark.machine import describe_machine
+from mogface_batch.benchmark.table import Cell, Table, format_quartiles
 from mogface_batch.errors import DeviceError
 from mogface_batch.images.encode import encode
 from mogface_batch.output.layout import PARTS_FOLDER
@@ -53,17 +51,17 @@ _TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Took:
-    """Seconds since the command was typed."""
+class _Times:
+    """Times of a command, from its start."""
 
     first_s: float | None
-    """None: no image is finished."""
+    """When the first image was finished; None: the command finishes none."""
     end_s: float
     cpu_s: float
-    """Of the process and of those that it waited for."""
+    """Of the process and of the children that it waited for."""
 
 
-def installed_ways() -> tuple[str, ...]:
+def list_installed_ways() -> tuple[str, ...]:
     """Return the ways that can be measured here."""
     has_ray = importlib.util.find_spec("ray") is not None
     return tuple(way for way in WAYS if has_ray or "ray" not in way)
@@ -78,121 +76,118 @@ def measure(ways: Sequence[str], *, model: str, repeats: int) -> Table:
         repeats: Rounds, after one that does not count, since files are then in memory.
 
     Raises:
-        JobFault: The model cannot be had.
+        JobFault: The model cannot be resolved.
         DeviceError: One of the commands failed.
     """
     models.resolve(model)
-    taken: dict[str, list[_Took]] = {way: [] for way in ways}
+    times_by_way: dict[str, list[_Times]] = {way: [] for way in ways}
     with tempfile.TemporaryDirectory(prefix="mogface-batch-") as folder:
         place = Path(folder)
         (place / "photos").mkdir()
-        (place / "photos/photo.jpg").write_bytes(encode(photograph(0.8), ".jpg"))
+        (place / "photos/photo.jpg").write_bytes(encode(make_photograph(0.8), ".jpg"))
         for turn in range(repeats + 1):
             for way in ways:
-                took = _run(way, _command(way, place, turn, model), _output(way, place, turn))
+                times = _run(way, _build_command(way, place, turn, model), _choose_output(way, place, turn))
                 if turn:
-                    taken[way].append(took)
-    conditions: dict[str, Cell] = {**machine(), "model": model, "rounds": repeats, "method": METHOD}
-    rows = tuple(_row(way, taken) for way in ways)
+                    times_by_way[way].append(times)
+    conditions: dict[str, Cell] = {**describe_machine(), "model": model, "rounds": repeats, "method": METHOD}
+    rows = tuple(_format_row(way, times_by_way) for way in ways)
     return Table("startup", "Start-up", rows, conditions)
 
 
-def _row(way: str, taken: Mapping[str, Sequence[_Took]]) -> dict[str, Cell]:
-    own = taken[way]
-    first = [took.first_s for took in own if took.first_s is not None]
-    bare = taken.get("bare-ray", ())
+def _format_row(way: str, times_by_way: Mapping[str, Sequence[_Times]]) -> dict[str, Cell]:
+    runs = times_by_way[way]
+    first = [times.first_s for times in runs if times.first_s is not None]
+    bare = times_by_way.get("bare-ray", ())
     beyond = [
-        took.first_s - floor.first_s
-        for took, floor in zip(own, bare, strict=False)
-        if way == "ray" and took.first_s is not None and floor.first_s is not None
+        times.first_s - floor.first_s
+        for times, floor in zip(runs, bare, strict=False)
+        if way == "ray" and times.first_s is not None and floor.first_s is not None
     ]
     return {
         "way": way,
-        "first_image_s": _spread(first),
-        "end_s": _spread([took.end_s for took in own]),
-        "CPU_s": _spread([took.cpu_s for took in own]),
-        "beyond_bare_ray_s": _spread(beyond),
+        "first_image_s": _format_spread(first),
+        "end_s": _format_spread([times.end_s for times in runs]),
+        "CPU_s": _format_spread([times.cpu_s for times in runs]),
+        "beyond_bare_ray_s": _format_spread(beyond),
     }
 
 
-def _spread(seconds: Sequence[float]) -> str | None:
-    if not seconds:
-        return None
-    low, median, high = np.percentile(seconds, (25, 50, 75))
-    return f"{median:.2f} ({low:.2f} to {high:.2f})"
+def _format_spread(seconds: Sequence[float]) -> str | None:
+    return format_quartiles(seconds) if seconds else None
 
 
 # -- the commands ----------------------------------------------------------------------------------------------
 
 
-def _output(way: str, place: Path, turn: int) -> Path | None:
-    """Return the output of a job, None where a way is no job that finishes an image."""
+def _choose_output(way: str, place: Path, turn: int) -> Path | None:
+    """Return the output of a job, None where a way finishes no image."""
     return place / f"{way}-{turn}" if way in {"local", "ray"} else None
 
 
-def _command(way: str, place: Path, turn: int, model: str) -> list[str]:
+def _build_command(way: str, place: Path, turn: int, model: str) -> list[str]:
     if way == "bare-ray":
         return [sys.executable, "-c", _BARE_RAY]
-    ours = [sys.executable, "-m", "mogface_batch"]
+    command = [sys.executable, "-m", "mogface_batch"]
     if way == "help":
-        return [*ours, "--help"]
-    output = _output("local" if way == "again" else way, place, turn)
+        return [*command, "--help"]
+    output = _choose_output("local" if way == "again" else way, place, turn)
     config = place / "job.yaml"
     config.write_text("output:\n  annotated: false\n", encoding="utf-8")
     engine = "ray" if way == "ray" else "local"
     words = (f"model={model}", f"manifest.uri={place / 'photos'}", f"output.uri={output}", f"engine={engine}")
-    return [*ours, "annotate", str(config), *words]
+    return [*command, "annotate", str(config), *words]
 
 
-def _run(way: str, command: Sequence[str], output: Path | None) -> _Took:
+def _run(way: str, command: Sequence[str], output: Path | None) -> _Times:
     # Ray would else write a token into the user's home, which every `ray start` of this user demands from then on.
     environment = {**os.environ, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     environment.pop("RAY_ADDRESS", None)
     with (
-        tempfile.TemporaryFile() as said,
-        tempfile.TemporaryFile() as complained,
-        _started(command, environment, said, complained) as process,
+        tempfile.TemporaryFile() as stdout,
+        tempfile.TemporaryFile() as stderr,
+        _start_process(command, environment, stdout, stderr) as process,
     ):
-        start, cpu_before_s = time.perf_counter(), _cpu_of_children_s()
+        start, cpu_before_s = time.perf_counter(), _count_children_cpu_s()
         first_s = None
         while process.poll() is None:
             elapsed = time.perf_counter() - start
-            if first_s is None and _is_there(output, said.fileno() if way == "bare-ray" else None):
+            if first_s is None and _has_result(output, stdout.fileno() if way == "bare-ray" else None):
                 first_s = elapsed
             if elapsed > _TIMEOUT_S:
                 raise DeviceError(f"{way} was not done after {_TIMEOUT_S:.0f} s: is the machine busy?")
             time.sleep(_LOOK_S)
         end_s = time.perf_counter() - start
         if process.returncode:
-            complained.seek(0)
-            lines = complained.read().decode(errors="replace").strip().splitlines() or ["nothing"]
+            stderr.seek(0)
+            lines = stderr.read().decode(errors="replace").strip().splitlines() or ["nothing"]
             raise DeviceError(f"{way} ended with exit code {process.returncode}; it said: {lines[-1]}")
-    return _Took(first_s, end_s, _cpu_of_children_s() - cpu_before_s)
+    return _Times(first_s, end_s, _count_children_cpu_s() - cpu_before_s)
 
 
-def _cpu_of_children_s() -> float:
+def _count_children_cpu_s() -> float:
     times = os.times()
     return times.children_user + times.children_system
 
 
-def _is_there(output: Path | None, said: int | None) -> bool:
+def _has_result(output: Path | None, stdout: int | None) -> bool:
     """Return whether the first result is in the output, or was printed."""
     if output is not None:
         return next((output / PARTS_FOLDER).glob("*.parquet"), None) is not None
-    return said is not None and os.fstat(said).st_size > 0
+    return stdout is not None and os.fstat(stdout).st_size > 0
 
 
 @contextlib.contextmanager
-def _started(
-    command: Sequence[str], environment: Mapping[str, str], said: IO[bytes], complained: IO[bytes]
+def _start_process(
+    command: Sequence[str], environment: Mapping[str, str], stdout: IO[bytes], stderr: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Yield the process, and end its session, whatever happens."""
     process = subprocess.Popen(  # noqa: S603 - our own command
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=said,
-        stderr=complained,
+        stdout=stdout,
+        stderr=stderr,
         start_new_session=True,
     )
     try:

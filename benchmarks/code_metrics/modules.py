@@ -29,7 +29,7 @@ class Module:
         """Size of the file as UTF-8."""
         return len(self.text.encode())
 
-    def functions(self) -> Iterator[FunctionNode]:
+    def list_functions(self) -> Iterator[FunctionNode]:
         """Yield all functions: of the module, of classes, and nested ones."""
         for node in ast.walk(self.tree):
             if isinstance(node, FunctionNode):

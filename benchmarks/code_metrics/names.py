@@ -6,7 +6,7 @@ methods, which are constructors. By the first word of a name, without leading un
 * *begins with a participle* where the word ends in -ed or -en, or is in `IRREGULAR_PARTICIPLES` (``told``,
   ``_sorted_rows``); not where it is also a base form (``need``, ``open_part``, ``put``, ``read_rows``);
 * *begins with a verb* where the word is in `VERBS`, and not alone where it may be a noun (``count_rows``, but not
-  ``count``); or where it is in `PREDICATES` (``is_done``).
+  ``count``); where it is in `PREDICATES` (``is_done``); and ``main``.
 
 The share of the first is an exact figure of the rule; that of the second depends on the word list.
 
@@ -36,7 +36,7 @@ _SHORTEST_PARTICIPLE = 4
 
 def list_function_names(modules: Sequence[Module]) -> list[str]:
     """Return the names that are judged, one for each function."""
-    return [node.name for module in modules for node in module.functions() if _is_judged(node)]
+    return [node.name for module in modules for node in module.list_functions() if is_judged(node)]
 
 
 def begins_with_participle(name: str) -> bool:
@@ -45,7 +45,7 @@ def begins_with_participle(name: str) -> bool:
     >>> [begins_with_participle(name) for name in ("told", "_sorted_rows", "open_part", "need", "read_rows")]
     [True, True, False, False, False]
     """
-    word = _first_word(name)
+    word = _split_first_word(name)
     if word in IRREGULAR_PARTICIPLES:
         return True
     is_regular = word.endswith(("ed", "en")) and len(word) >= _SHORTEST_PARTICIPLE
@@ -58,8 +58,8 @@ def begins_with_verb(name: str) -> bool:
     >>> [begins_with_verb(name) for name in ("load_plan", "is_done", "count_rows", "count", "rows_left")]
     [True, True, True, False, False]
     """
-    word = _first_word(name)
-    if word in PREDICATES:
+    word = _split_first_word(name)
+    if word in PREDICATES or name == "main":
         return True
     return word in VERBS and (word not in NOUNS_TOO or "_" in name.strip("_"))
 
@@ -69,18 +69,19 @@ def count_local_names(modules: Sequence[Module]) -> tuple[int, Counter[str]]:
     total, vague = 0, Counter[str]()
     for module in modules:
         table = symtable.symtable(module.text, str(module.path), "exec")
-        for name in _local_names(table):
+        for name in _list_local_names(table):
             total += 1
             if name in VAGUE_NAMES:
                 vague[name] += 1
     return total, vague
 
 
-def _first_word(name: str) -> str:
+def _split_first_word(name: str) -> str:
     return name.strip("_").split("_")[0].lower()
 
 
-def _is_judged(node: FunctionNode) -> bool:
+def is_judged(node: FunctionNode) -> bool:
+    """Return whether a function's name must begin with a verb: not a property, a constructor or a special method."""
     if node.name.startswith("__") and node.name.endswith("__"):
         return False
     decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
@@ -90,7 +91,7 @@ def _is_judged(node: FunctionNode) -> bool:
     )
 
 
-def _local_names(table: symtable.SymbolTable) -> Iterator[str]:
+def _list_local_names(table: symtable.SymbolTable) -> Iterator[str]:
     if isinstance(table, symtable.Function):
         for symbol in table.get_symbols():
             is_variable = symbol.is_local() and not symbol.is_namespace() and not symbol.is_imported()
@@ -98,4 +99,4 @@ def _local_names(table: symtable.SymbolTable) -> Iterator[str]:
             if is_variable and name not in _NOT_WRITTEN and not name.startswith("_"):
                 yield name
     for child in table.get_children():
-        yield from _local_names(child)
+        yield from _list_local_names(child)

@@ -34,7 +34,7 @@ def measure_functions(modules: Sequence[Module]) -> Lengths:
     return _summarize(
         ((node.end_lineno or node.lineno) - node.lineno + 1, f"{module.path}: {node.name}")
         for module in modules
-        for node in module.functions()
+        for node in module.list_functions()
     )
 
 

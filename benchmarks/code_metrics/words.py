@@ -32,7 +32,25 @@ VAGUE_NAMES = _split("""
 Not among them are before, after, first, last, next, best and now: they say which of several values is held.
 """
 
-PREDICATES = frozenset({"is", "are", "has", "have", "may", "can", "must", "needs", "should", "was"})
+PREDICATES = frozenset(
+    {
+        "is",
+        "are",
+        "has",
+        "have",
+        "may",
+        "can",
+        "must",
+        "needs",
+        "should",
+        "was",
+        "begins",
+        "exists",
+        "fits",
+        "runs",
+        "suits",
+    }
+)
 """First words of names that read as a claim."""
 
 VERBS = _split("""
@@ -70,7 +88,7 @@ VERBS = _split("""
 
 NOUNS_TOO = _split("""
     block bound cast change claim click count crash cut deal delay estimate flip fold form free group guard hash issue
-    label limit link list log loop map mark mask mean mix model name need note notice number order pack pad patch pause
+    label limit link list log loop map mark mask mean mix model name need note notice number order pack patch pause
     pin place plan plot post present probe process profile project query quiet quote rank rate reach record reply report
     reserve reverse round route sample scale schedule score shape share shift sign sketch slice spread stage state store
     stream stretch strip suffix suit sum supply support switch test tile time trace track train transfer transform turn

@@ -10,7 +10,7 @@ from mogface_batch.cli.benchmark.options import (
     add_repeats,
     add_threads,
     check_at_least,
-    session_threads,
+    choose_threads,
 )
 from mogface_batch.cli.images import check_limit, parse_canvas_hw
 from mogface_batch.cli.options import Subparsers, add_verb
@@ -47,14 +47,15 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
         "--job-repeats", metavar="R", type=int, default=3, help="rounds of the whole job; default 3"
     )
     parser.add_argument("--batch", metavar="B", type=int, help="default: 1, on a GPU 8")
-    add_threads(parser, whose="of the session")
+    add_threads(parser, owner="of the session")
     add_provider(parser, "cpu (default), cuda, ...")
     return parser
 
 
 def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure the same images on one canvas and on a few."""
-    from benchmarks.buckets.measure import Setting, measure
+    from benchmarks.buckets.forms import Setting
+    from benchmarks.buckets.measure import measure
     from mogface_batch import models
     from mogface_batch.detector.providers import parsed_provider
 
@@ -71,7 +72,7 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
         manifest=arguments.images,
         within_hw=parse_canvas_hw(arguments.canvas),
         provider=provider.value,
-        threads=session_threads(arguments.threads, provider),
+        threads=choose_threads(arguments.threads, provider),
         batch_size=arguments.batch,
         limit=arguments.limit,
     )

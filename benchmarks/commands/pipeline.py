@@ -10,7 +10,7 @@ from mogface_batch.cli.benchmark.options import (
     add_repeats,
     add_threads,
     check_at_least,
-    session_threads,
+    choose_threads,
 )
 from mogface_batch.cli.images import check_limit, list_addresses, parse_canvas_hw
 from mogface_batch.cli.options import Subparsers, add_verb
@@ -53,14 +53,14 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
     parser.add_argument(
         "--batch", metavar="B", type=int, default=8, help="canvases a session call; default 8"
     )
-    add_threads(parser, whose="of the session")
+    add_threads(parser, owner="of the session")
     add_provider(parser, "cpu (default), cuda, ...")
     return parser
 
 
 def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure all jobs on the same images."""
-    from benchmarks.pipeline.measure import Setting, available, checked, measure
+    from benchmarks.pipeline.measure import Setting, check_jobs, list_available_jobs, measure
     from mogface_batch import models
     from mogface_batch.detector.model_file import read_card
     from mogface_batch.detector.providers import parsed_provider
@@ -80,12 +80,12 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
         canvas_hw=hw,
         pad_rgb=read_card(path).card.pad_rgb,
         batch_size=arguments.batch,
-        threads=session_threads(arguments.threads, provider),
+        threads=choose_threads(arguments.threads, provider),
     )
     return measure(
         list(list_addresses(arguments.images, arguments.limit)),
         setting,
-        jobs=checked(arguments.jobs) if arguments.jobs else available(),
+        jobs=check_jobs(arguments.jobs) if arguments.jobs else list_available_jobs(),
         seconds=arguments.seconds,
         repeats=arguments.repeats,
     )

@@ -34,13 +34,13 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
 
 def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure the ways, in the order in which they need each other."""
-    from benchmarks.startup import WAYS, installed_ways, measure
+    from benchmarks.startup import WAYS, list_installed_ways, measure
 
     check_at_least(1, "--repeats", arguments.repeats)
     for way in arguments.ways or ():
         if way not in WAYS:
             raise ConfigError(f"--ways {way}: choose of {', '.join(WAYS)}.")
-    chosen = arguments.ways or installed_ways()
+    chosen = arguments.ways or list_installed_ways()
     if "again" in chosen and "local" not in chosen:
         raise ConfigError("--ways again needs local: it is the same job once more.")
     ways = [way for way in WAYS if way in chosen]

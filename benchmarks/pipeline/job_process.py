@@ -1,4 +1,4 @@
-"""One job of ``benchmark pipeline`` in a process of its own, so that none finds what another has loaded or left."""
+"""One job of ``benchmark pipeline`` in its own process, so that no job finds what another has loaded."""
 
 import multiprocessing
 import os
@@ -27,89 +27,92 @@ NEEDS = {LOOP: None, LOCAL: None, RAY: "ray", RAY_DATA: "ray", DAFT: "daft"}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a job."""
+    """How a job went."""
 
     face_counts: list[int | None]
     """Of each file, None where it could not be read."""
     start_s: float
     """From the start of the process until the first image is read; 0 where the file system does not tell."""
     work_s: float
-    """From then on until the last file of the table is written."""
+    """From the first read until the last file of the table is written."""
     whole_s: float
-    """From the start of the process to the end of the job, whatever it shuts down."""
+    """From the start of the process to the end of the job, shutdown included."""
     work_cpu_s: float | None
-    """Of all processes of the job meanwhile; None where it cannot be told."""
+    """CPU time of all processes of the job in that span; None where it is not known."""
 
 
-def outcome_of(job: str, work: Work, *, rows_per_part: int) -> Outcome:
-    """Run a job and return what came of it.
+def run_in_process(job: str, work: Work, *, rows_per_part: int) -> Outcome:
+    """Run a job and return how it went.
 
     Raises:
-        JobFault: What ended it.
+        JobFault: The job failed.
     """
     for file in work.files:  # where access times are kept, the next to read it sets it anew
         os.utime(file, (_UNREAD_S, Path(file).stat().st_mtime))
     started = time.time()
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(theirs, job, work, rows_per_part))
+    pipe, far_end = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(far_end, job, work, rows_per_part))
     process.start()
-    theirs.close()
+    far_end.close()
     try:
         with CpuTimes(process.pid or 0) as cpu:
-            answer: Any = ours.recv()
+            answer: Any = pipe.recv()
     except EOFError:
         process.join()
         raise DeviceError(
             f"The process of the job {job!r} has died (exit code {process.exitcode}): its memory may not have sufficed."
         ) from None
     finally:
-        ours.close()
+        pipe.close()
         process.join()
     if isinstance(answer, Exception):
         raise answer
-    face_counts, ended = answer
-    began, written = _first_read(work.files) or started, _last_written(work.out)
-    return Outcome(face_counts, began - started, written - began, ended - started, cpu.used_s(began, written))
+    face_counts, end_s = answer
+    began, written = _find_first_read(work.files) or started, _find_last_write(work.out)
+    return Outcome(
+        face_counts, began - started, written - began, end_s - started, cpu.count_used_s(began, written)
+    )
 
 
-def _first_read(files: Sequence[str]) -> float | None:
+def _find_first_read(files: Sequence[str]) -> float | None:
     """Return when the first of them was read, None where the file system keeps no access times."""
     return min((at for file in files if (at := Path(file).stat().st_atime) != _UNREAD_S), default=None)
 
 
-def _last_written(out: str) -> float:
+def _find_last_write(out: str) -> float:
     return max(path.stat().st_mtime for path in Path(out).rglob("*.parquet"))
 
 
 def _serve(pipe: Connection, job: str, work: Work, rows_per_part: int) -> None:
     os.environ.pop("RAY_ADDRESS", None)  # this machine is measured
     try:
-        table = _engine(job, work, rows_per_part) if job in {LOCAL, RAY} else _peer(job, work)
-        pipe.send((_by_file(work, table), time.time()))
+        table = _run_engine(job, work, rows_per_part) if job in {LOCAL, RAY} else _run_peer(job, work)
+        pipe.send((_order_counts(work, table), time.time()))
     except JobFault as fault:
         pipe.send(fault)
     except Exception:  # noqa: BLE001 - a bug, or a framework's own word: the other process stops with this traceback
         pipe.send(RuntimeError(f"The job {job!r} failed.\n{traceback.format_exc()}"))
 
 
-def _peer(job: str, work: Work) -> pa.Table:
+def _run_peer(job: str, work: Work) -> pa.Table:
     from benchmarks.pipeline import peers  # noqa: PLC0415 - OpenCV stays out of the engines' drivers
 
     jobs = {
-        LOOP: peers.loop,
-        RAY_DATA: peers.ray_data,
-        DAFT: peers.daft,
+        LOOP: peers.run_loop,
+        RAY_DATA: peers.run_ray_data,
+        DAFT: peers.run_daft,
     }
     jobs[job](work)
     return pq.read_table(work.out, columns=["file", "face_count"])
 
 
-def _engine(job: str, work: Work, rows_per_part: int) -> pa.Table:
+def _run_engine(job: str, work: Work, rows_per_part: int) -> pa.Table:
     from mogface_batch import models  # noqa: PLC0415 - the peers need none of it
     from mogface_batch.config import validate  # noqa: PLC0415
     from mogface_batch.detector import read_card  # noqa: PLC0415
-    from mogface_batch.jobs.annotate import Model, annotate  # noqa: PLC0415
+    from mogface_batch.jobs.annotate import annotate  # noqa: PLC0415
+    from mogface_batch.stages.build_settings import Model  # noqa: PLC0415
 
     manifest = Path(work.out, "manifest.txt")
     manifest.write_text("".join(f"{file}\n" for file in work.files), encoding="utf-8")
@@ -133,7 +136,7 @@ def _engine(job: str, work: Work, rows_per_part: int) -> pa.Table:
     return table.rename_columns(["file", "face_count"])
 
 
-def _by_file(work: Work, table: pa.Table) -> list[int | None]:
+def _order_counts(work: Work, table: pa.Table) -> list[int | None]:
     counts = dict(zip(table["file"].to_pylist(), table["face_count"].to_pylist(), strict=True))
     if len(counts) != table.num_rows or len(counts) != len(work.files):
         raise RuntimeError(f"{table.num_rows} rows came out of {len(work.files)} files")

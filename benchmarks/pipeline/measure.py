@@ -1,7 +1,7 @@
 """``benchmark pipeline``: the whole job, from files to a table, against a hand-written loop and textbook jobs.
 
-Every job works on the same images, repeated as different files until the loop takes long enough; each in a process of
-its own. They take turns, and one is divided by the loop round by round: what else the machine does meets all of them.
+All jobs work on the same images, repeated as different files until the loop takes long enough; each runs in its own
+process. They take turns, and each is divided by the loop round by round, so that other load meets all of them.
 """
 
 import importlib.util
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pipeline.job_process import LOOP, NEEDS, Outcome, outcome_of
+from benchmarks.pipeline.job_process import LOOP, NEEDS, Outcome, run_in_process
 from benchmarks.pipeline.peers import Work
 from mogface_batch import storage
-from mogface_batch.benchmark.machine import machine
-from mogface_batch.benchmark.table import Cell, Table
+from mogface_batch.benchmark.machine import describe_machine
+from mogface_batch.benchmark.table import Cell, Table, format_quartiles
 from mogface_batch.canvases.batching import MAX_ROWS_PER_UNIT, UNIT_CANVAS_BYTES
 from mogface_batch.config import LimitOptions
 from mogface_batch.errors import ConfigError, InputError, RowFault
@@ -76,21 +76,21 @@ def measure(
     Raises:
         ConfigError: A job is unknown, or its package is not installed.
         InputError: An image cannot be read.
-        JobFault: What ends a job.
+        JobFault: A job failed.
     """
-    jobs = checked(jobs)
+    jobs = check_jobs(jobs)
     with tempfile.TemporaryDirectory(dir=folder, prefix="mogface-batch-") as place:
-        images = _copied(addresses, 1, Path(place))
+        images = _copy_images(addresses, 1, Path(place))
         if seconds:
-            once = _run(LOOP, images, setting, len(images), Path(place))
-            images = _copied(addresses, math.ceil(seconds / once.work_s), Path(place))
-        rows_per_part = _rows_per_part(setting, len(images))
+            single = _run(LOOP, images, setting, len(images), Path(place))
+            images = _copy_images(addresses, math.ceil(seconds / single.work_s), Path(place))
+        rows_per_part = _choose_rows_per_part(setting, len(images))
         outcomes: dict[str, list[Outcome]] = {job: [] for job in jobs}
         for number in range(repeats):
             for job in [*jobs[number % len(jobs) :], *jobs[: number % len(jobs)]]:
                 outcomes[job].append(_run(job, images, setting, rows_per_part, Path(place)))
     conditions: dict[str, Cell] = {
-        **machine(),
+        **describe_machine(),
         "provider": setting.provider,
         "threads": setting.threads,
         "canvas": f"{setting.canvas_hw[0]}x{setting.canvas_hw[1]}, batch {setting.batch_size}",
@@ -99,20 +99,20 @@ def measure(
         "rounds": repeats,
         "method": METHOD,
     }
-    rows = tuple(_row(job, outcomes) for job in jobs)
+    rows = tuple(_format_row(job, outcomes) for job in jobs)
     return Table("pipeline", "The whole job", rows, conditions)
 
 
-def available() -> list[str]:
+def list_available_jobs() -> list[str]:
     """Return the jobs whose package is installed."""
-    return [job for job, package in NEEDS.items() if _is_there(package)]
+    return [job for job, package in NEEDS.items() if _is_installed(package)]
 
 
-def _is_there(package: str | None) -> bool:
+def _is_installed(package: str | None) -> bool:
     return package is None or importlib.util.find_spec(package) is not None
 
 
-def checked(jobs: Sequence[str]) -> list[str]:
+def check_jobs(jobs: Sequence[str]) -> list[str]:
     """Return the jobs, the loop first, each once.
 
     Raises:
@@ -122,20 +122,20 @@ def checked(jobs: Sequence[str]) -> list[str]:
         if job not in NEEDS:
             raise ConfigError(f"There is no job {job!r} to measure: there are {', '.join(NEEDS)}.")
         package = NEEDS[job]
-        if not _is_there(package):
+        if not _is_installed(package):
             raise ConfigError(f"The job {job!r} needs the package {package}: type pip install {package}.")
     return list(dict.fromkeys([LOOP, *jobs]))
 
 
-def _rows_per_part(setting: Setting, images: int) -> int:
-    """Return what a job takes by itself, or fewer where there are few images."""
+def _choose_rows_per_part(setting: Setting, images: int) -> int:
+    """Return the number that a job takes by default, or fewer where there are few images."""
     height, width = setting.canvas_hw
     batch = setting.batch_size
-    by_itself = min(UNIT_CANVAS_BYTES // (3 * height * width), MAX_ROWS_PER_UNIT)
-    return max(min(by_itself, images // LEAST_PARTS) // batch, 1) * batch
+    default = min(UNIT_CANVAS_BYTES // (3 * height * width), MAX_ROWS_PER_UNIT)
+    return max(min(default, images // LEAST_PARTS) // batch, 1) * batch
 
 
-def _copied(addresses: Sequence[str], times: int, place: Path) -> list[str]:
+def _copy_images(addresses: Sequence[str], times: int, place: Path) -> list[str]:
     """Write the images so many times and return the paths, those of each time together.
 
     A copy has its number behind its last byte, where decoders do not look: our engines work on equal bytes once.
@@ -172,32 +172,32 @@ def _run(job: str, images: Sequence[str], setting: Setting, rows_per_part: int, 
             threads=setting.threads,
             out=out,
         )
-        return outcome_of(job, work, rows_per_part=rows_per_part)
+        return run_in_process(job, work, rows_per_part=rows_per_part)
 
 
-def _row(job: str, outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Cell]:
-    own, loop = outcomes[job], outcomes[LOOP]
-    found, wanted = own[0].face_counts, loop[0].face_counts
-    cpu = [outcome.work_cpu_s for outcome in own if outcome.work_cpu_s is not None]
+def _format_row(job: str, outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Cell]:
+    runs, loop_runs = outcomes[job], outcomes[LOOP]
+    counts, loop_counts = runs[0].face_counts, loop_runs[0].face_counts
+    cpu = [outcome.work_cpu_s for outcome in runs if outcome.work_cpu_s is not None]
     return {
         "job": TITLES[job],
-        "images_per_s": len(wanted) / float(np.median([outcome.work_s for outcome in own])),
-        "of_the_loop": _ratio([outcome.work_s for outcome in loop], [outcome.work_s for outcome in own]),
-        "CPU_ms_an_image": 1e3 * float(np.median(cpu)) / len(wanted) if cpu else None,
-        "CPU_of_the_loop": _ratio(
-            [outcome.work_cpu_s for outcome in own], [outcome.work_cpu_s for outcome in loop]
+        "images_per_s": len(loop_counts) / float(np.median([outcome.work_s for outcome in runs])),
+        "of_the_loop": _format_ratio(
+            [outcome.work_s for outcome in loop_runs], [outcome.work_s for outcome in runs]
         ),
-        "start_s": float(np.median([outcome.start_s for outcome in own])),
-        "whole_s": float(np.median([outcome.whole_s for outcome in own])),
-        "faces": sum(count or 0 for count in found),
-        "images_with_as_many_faces": f"{sum(a == b for a, b in zip(found, wanted, strict=True))} of {len(wanted)}",
+        "CPU_ms_an_image": 1e3 * float(np.median(cpu)) / len(loop_counts) if cpu else None,
+        "CPU_of_the_loop": _format_ratio(
+            [outcome.work_cpu_s for outcome in runs], [outcome.work_cpu_s for outcome in loop_runs]
+        ),
+        "start_s": float(np.median([outcome.start_s for outcome in runs])),
+        "whole_s": float(np.median([outcome.whole_s for outcome in runs])),
+        "faces": sum(count or 0 for count in counts),
+        "images_with_as_many_faces": f"{sum(a == b for a, b in zip(counts, loop_counts, strict=True))} of {len(loop_counts)}",
     }
 
 
-def _ratio(dividends: Sequence[float | None], divisors: Sequence[float | None]) -> str | None:
+def _format_ratio(dividends: Sequence[float | None], divisors: Sequence[float | None]) -> str | None:
     """Return the median and the quartiles of the ratios, round by round."""
-    ratios = [one / by for one, by in zip(dividends, divisors, strict=True) if one and by]
-    if not ratios:
-        return None
-    low, median, high = np.percentile(ratios, (25, 50, 75))
-    return f"{median:.2f} ({low:.2f} to {high:.2f})"
+    pairs = zip(dividends, divisors, strict=True)
+    ratios = [dividend / divisor for dividend, divisor in pairs if dividend and divisor]
+    return format_quartiles(ratios) if ratios else None

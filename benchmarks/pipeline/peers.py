@@ -23,13 +23,13 @@ from mogface_batch.errors import InputError
 from mogface_batch.geometry import Faces, Letterbox, Pixels, choose_faces, clip_to_image
 
 BATCHES_AHEAD = 3
-"""That the loop decodes while the session runs."""
+"""How many batches the loop decodes while the session runs."""
 ImageHW = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What every job gets."""
+    """The input of every job."""
 
     files: tuple[str, ...]
     """Absolute paths."""
@@ -40,16 +40,16 @@ class Work:
     pad_rgb: tuple[int, int, int]
     batch_size: int
     threads: int
-    """Of the session, and as many that decode."""
+    """Of the session; as many threads decode."""
     out: str
     """An empty folder."""
 
 
-# -- what all of them do ---------------------------------------------------------------------------------------
+# -- shared by all jobs ----------------------------------------------------------------------------------------
 
 
 class Detector:
-    """The session, and what is chosen of its candidates."""
+    """The session, with the choice among its candidates."""
 
     def __init__(self, work: Work) -> None:
         """Open it.
@@ -66,10 +66,10 @@ class Detector:
         )
         self._card = self._detector.card
 
-    def faces(self, canvases: Pixels, image_hws: Sequence[ImageHW]) -> list[Faces]:
+    def find_faces(self, canvases: Pixels, image_hws: Sequence[ImageHW]) -> list[Faces]:
         """Return the faces of (N, H, W, 3) canvases, in pixels of their images."""
         card, canvas_hw = self._card, canvases.shape[1:3]
-        found = self._detector.detect_canvases(canvases, score_at_least=card.score_threshold)
+        candidates_by_canvas = self._detector.detect_canvases(canvases, score_at_least=card.score_threshold)
         chosen = (
             choose_faces(
                 candidates,
@@ -77,7 +77,7 @@ class Detector:
                 iou_at_most=card.nms_iou,
                 max_faces=card.max_faces,
             )
-            for candidates in found
+            for candidates in candidates_by_canvas
         )
         return [
             clip_to_image(Letterbox.fit(image_hw, canvas_hw).to_source(faces), image_hw)
@@ -108,7 +108,7 @@ def place_image(file: str, canvas: Pixels, pad_rgb: tuple[int, int, int]) -> Ima
 
 
 def build_rows(files: Sequence[str], faces: Sequence[Faces]) -> pa.Table:
-    """Return the rows of some images."""
+    """Return the rows of these images."""
     return pa.table(
         {
             "file": pa.array(files, pa.string()),
@@ -122,23 +122,25 @@ def build_rows(files: Sequence[str], faces: Sequence[Faces]) -> pa.Table:
 
 
 def run_loop(work: Work) -> None:
-    """Do it in one process: threads decode a few batches ahead of the session, and one Parquet file is written."""
+    """Run the job in one process: threads decode a few batches ahead of the session, and one Parquet file is written."""
     cv2.setNumThreads(1)
     detector = Detector(work)
     with ThreadPoolExecutor(work.threads) as pool:
         tables = [
-            build_rows(files, detector.faces(canvases, image_hws))
+            build_rows(files, detector.find_faces(canvases, image_hws))
             for files, canvases, image_hws in _place_batches(pool, work)
         ]
     pq.write_table(pa.concat_tables(tables), Path(work.out, "faces.parquet"))
 
 
-def _place_batches(pool: ThreadPoolExecutor, work: Work) -> Iterator[tuple[tuple[str, ...], Pixels, list[ImageHW]]]:
-    begun: deque[tuple[tuple[str, ...], Pixels, list[Future[ImageHW]]]] = deque()
+def _place_batches(
+    pool: ThreadPoolExecutor, work: Work
+) -> Iterator[tuple[tuple[str, ...], Pixels, list[ImageHW]]]:
+    pending: deque[tuple[tuple[str, ...], Pixels, list[Future[ImageHW]]]] = deque()
     for start in range(0, len(work.files), work.batch_size):
         files = work.files[start : start + work.batch_size]
         canvases = np.empty((len(files), *work.canvas_hw, 3), np.uint8)
-        begun.append(
+        pending.append(
             (
                 files,
                 canvases,
@@ -148,10 +150,10 @@ def _place_batches(pool: ThreadPoolExecutor, work: Work) -> Iterator[tuple[tuple
                 ],
             )
         )
-        if len(begun) > BATCHES_AHEAD:
-            yield _await_batch(*begun.popleft())
-    while begun:
-        yield _await_batch(*begun.popleft())
+        if len(pending) > BATCHES_AHEAD:
+            yield _await_batch(*pending.popleft())
+    while pending:
+        yield _await_batch(*pending.popleft())
 
 
 def _await_batch(
@@ -164,7 +166,7 @@ def _await_batch(
 
 
 def run_ray_data(work: Work) -> None:
-    """Do it as the documentation of Ray Data does batch inference: tasks decode, an actor holds the session."""
+    """Run the job as in Ray Data's documentation of batch inference: tasks decode, an actor holds the session."""
     import ray  # noqa: PLC0415 - takes seconds, and is an extra
     import ray.data  # noqa: PLC0415
 
@@ -194,7 +196,8 @@ def _decode_batch(batch: dict[str, Any], work: Work) -> dict[str, Any]:
     cv2.setNumThreads(1)
     canvases = np.empty((len(batch["file"]), *work.canvas_hw, 3), np.uint8)
     image_hws = [
-        place_image(str(file), canvas, work.pad_rgb) for file, canvas in zip(batch["file"], canvases, strict=True)
+        place_image(str(file), canvas, work.pad_rgb)
+        for file, canvas in zip(batch["file"], canvases, strict=True)
     ]
     return {"file": batch["file"], "canvas": canvases, "image_hw": np.array(image_hws)}
 
@@ -205,46 +208,49 @@ class _RayDetector:
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
         image_hws = [(int(height), int(width)) for height, width in batch["image_hw"]]
-        return build_rows(list(map(str, batch["file"])), self._detector.faces(batch["canvas"], image_hws))
+        return build_rows(
+            list(map(str, batch["file"])), self._detector.find_faces(batch["canvas"], image_hws)
+        )
 
 
 # -- Daft ------------------------------------------------------------------------------------------------------
 
 
 def run_daft(work: Work) -> None:
-    """Do it as the documentation of Daft does batch inference: a function decodes, a class holds the session."""
-    import run_daft as framework  # noqa: PLC0415 - no dependency of ours
+    """Run the job as in Daft's documentation of batch inference: a function decodes, a class holds the session."""
+    import daft as framework  # noqa: PLC0415 - no dependency of ours
 
     kinds = framework.DataType
     cv2.setNumThreads(1)
-    placed = kinds.struct({"canvas": kinds.binary(), "height": kinds.int32(), "width": kinds.int32()})
-    found = kinds.list(kinds.list(kinds.float32()))
+    placed_type = kinds.struct({"canvas": kinds.binary(), "height": kinds.int32(), "width": kinds.int32()})
+    boxes_type = kinds.list(kinds.list(kinds.float32()))
 
-    def decoded(files: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a series of Daft's
-        made = []
+    def decode_files(files: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a series of Daft's
+        structs = []
         for file in files.to_pylist():
             canvas = np.empty((*work.canvas_hw, 3), np.uint8)
             height, width = place_image(file, canvas, work.pad_rgb)
-            made.append({"canvas": canvas.tobytes(), "height": height, "width": width})
-        return made
+            structs.append({"canvas": canvas.tobytes(), "height": height, "width": width})
+        return structs
 
     class DaftDetector:
         def __init__(self, work: Work) -> None:
             self._detector = Detector(work)
 
-        @framework.method.batch(return_dtype=found, batch_size=work.batch_size)  # type: ignore[untyped-decorator]
-        def faces(self, canvas: Any, height: Any, width: Any) -> list[list[list[float]]]:  # noqa: ANN401
+        @framework.method.batch(return_dtype=boxes_type, batch_size=work.batch_size)  # type: ignore[untyped-decorator]
+        def find_faces(self, canvas: Any, height: Any, width: Any) -> list[list[list[float]]]:  # noqa: ANN401
             canvases = np.stack(
-                [np.frombuffer(one, np.uint8).reshape(*work.canvas_hw, 3) for one in canvas.to_pylist()]
+                [np.frombuffer(pixels, np.uint8).reshape(*work.canvas_hw, 3) for pixels in canvas.to_pylist()]
             )
             image_hws = list(zip(height.to_pylist(), width.to_pylist(), strict=True))
-            faces = self._detector.faces(canvases, image_hws)
-            return [one.boxes_xyxy.tolist() for one in faces]
+            return [faces.boxes_xyxy.tolist() for faces in self._detector.find_faces(canvases, image_hws)]
 
-    decode = framework.func.batch(return_dtype=placed, unnest=True, batch_size=work.batch_size)(decoded)
+    decode = framework.func.batch(return_dtype=placed_type, unnest=True, batch_size=work.batch_size)(
+        decode_files
+    )
     detector = framework.cls(DaftDetector, max_concurrency=1)(work)
     table = framework.from_pydict({"file": list(work.files)})
     table = table.select("file", decode(table["file"]))
-    table = table.with_column("boxes", detector.faces(table["canvas"], table["height"], table["width"]))
+    table = table.with_column("boxes", detector.find_faces(table["canvas"], table["height"], table["width"]))
     table = table.select("file", table["boxes"].list_count().alias("face_count"), "boxes")
     table.write_parquet(work.out)

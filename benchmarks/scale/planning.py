@@ -1,7 +1,7 @@
-"""What planning and resuming cost the driver: time and memory for a table of which most is done.
+"""The cost of planning and resuming in the driver: time and memory for a table of which most is done.
 
-The manifest and the parts are made up, of the form that a job writes; planning, looking through the parts and finding
-what is left are the job's own code, in a process of its own for each size.
+The manifest and the parts are made up, of the form that a job writes. Planning, surveying the parts and finding the
+work are the code of the job, in a separate process for each size.
 
     python -m benchmarks scale --rows 10000 1000000
 """
@@ -42,42 +42,42 @@ _ENVIRONMENT = json.dumps({"provider": "cpu", "card": None, "packages": {}})
 
 
 def measure(
-    sizes: Sequence[int], *, done: float = 0.9, failed: float = 0.01, folder: Path | None = None
+    sizes: Sequence[int], *, done_share: float = 0.9, failed_share: float = 0.01, folder: Path | None = None
 ) -> Table:
-    """Return what planning a manifest, and resuming a table of it, cost.
+    """Return the cost of planning a manifest, and of resuming its table.
 
     Args:
         sizes: Rows of the manifest.
-        done: Share of the units whose part is there.
-        failed: Share of the rows that are `undecodable`.
-        folder: Where the tables are made, and removed again; the system's own for temporary files by default.
+        done_share: Share of the units whose part is there.
+        failed_share: Share of the rows that are `undecodable`.
+        folder: Where the tables are written, and removed again; by default the system's folder for temporary files.
     """
     rows = []
     for size in sizes:
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            rows.append(_measure_size(Path(place), size, done, failed))
+            rows.append(_measure_size(Path(place), size, done_share, failed_share))
     conditions: dict[str, Cell] = {
         "rows_per_part": ROWS_PER_UNIT,
-        "done": done,
-        "failed": failed,
+        "done": done_share,
+        "failed": failed_share,
         "memory": "the peak of the driver's process, without an engine",
         **describe_machine(),
     }
     return Table("scale", "Planning and resuming", tuple(rows), conditions)
 
 
-def _measure_size(place: Path, size: int, done: float, failed: float) -> dict[str, Cell]:
+def _measure_size(place: Path, size: int, done_share: float, failed_share: float) -> dict[str, Cell]:
     _write_manifest(place / "manifest.parquet", size)
     planned = _run_in_process("plan", place)
-    _write_parts(place, done, failed)
+    _write_parts(place, done_share, failed_share)
     resumed = _run_in_process("resume", place)
     return {"rows": size, **planned, **resumed}
 
 
-def _run_in_process(what: str, place: Path) -> dict[str, Cell]:
-    command = [sys.executable, "-m", "benchmarks.scale.planning", what, str(place)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - this very file
-    figures: dict[str, Cell] = json.loads(said.stdout)
+def _run_in_process(task: str, place: Path) -> dict[str, Cell]:
+    command = [sys.executable, "-m", "benchmarks.scale.planning", task, str(place)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - this very file
+    figures: dict[str, Cell] = json.loads(process.stdout)
     return figures
 
 
@@ -90,21 +90,21 @@ def _write_manifest(path: Path, size: int) -> None:
             writer.write_table(pa.table({"uri": uris}, schema=schema))
 
 
-def _write_parts(place: Path, done: float, failed: float) -> None:
+def _write_parts(place: Path, done_share: float, failed_share: float) -> None:
     store = storage.open_store(str(place / "out"))
     folder = place / "out" / PARTS_FOLDER
     folder.mkdir()
     with closing(Planner(store, rows_per_unit=ROWS_PER_UNIT)) as planner:
-        units = list(planner.units(_FINGERPRINT))
-        for unit in units[: int(done * len(units))]:
+        units = list(planner.iterate_units(_FINGERPRINT))
+        for unit in units[: int(done_share * len(units))]:
             # Not through the store, whose fsync would take most of the time.
-            (folder / unit.part).write_bytes(_build_part(store, unit, failed))
+            (folder / unit.part).write_bytes(_build_part(store, unit, failed_share))
 
 
-def _build_part(store: storage.Store, unit: Unit, failed: float) -> bytes:
+def _build_part(store: storage.Store, unit: Unit, failed_share: float) -> bytes:
     rows = unit.read(store, columns=["image_id", "uri"])
-    digests = [hashlib.sha256(one.encode()).hexdigest() for one in rows["image_id"].to_pylist()]
-    is_ok = [int(digest[:8], 16) >= failed * 2**32 for digest in digests]
+    digests = [hashlib.sha256(image_id.encode()).hexdigest() for image_id in rows["image_id"].to_pylist()]
+    is_ok = [int(digest[:8], 16) >= failed_share * 2**32 for digest in digests]
     columns = {
         "image_id": rows["image_id"],
         "uri": rows["uri"],
@@ -119,7 +119,7 @@ def _build_part(store: storage.Store, unit: Unit, failed: float) -> bytes:
     return encode_part(pa.table(arrays, schema=schema), {}, [_ENVIRONMENT])
 
 
-# -- in a process of its own -----------------------------------------------------------------------------------
+# -- in a separate process -----------------------------------------------------------------------------------
 
 
 def _build_config(place: Path) -> JobConfig:
@@ -155,11 +155,11 @@ def _measure_resuming(place: Path) -> dict[str, Cell]:
     ):
         planner.extend(_open_manifest(place))
         marks.append(time.monotonic())
-        known = TableState(store, _FINGERPRINT, planner, survey, etags)
-        work = find_work(config, known, rows_per_unit=ROWS_PER_UNIT)
+        state = TableState(store, _FINGERPRINT, planner, survey, etags)
+        work = find_work(config, state, rows_per_unit=ROWS_PER_UNIT)
         marks.append(time.monotonic())
         survey.refresh()
-        failed = survey.failed(planner.names)
+        failed = survey.failed(planner.is_named)
         marks.append(time.monotonic())
     took = [after - before for before, after in itertools.pairwise(marks)]
     names = ("look_through_parts_s", "read_plan_and_manifest_s", "find_work_s", "count_s")
@@ -174,11 +174,10 @@ def _measure_resuming(place: Path) -> dict[str, Cell]:
 
 
 def main(words: list[str]) -> None:
-    if words[0] in {"plan", "resume"}:
-        figures = (_measure_planning if words[0] == "plan" else _measure_resuming)(Path(words[1]))
-        print(json.dumps(figures))  # for the process that asked
-        return
-    print(measure([int(word) for word in words]).format_markdown())  # for people
+    """Measure planning or resuming in the folder that the words name, and print the figures."""
+    task, folder = words
+    figures = (_measure_planning if task == "plan" else _measure_resuming)(Path(folder))
+    print(json.dumps(figures))  # for the process that asked
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A Ray cluster on this machine whose raylets have a core each, as if they were machines of one core.
+"""A Ray cluster on this machine whose raylets are pinned to a core each, as if they were machines of one core.
 
-Everything is started in a session of its own, on free ports, and ended by that session's process ids: a machine may
-run other people's Ray.
+Each `ray start` gets its own process session, on free ports, and only the processes of that session are ended: other
+Ray clusters may be running on the machine.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from pathlib import Path
 from mogface_batch.errors import DeviceError
 
 CPUS_EACH = 3
-"""What a raylet says that it has: two for a session that waits, and one for what needs its core."""
+"""CPUs that a raylet declares: two for a session that waits, and one for the tasks that use its core."""
 START_S = 120
 _WORKER_PORTS = range(10_002, 20_000)
 _TCP = "127.0.0.1"
 
 
 @contextlib.contextmanager
-def raylets(cores: Sequence[int], variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
+def start_raylets(cores: Sequence[int], variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """Start a head on the first core and a node on each further one; yield the environment of a user of the cluster.
 
     Args:
@@ -40,7 +40,7 @@ def raylets(cores: Sequence[int], variables: Mapping[str, str]) -> Iterator[dict
     folder = tempfile.mkdtemp(prefix="mfb-", dir="/tmp")
     port, *ports = _free_ports(2)
     user = {
-        **_without_ray(os.environ),
+        **_remove_ray_variables(os.environ),
         **variables,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -48,8 +48,8 @@ def raylets(cores: Sequence[int], variables: Mapping[str, str]) -> Iterator[dict
     sessions: list[int] = []
     try:
         head = ["--head", f"--port={port}", f"--temp-dir={folder}", f"--ray-client-server-port={ports[0]}"]
-        sessions.append(_started([*head, "--include-dashboard=false"], user, cores[0]))
-        sessions.extend(_started([f"--address={_TCP}:{port}"], user, core) for core in cores[1:])
+        sessions.append(_start_raylet([*head, "--include-dashboard=false"], user, cores[0]))
+        sessions.extend(_start_raylet([f"--address={_TCP}:{port}"], user, core) for core in cores[1:])
         yield {**user, "RAY_ADDRESS": f"{_TCP}:{port}"}
     finally:
         for session in sessions:
@@ -58,8 +58,8 @@ def raylets(cores: Sequence[int], variables: Mapping[str, str]) -> Iterator[dict
 
 
 @contextlib.contextmanager
-def pinned(core: int) -> Iterator[None]:
-    """Let what is started meanwhile run on one core."""
+def pin_to_core(core: int) -> Iterator[None]:
+    """Run the processes that are started within this context on one core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -68,12 +68,12 @@ def pinned(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _without_ray(variables: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: text for name, text in variables.items() if not name.startswith("RAY_")}
-    return {**kept, "RAY_USAGE_STATS_ENABLED": "0"}
+def _remove_ray_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    variables_without_ray = {name: text for name, text in variables.items() if not name.startswith("RAY_")}
+    return {**variables_without_ray, "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def _started(words: Sequence[str], environment: Mapping[str, str], core: int) -> int:
+def _start_raylet(words: Sequence[str], environment: Mapping[str, str], core: int) -> int:
     """Run `ray start`, which leaves daemons behind, and return the session that they are in."""
     agent, grpc, metrics = _free_ports(3)
     command = [
@@ -81,13 +81,13 @@ def _started(words: Sequence[str], environment: Mapping[str, str], core: int) ->
         *("--min-worker-port=0", "--max-worker-port=0", f"--dashboard-agent-listen-port={agent}"),
         *(f"--dashboard-agent-grpc-port={grpc}", f"--metrics-export-port={metrics}"),
     ]
-    with pinned(core), tempfile.TemporaryFile() as said:
+    with pin_to_core(core), tempfile.TemporaryFile() as output:
         process = subprocess.Popen(  # noqa: S603 - fixed words
             command,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
         try:
@@ -96,9 +96,11 @@ def _started(words: Sequence[str], environment: Mapping[str, str], core: int) ->
             code = -1
         if code:
             _end(process.pid)
-            said.seek(0)
-            last = (said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-            raise DeviceError(f"A raylet did not start (exit code {code}): {last}")
+            output.seek(0)
+            last_line = (
+                output.read().decode(errors="replace").strip().splitlines() or ["it printed nothing"]
+            )[-1]
+            raise DeviceError(f"A raylet did not start (exit code {code}): {last_line}")
     return process.pid
 
 
@@ -114,18 +116,18 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _end(session: int) -> None:
-    while left := _processes_of(session):
-        for process in left:
+    while processes := _list_processes(session):
+        for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
 
-def _processes_of(session: int) -> list[int]:
+def _list_processes(session: int) -> list[int]:
     """Return the ids of the living processes of a session."""
-    found = []
+    processes = []
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             state, _, _, its_session = (place / "stat").read_text().rpartition(")")[2].split()[:4]
             if int(its_session) == session and state != "Z":
-                found.append(int(place.name))
-    return found
+                processes.append(int(place.name))
+    return processes

@@ -1,7 +1,7 @@
 """``benchmark scale results``: what reading a finished table costs, by its number of rows.
 
-`report`, `compare`, `evaluate` and `convert` as the command line runs them, each in a process of its own, on made-up
-tables: do they need no more memory for a million rows than for ten thousand?
+`report`, `compare`, `evaluate` and `convert` as the command line runs them, each in its own process, on made-up tables:
+it shows whether they need more memory for a million rows than for ten thousand.
 """
 
 import itertools
@@ -46,7 +46,7 @@ with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
 print(json.dumps(measure_peak_memory_mb()))
 sys.exit(code)
 """
-"""A text, because nothing here may import the command line, which imports this room."""
+"""Runs a verb in its own process and prints the peak memory of that process."""
 
 
 def measure_results(sizes: Sequence[int], *, folder: Path | None = None) -> Table:
@@ -54,17 +54,17 @@ def measure_results(sizes: Sequence[int], *, folder: Path | None = None) -> Tabl
 
     Args:
         sizes: Rows.
-        folder: Where the tables are made, and removed again; the system's own for temporary files by default.
+        folder: Where the tables are made, and removed again; by default the system's folder for temporary files.
 
     Raises:
         DeviceError: A verb failed.
     """
     measured = [_measure_size(size, folder) for size in sizes]
     rows: list[dict[str, Cell]] = []
-    for what in measured[0]:
-        row: dict[str, Cell] = {"what": what}
+    for name in measured[0]:
+        row: dict[str, Cell] = {"what": name}
         for size, figures in zip(sizes, measured, strict=True):
-            seconds, peak_mb = figures[what]
+            seconds, peak_mb = figures[name]
             row |= {f"{size}_rows_s": seconds, f"{size}_rows_peak_MB": peak_mb}
         rows.append(row)
     conditions: dict[str, Cell] = {
@@ -91,36 +91,38 @@ def _measure_size(size: int, folder: Path | None) -> dict[str, tuple[float, floa
             "evaluate": ["evaluate", a, "--ground-truth", truth],
             **{f"convert {kind}": ["convert", a, "--to", kind] for kind in FORMATS},
         }
-        found = {}
-        for what, words in commands.items():
+        figures = {}
+        for name, words in commands.items():
             # Removed at once: some formats write a file an image.
-            with tempfile.TemporaryDirectory(dir=place) as made:
-                more = ["--out", str(Path(made) / "made")] if words[0] == "convert" else []
-                found[what] = run_verb([*words, *more])
-        return found
+            with tempfile.TemporaryDirectory(dir=place) as output:
+                output_words = ["--out", str(Path(output) / "out")] if words[0] == "convert" else []
+                figures[name] = run_verb([*words, *output_words])
+        return figures
 
 
 def _keep_images(path: Path, count: int) -> None:
     document = json.loads(path.read_text())
     document["images"] = document["images"][:count]
-    kept = {image["id"] for image in document["images"]}
-    document["annotations"] = [one for one in document["annotations"] if one["image_id"] in kept]
+    image_ids = {image["id"] for image in document["images"]}
+    document["annotations"] = [
+        annotation for annotation in document["annotations"] if annotation["image_id"] in image_ids
+    ]
     path.write_text(json.dumps(document))
 
 
 def run_verb(words: Sequence[str]) -> tuple[float, float | None]:
-    """Return how long a command of ours took, in s, and the most memory it had in use, in 10^6 bytes.
+    """Run a verb and return its time in seconds and its peak memory in 10^6 bytes.
 
     Raises:
-        DeviceError: It failed.
+        DeviceError: The verb failed.
     """
     start = time.monotonic()
     argv = [sys.executable, "-c", _PROGRAM, *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    process = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     took_s = time.monotonic() - start
-    if done.returncode:
-        raise DeviceError(f"`mogface-batch {' '.join(words)}` failed: {done.stderr.strip()}")
-    peak_mb: float | None = json.loads(done.stdout)
+    if process.returncode:
+        raise DeviceError(f"`mogface-batch {' '.join(words)}` failed: {process.stderr.strip()}")
+    peak_mb: float | None = json.loads(process.stdout)
     return took_s, peak_mb
 
 

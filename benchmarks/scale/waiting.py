@@ -16,17 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.scale.waiting_detector import environment_of
+from benchmarks.scale.waiting_detector import build_environment
 from mogface_batch import __version__
-from mogface_batch.benchmark.machine import memory_mb, peak_memory_mb
+from mogface_batch.benchmark.machine import measure_memory_mb, measure_peak_memory_mb
 from mogface_batch.config import validate
 from mogface_batch.contract import INPUTS, OUTPUTS, ModelCard
 from mogface_batch.detector.model_file import ModelFile
 from mogface_batch.engines.engine import Event
 from mogface_batch.errors import DeviceError
 from mogface_batch.images.encode import encode
-from mogface_batch.jobs.annotate import Model, annotate
+from mogface_batch.jobs.annotate import annotate
 from mogface_batch.output.publish import Receipt
+from mogface_batch.stages.build_settings import Model
 
 FILES = 2_000
 """Different images; a manifest of more rows names them by other names, through links to their folder."""
@@ -49,9 +50,9 @@ class Order:
     notes: bool = False
     """Whether the sessions note when they have seen what; otherwise `Outcome.seen_marks` is empty."""
 
-    def environment(self, folder: Path) -> dict[str, str]:
+    def build_environment(self, folder: Path) -> dict[str, str]:
         """Return the variables that the driver needs, and the raylets of a cluster that runs the job in ``folder``."""
-        return environment_of(self.per_canvas_s, folder / _NOTES if self.notes else None)
+        return build_environment(self.per_canvas_s, folder / _NOTES if self.notes else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Outcome:
     driver_peak_mb: float
 
 
-def rate(marks: Sequence[Mark], start: float, stop: float) -> float:
+def compute_rate(marks: Sequence[Mark], start: float, stop: float) -> float:
     """Return rows a second between two shares of all rows, without the time until the first of them."""
     rows = marks[-1].rows
     first = next(mark for mark in marks if mark.rows >= max(start * rows, 1))
@@ -102,19 +103,19 @@ def write_images(folder: Path, rows: int) -> None:
             manifest.writelines(f"{link}/{number:04}.jpg\n" for number in range(min(FILES, rows - start)))
 
 
-def run(folder: Path, order: Order, *, environment: Mapping[str, str] | None = None) -> Outcome:
-    """Run the job on what `write_images` has written, in a process of its own.
+def run_job(folder: Path, order: Order, *, environment: Mapping[str, str] | None = None) -> Outcome:
+    """Run the job on what `write_images` has written, in its own driver process.
 
     Args:
         folder: Where the images are; the output is made there.
         order: How it runs.
-        environment: Of the process; its parent's by default.
+        environment: Variables of the driver; by default those of this process.
 
     Raises:
-        DeviceError: It failed.
+        DeviceError: The job failed.
     """
     command = [sys.executable, "-c", _PROGRAM, str(folder), json.dumps(asdict(order))]
-    variables = {**(os.environ if environment is None else environment), **order.environment(folder)}
+    variables = {**(os.environ if environment is None else environment), **order.build_environment(folder)}
     driver = subprocess.run(  # noqa: S603 - this very file
         command, capture_output=True, text=True, check=False, env=variables
     )
@@ -126,11 +127,11 @@ def run(folder: Path, order: Order, *, environment: Mapping[str, str] | None = N
     return Outcome(marks, seen_marks, figures["whole_s"], figures["driver_peak_mb"])
 
 
-# -- in a process of its own -----------------------------------------------------------------------------------
+# -- in the driver process -----------------------------------------------------------------------------------
 
 
 def _write_model(folder: Path) -> Model:
-    (folder / _MODEL).write_bytes(b"")  # what the engines hand to their workers
+    (folder / _MODEL).write_bytes(b"")  # the engines pass its path to their workers
     card = ModelCard(
         detector="waits",
         weights_source="none",
@@ -170,12 +171,12 @@ def _run_job(folder: Path, order: Order) -> dict[str, object]:
     )
     start, start_time = time.monotonic(), time.time()
     (folder / _NOTES).mkdir()
-    marks = [Mark(0.0, 0, memory_mb() or 0.0)]
+    marks = [Mark(0.0, 0, measure_memory_mb() or 0.0)]
 
     def watch(event: Event) -> None:
         if isinstance(event, Receipt):
             rows = marks[-1].rows + event.rows
-            marks.append(Mark(time.monotonic() - start, rows, memory_mb() or 0.0))
+            marks.append(Mark(time.monotonic() - start, rows, measure_memory_mb() or 0.0))
 
     record = annotate(config, _write_model(folder), watch=watch)
     if record["this_run"]["by_status"] != {"ok": marks[-1].rows}:
@@ -184,7 +185,7 @@ def _run_job(folder: Path, order: Order) -> dict[str, object]:
         "marks": [astuple(mark) for mark in marks],
         "seen_marks": [astuple(mark) for mark in _read_notes(folder / _NOTES, start_time)],
         "whole_s": time.monotonic() - start,
-        "driver_peak_mb": peak_memory_mb() or 0.0,
+        "driver_peak_mb": measure_peak_memory_mb() or 0.0,
     }
 
 

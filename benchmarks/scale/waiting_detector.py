@@ -44,7 +44,7 @@ class WaitingDetector:
         return [_NO_FACES] * len(canvases)
 
 
-def environment_of(per_canvas_s: float, notes: Path | None) -> dict[str, str]:
+def build_environment(per_canvas_s: float, notes: Path | None) -> dict[str, str]:
     """Return the variables with which a process and its children use a `WaitingDetector`."""
     paths = [str(_SITE), str(_CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
     settings = {"per_canvas_s": per_canvas_s, "notes": None if notes is None else str(notes)}

@@ -1,7 +1,7 @@
 """``benchmark scale job`` and ``benchmark scale nodes``: the whole job with a session that only waits.
 
-The first: does a job of very many rows go on as it began, and does its driver need no more memory? The second: is a
-cluster of two nodes twice as fast as one node? Both would drown in the time of a real session.
+The first shows whether a job of very many rows keeps its speed and the memory of its driver; the second, whether a
+cluster of two nodes is twice as fast as one node. With a real session, its time would hide both.
 """
 
 import os
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.scale.raylets import pinned, raylets
-from benchmarks.scale.waiting import Order, Outcome, rate, run, write_images
-from mogface_batch.benchmark.machine import machine
+from benchmarks.scale.raylets import pin_to_core, start_raylets
+from benchmarks.scale.waiting import Order, Outcome, compute_rate, run_job, write_images
+from mogface_batch.benchmark.machine import describe_machine
 from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.errors import DeviceError
 
@@ -26,11 +26,11 @@ STEADY = (0.2, 0.9)
 
 
 def measure_jobs(sizes: Sequence[int], *, folder: Path | None = None) -> Table:
-    """Return what the whole job costs by its number of rows, engine=local, a session that takes no time.
+    """Return the cost of the whole job by its number of rows; engine=local, a session that takes no time.
 
     Args:
         sizes: Rows.
-        folder: Where it all happens, and is removed again; the system's own for temporary files by default.
+        folder: Where files are written, and removed again; by default the system's folder for temporary files.
 
     Raises:
         DeviceError: A job failed.
@@ -40,9 +40,9 @@ def measure_jobs(sizes: Sequence[int], *, folder: Path | None = None) -> Table:
     for size in sizes:
         with tempfile.TemporaryDirectory(dir=folder) as place:
             write_images(Path(place), size)
-            rows.append({"rows": size, **_figures(run(Path(place), order))})
+            rows.append({"rows": size, **_format_figures(run_job(Path(place), order))})
     conditions: dict[str, Cell] = {
-        **machine(),
+        **describe_machine(),
         "engine": "local",
         "rows_per_part": order.rows_per_part,
         "images": "JPEG of 32x32, all different in what is prepared together; no pictures are drawn",
@@ -53,15 +53,15 @@ def measure_jobs(sizes: Sequence[int], *, folder: Path | None = None) -> Table:
     return Table("scale-job", "The whole job at scale", tuple(rows), conditions)
 
 
-def _figures(outcome: Outcome) -> dict[str, Cell]:
+def _format_figures(outcome: Outcome) -> dict[str, Cell]:
     marks = outcome.marks
     tenth = next(mark for mark in marks if mark.rows >= TENTH * marks[-1].rows)
     return {
         "job_s": outcome.whole_s,
         "first_part_s": marks[1].seconds,
-        "rows_per_s": rate(marks, 0, 1),
-        "first_tenth_rows_per_s": rate(marks, 0, TENTH),
-        "last_tenth_rows_per_s": rate(marks, 1 - TENTH, 1),
+        "rows_per_s": compute_rate(marks, 0, 1),
+        "first_tenth_rows_per_s": compute_rate(marks, 0, TENTH),
+        "last_tenth_rows_per_s": compute_rate(marks, 1 - TENTH, 1),
         "us_per_row": 1e6 * outcome.whole_s / marks[-1].rows,
         "driver_peak_MB": outcome.driver_peak_mb,
         "driver_grown_MB": marks[-1].driver_mb - tenth.driver_mb,
@@ -81,8 +81,10 @@ def measure_nodes(*, repeats: int, folder: Path | None = None) -> Table:
     cores = sorted(os.sched_getaffinity(0))[:2] if hasattr(os, "sched_getaffinity") else []
     if len(cores) < 2:
         raise DeviceError("benchmark scale nodes needs two cores that this process may use, on Linux.")
-    rounds = [tuple(_rows_per_s(some, folder) for some in (cores[:1], cores)) for _ in range(repeats)]
-    low, median, high = np.percentile([two / one for one, two in rounds], (25, 50, 75))
+    rounds = [
+        tuple(_measure_rate(used_cores, folder) for used_cores in (cores[:1], cores)) for _ in range(repeats)
+    ]
+    low, median, high = np.percentile([b / a for a, b in rounds], (25, 50, 75))
     rows: list[dict[str, Cell]] = []
     for count in (1, 2):
         rows_per_s = float(np.median([rates[count - 1] for rates in rounds]))
@@ -95,7 +97,7 @@ def measure_nodes(*, repeats: int, folder: Path | None = None) -> Table:
             }
         )
     conditions: dict[str, Cell] = {
-        **machine(),
+        **describe_machine(),
         "engine": "ray, a cluster that was there before; a raylet, its workers and its session on one core, the head "
         "and the driver on the first",
         "session": f"waits {1000 * NODES_PER_CANVAS_S:g} ms for each canvas, one session a raylet",
@@ -106,10 +108,10 @@ def measure_nodes(*, repeats: int, folder: Path | None = None) -> Table:
     return Table("scale-nodes", "Two nodes against one", tuple(rows), conditions)
 
 
-def _rows_per_s(cores: Sequence[int], folder: Path | None) -> float:
+def _measure_rate(cores: Sequence[int], folder: Path | None) -> float:
     order = Order("ray", NODES_PER_CANVAS_S, len(cores), NODES_ROWS_PER_PART, notes=True)
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        variables = order.environment(Path(place))
-        with raylets(cores, variables) as environment, pinned(cores[0]):
+        variables = order.build_environment(Path(place))
+        with start_raylets(cores, variables) as environment, pin_to_core(cores[0]):
             write_images(Path(place), NODES_ROWS * len(cores))
-            return rate(run(Path(place), order, environment=environment).seen_marks, *STEADY)
+            return compute_rate(run_job(Path(place), order, environment=environment).seen_marks, *STEADY)

@@ -1,7 +1,7 @@
 """``benchmark cpu``: how much faster a file made for the CPU is than the plain one and than ModelScope's pipeline.
 
-For each canvas every form is open in a process of its own, so that its peak memory is that of this canvas. They take
-turns, and one is divided by another round by round: what else the machine does meets both.
+For each canvas, every form is open in its own process, so that its peak memory is that of this canvas. They take turns,
+and one is divided by another round by round, so that other load meets both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mogface_batch.benchmark.machine import machine
-from mogface_batch.benchmark.table import Cell, Table
+from mogface_batch.benchmark.machine import describe_machine
+from mogface_batch.benchmark.table import Cell, Table, format_quartiles
 from mogface_batch.benchmark.worker import Run, Subject, Worker
 from mogface_batch.contract import ModelCard
 from mogface_batch.detector import read_card
@@ -45,18 +45,20 @@ def measure(
     """
     cards: dict[str, ModelCard] = {file.name: read_card(file).card for file in files}
     rows: list[Mapping[str, Cell]] = []
-    for hw, some in canvases.items():
+    for hw, sized_canvases in canvases.items():
         subjects = [Subject(file.name, file, None, "cpu", threads, hw) for file in files]
         if weights is not None:
             subjects.append(Subject(PIPELINE, None, weights, "cpu", threads, hw))
-        runs, peaks = _measured(subjects, some, repeats)
+        runs, peaks = _measure_subjects(subjects, sized_canvases, repeats)
         reference = PIPELINE if weights is not None else files[0].name
         rows.extend(
-            _row(subject, cards, runs, peaks[subject.name], (files[0].name, reference, len(some)))
+            _format_row(
+                subject, cards, runs, peaks[subject.name], (files[0].name, reference, len(sized_canvases))
+            )
             for subject in subjects
         )
     conditions: dict[str, Cell] = {
-        **machine(),
+        **describe_machine(),
         "threads": threads,
         "images": len(next(iter(canvases.values()))),
         "rounds": repeats,
@@ -66,7 +68,7 @@ def measure(
     return Table("cpu", "What a file made for the CPU gains", tuple(rows), conditions)
 
 
-def _measured(
+def _measure_subjects(
     subjects: Sequence[Subject], canvases: Sequence[Pixels], repeats: int
 ) -> tuple[dict[str, list[Run]], dict[str, float | None]]:
     """Return the runs of each form, in the order of the turns, and its peak memory."""
@@ -78,10 +80,10 @@ def _measured(
         for canvas in list(canvases) * repeats:
             for worker in workers:
                 runs[worker.subject.name].append(worker.run(canvas))
-        return runs, {worker.subject.name: worker.peak_memory_mb() for worker in workers}
+        return runs, {worker.subject.name: worker.measure_peak_memory_mb() for worker in workers}
 
 
-def _row(
+def _format_row(
     subject: Subject,
     cards: Mapping[str, ModelCard],
     runs: Mapping[str, Sequence[Run]],
@@ -92,9 +94,9 @@ def _row(
     card = cards.get(subject.name)
     gate = GATES.get(card.precision if card else "fp32", GATES["int8"])
     parity = Parity(gate)
-    own = runs[subject.name]
-    for found, wanted in list(zip(own, runs[reference], strict=True))[:images]:
-        parity.add(found.faces, wanted.faces)
+    subject_runs = runs[subject.name]
+    for run, reference_run in list(zip(subject_runs, runs[reference], strict=True))[:images]:
+        parity.add(run.faces, reference_run.faces)
     report = parity.report()
     height, width = subject.canvas_hw
     return {
@@ -102,10 +104,10 @@ def _row(
         "variant": subject.name,
         "precision": card.precision if card else "fp32",
         "for": card.target if card else None,
-        "median_s": float(np.median([run.seconds for run in own])),
-        "median_CPU_s": float(np.median([run.cpu_seconds for run in own])),
-        "times_as_fast_as_plain": _ratio(runs[plain], own),
-        "times_as_fast_as_PyTorch": _ratio(runs[PIPELINE], own) if PIPELINE in runs else None,
+        "median_s": float(np.median([run.seconds for run in subject_runs])),
+        "median_CPU_s": float(np.median([run.cpu_seconds for run in subject_runs])),
+        "times_as_fast_as_plain": _format_ratio(runs[plain], subject_runs),
+        "times_as_fast_as_PyTorch": _format_ratio(runs[PIPELINE], subject_runs) if PIPELINE in runs else None,
         "peak_memory_MB": peak_memory_mb,
         "faces": report["reference_faces"],
         "matched_closely": f"{report['matched_closely']} at IoU {gate.close_iou}",
@@ -116,8 +118,6 @@ def _row(
     }
 
 
-def _ratio(slower: Sequence[Run], faster: Sequence[Run]) -> str:
+def _format_ratio(slower: Sequence[Run], faster: Sequence[Run]) -> str:
     """Return the median and the quartiles of the ratios, turn by turn."""
-    ratios = [a.seconds / b.seconds for a, b in zip(slower, faster, strict=True)]
-    low, median, high = np.percentile(ratios, (25, 50, 75))
-    return f"{median:.2f} ({low:.2f} to {high:.2f})"
+    return format_quartiles([a.seconds / b.seconds for a, b in zip(slower, faster, strict=True)])

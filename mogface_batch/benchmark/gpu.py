@@ -19,12 +19,12 @@ from mogface_batch.benchmark.gpu_bench import COMPARED, Bench, Rows, Settings
 from mogface_batch.benchmark.gpu_files import prepare
 from mogface_batch.benchmark.gpu_forms import Place
 from mogface_batch.benchmark.gpu_job import measure_job
-from mogface_batch.benchmark.machine import machine
+from mogface_batch.benchmark.machine import describe_machine
 from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.detector.providers import PROVIDERS
 from mogface_batch.detector.session import check_is_installed
 from mogface_batch.errors import ConfigError
-from mogface_batch.export.passes.calibration import synthetic
+from mogface_batch.export.passes.calibration import make_synthetic_canvases
 
 METHOD = (
     "a run is from canvases in the host's memory to candidates there, one after the other without overlap; each form in a "
@@ -39,12 +39,12 @@ METHOD = (
 _DISTINCT_CANVASES = 8
 
 
-def measure(settings: Settings, *, seen: Callable[[Table], None]) -> Table:
+def measure(settings: Settings, *, show_rows: Callable[[Table], None]) -> Table:
     """Return a row for each form.
 
     Args:
         settings: What is measured.
-        seen: Called with all rows so far whenever there is one more.
+        show_rows: Called with all rows so far whenever there is one more.
 
     Raises:
         DeviceError: The device is not there, or no form of ONNX Runtime could be run on it.
@@ -64,68 +64,68 @@ def measure(settings: Settings, *, seen: Callable[[Table], None]) -> Table:
         exporter = prepare(place)
         tflop = count_tflop_per_image(levels, settings.canvas_hw)
         canvases = _write_canvases(Path(temporary), settings)
-        table = Rows(_conditions(settings, exporter, tflop), seen)
+        table = Rows(_describe_conditions(settings, exporter, tflop), show_rows)
         bench = Bench(settings, place, canvases, tflop, deadline, table)
         bench.open_reference(stack)
         for stage in settings.stages:
             _STAGES[stage](bench)
-        return bench.finished()
+        return bench.finish()
 
 
-def _shipped(bench: Bench) -> None:
-    for form in gpu_plan.shipped(bench.settings.provider, bench.settings.batch):
+def _measure_shipped(bench: Bench) -> None:
+    for form in gpu_plan.plan_shipped(bench.settings.provider, bench.settings.batch):
         bench.measure("shipped", form)
 
 
-def _options(bench: Bench) -> None:
+def _measure_options(bench: Bench) -> None:
     provider, batch = bench.settings.provider, bench.settings.batch
-    best = gpu_plan.base(provider, batch)
-    for form in [best, *gpu_plan.options(provider, batch, PROVIDERS[provider].options)]:
+    best = gpu_plan.plan_base(provider, batch)
+    for form in [best, *gpu_plan.plan_options(provider, batch, PROVIDERS[provider].options)]:
         bench.measure("options", form)
-    bench.measure("options", gpu_plan.combined(best, bench.measured))
+    bench.measure("options", gpu_plan.plan_combined(best, bench.measured))
 
 
-def _batches(bench: Bench) -> None:
+def _measure_batches(bench: Bench) -> None:
     provider = bench.settings.provider
-    winner = gpu_plan.fastest(gpu_plan.base(provider, bench.settings.batch), bench.measured)
-    for form in gpu_plan.batches(winner, provider):
+    winner = gpu_plan.choose_fastest(gpu_plan.plan_base(provider, bench.settings.batch), bench.measured)
+    for form in gpu_plan.plan_batches(winner, provider):
         bench.measure("batches", form)
 
 
-def _compile(bench: Bench) -> None:
-    for form in gpu_plan.compiled(bench.settings.batch):
+def _measure_compiled(bench: Bench) -> None:
+    for form in gpu_plan.plan_compiled(bench.settings.batch):
         bench.measure("compile", form)
 
 
-def _tensorrt(bench: Bench) -> None:
+def _measure_tensorrt(bench: Bench) -> None:
     if bench.settings.provider.is_gpu:
-        for form in gpu_plan.tensorrt(bench.settings.batch, str(bench.place.folder)):
+        for form in gpu_plan.plan_tensorrt(bench.settings.batch, str(bench.place.folder)):
             bench.measure("tensorrt", form)
 
 
 _STAGES: Mapping[str, Callable[[Bench], None]] = {
-    "shipped": _shipped,
-    "options": _options,
-    "batches": _batches,
-    "compile": _compile,
-    "tensorrt": _tensorrt,
+    "shipped": _measure_shipped,
+    "options": _measure_options,
+    "batches": _measure_batches,
+    "compile": _measure_compiled,
+    "tensorrt": _measure_tensorrt,
     "job": measure_job,
 }
 
 
 def _write_canvases(folder: Path, settings: Settings) -> Path:
-    pixels = np.stack(synthetic(_DISTINCT_CANVASES, settings.canvas_hw).pixels)
+    pixels = np.stack(make_synthetic_canvases(_DISTINCT_CANVASES, settings.canvas_hw).pixels)
     count = max(*gpu_plan.BATCHES, settings.batch) + COMPARED
     path = folder / "canvases.npy"
     np.save(path, np.tile(pixels, (-(-count // len(pixels)), 1, 1, 1)))
     return path
 
 
-def _conditions(settings: Settings, exporter: str, tflop: float) -> dict[str, Cell]:
+def _describe_conditions(settings: Settings, exporter: str, tflop: float) -> dict[str, Cell]:
     height, width = settings.canvas_hw
     defaults = PROVIDERS[settings.provider].options
     return {
-        **machine(),
+        **describe_machine(),
         "provider": settings.provider.value,
         "provider_options": ", ".join(f"{name}={value}" for name, value in defaults.items()) or "none",
         "network": f"MogFace, levels {settings.levels}, seeded weights, exported by {exporter}",
@@ -137,7 +137,7 @@ def _conditions(settings: Settings, exporter: str, tflop: float) -> dict[str, Ce
     }
 
 
-def checked_stages(words: Sequence[str] | None) -> list[str]:
+def parse_stages(words: Sequence[str] | None) -> list[str]:
     """Return stages in the order in which they are measured; all of them for None.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Measures the forms of `benchmark gpu`: a process for each, which takes turns with PyTorch in float32.
+"""`Bench` measures the forms of `benchmark gpu`: each in its own process, which takes turns with PyTorch in float32.
 
-The ratio of two turns of one round cancels what the card's clock does meanwhile.
+The ratio of two turns of one round cancels changes of the card's clock.
 """
 
 import contextlib
@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from mogface_batch.benchmark import gpu_plan
-from mogface_batch.benchmark.gpu_card import peak_tflop_per_s
+from mogface_batch.benchmark.gpu_card import find_peak_tflop_per_s
 from mogface_batch.benchmark.gpu_files import provide
 from mogface_batch.benchmark.gpu_forms import Form, Place, SessionForm
-from mogface_batch.benchmark.gpu_runners import Find, Nodes, Turn, answering
-from mogface_batch.benchmark.machine import gpu_name, used_device_memory_mb
+from mogface_batch.benchmark.gpu_runners import Find, Nodes, Turn, open_and_answer
+from mogface_batch.benchmark.machine import find_gpu_name, measure_used_device_memory_mb
 from mogface_batch.benchmark.process import SideProcess
 from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.contract import Provider
@@ -30,7 +30,7 @@ COMPARED = 4
 """Canvases on which faces are compared."""
 _WARM_UP_RUNS = 4
 _GRACE_S = 30
-"""So long after its time a form that is being opened is ended."""
+"""How long after the deadline a form that is being opened is ended."""
 _COLUMNS = (
     "stage", "variant", "options", "batch", "images_per_s", "quartiles", "ms_per_batch", "TFLOP_per_s", "share_of_peak",
     "times_eager_fp32", "device_memory_MB", "faces", "matched_closely", "lost", "gained", "score_difference_max", "passed",
@@ -40,17 +40,17 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is measured, and for how long."""
+    """What to measure, and for how long."""
 
     stages: Sequence[str]
-    """See `gpu.checked_stages`."""
+    """See `gpu.parse_stages`."""
     provider: Provider = Provider.CUDA
     canvas_hw: tuple[int, int] = (640, 640)
     levels: str = "2-7"
     batch: int = 8
     """Of the stages in which the batch is not what is tried."""
     minutes: float = 8.0
-    """After which no further row is begun."""
+    """No row is begun after this time."""
     rounds: int = 5
     turn_s: float = 0.5
     """Time of the runs of a turn."""
@@ -59,24 +59,24 @@ class Settings:
 
 
 class Rows:
-    """The rows so far; whoever looks on is shown all of them whenever there is one more."""
+    """The rows so far; all of them are shown whenever there is one more."""
 
-    def __init__(self, conditions: Mapping[str, Cell], seen: Callable[[Table], None]) -> None:
+    def __init__(self, conditions: Mapping[str, Cell], show_rows: Callable[[Table], None]) -> None:
         self._conditions = conditions
-        self._seen = seen
+        self._show_rows = show_rows
         self._rows: list[Mapping[str, Cell]] = []
         self._left_out: list[str] = []
 
     def add(self, figures: Mapping[str, Cell]) -> None:
-        """Add a row; what it does not tell is not known."""
+        """Add a row; columns that are missing in ``figures`` are None."""
         self._rows.append({**dict.fromkeys(_COLUMNS), **figures})
-        self._seen(self.table())
+        self._show_rows(self.build_table())
 
-    def leave_out(self, what: str) -> None:
-        """Note what there was no time for."""
-        self._left_out.append(what)
+    def leave_out(self, name: str) -> None:
+        """Note a form for which there was no time."""
+        self._left_out.append(name)
 
-    def table(self) -> Table:
+    def build_table(self) -> Table:
         """Return the table."""
         left_out = "; ".join(self._left_out) or "nothing"
         conditions = {**self._conditions, "left_out_for_lack_of_time": left_out}
@@ -95,22 +95,26 @@ class Bench:
     """By `time.monotonic`; no row is begun later."""
     rows: Rows
     measured: list[tuple[SessionForm, float]] = field(default_factory=list)
-    """What ran, with its images a second."""
+    """The forms that ran, with their images per second."""
     _faults: list[JobFault] = field(default_factory=list)
     _reference: SideProcess | None = None
     _wanted: list[Faces] = field(default_factory=list)
 
     def open_reference(self, stack: ExitStack) -> None:
-        """Open what all others are compared with; it is closed with the stack."""
-        form = gpu_plan.reference(self.settings.batch)
-        self._reference = stack.enter_context(self._process(form))
+        """Open the form that all others are compared with; the stack closes it."""
+        form = gpu_plan.plan_reference(self.settings.batch)
+        self._reference = stack.enter_context(self._start_process(form))
         self._wanted = self._reference.ask(Find(form.batch, COMPARED))
-        turns = [self._turn(self._reference, form.batch) for _ in range(self.settings.rounds)]
-        self._add("shipped", form, self._figures(form, turns, turns) | self._found(form, self._wanted))
+        turns = [self._run_turn(self._reference, form.batch) for _ in range(self.settings.rounds)]
+        self._add(
+            "shipped",
+            form,
+            self._format_figures(form, turns, turns) | self._compare_faces(form, self._wanted),
+        )
 
     def measure(self, stage: str, form: Form) -> None:
         """Add a row, unless the form was measured before; one that cannot be run has the reason in it."""
-        if any(form == done for done, _ in self.measured):
+        if any(form == measured for measured, _ in self.measured):
             return
         if time.monotonic() > self.deadline:
             self.rows.leave_out(f"{form.name} batch {form.batch} {form.shown_options}".strip())
@@ -122,92 +126,100 @@ class Bench:
                 self._faults.append(fault)
             self._add(stage, form, {"remark": str(fault)})
 
-    def rate(self, form: SessionForm) -> float | None:
+    def find_rate(self, form: SessionForm) -> float | None:
         """Return images a second of a form, None where it was not measured."""
-        return next((rate for done, rate in self.measured if done == form), None)
+        return next((rate for measured, rate in self.measured if measured == form), None)
 
-    def finished(self) -> Table:
+    def finish(self) -> Table:
         """Return the table.
 
         Raises:
-            JobFault: ONNX Runtime ran nothing: why.
+            JobFault: No form of ONNX Runtime could be run; the first reason.
         """
         if self._faults and not self.measured:
             raise self._faults[0]
-        return self.rows.table()
+        return self.rows.build_table()
 
     def _measure(self, stage: str, form: Form) -> None:
         provide(form, self.place)
-        before_mb = used_device_memory_mb()
+        before_mb = measure_used_device_memory_mb()
         start = time.monotonic()
-        with self._process(form) as process:
+        with self._start_process(form) as process:
             opened_s = time.monotonic() - start
             nodes: Nodes | None = process.ask("nodes")
-            found = self._found(form, process.ask(Find(form.batch, COMPARED)))
-            own, reference = self._rounds(process, form.batch)
-            after_mb = used_device_memory_mb()
-        figures = self._figures(form, own, reference) | found
-        figures |= {"device_memory_MB": _difference(after_mb, before_mb), "opened_s": opened_s}
+            comparison = self._compare_faces(form, process.ask(Find(form.batch, COMPARED)))
+            rates, reference_rates = self._run_rounds(process, form.batch)
+            after_mb = measure_used_device_memory_mb()
+        figures = self._format_figures(form, rates, reference_rates) | comparison
+        figures |= {"device_memory_MB": _subtract_mb(after_mb, before_mb), "opened_s": opened_s}
         if nodes:
             figures |= {"nodes_on_CPU": nodes.on_cpu, "transposes": nodes.transposes, "copies": nodes.copies}
         if isinstance(form, SessionForm):
-            self.measured.append((form, float(np.median(own))))
+            self.measured.append((form, float(np.median(rates))))
         self._add(stage, form, figures)
 
-    def _process(self, form: Form) -> SideProcess:
+    def _start_process(self, form: Form) -> SideProcess:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         if method == "forkserver":
             # Forms then need not load torch anew; its libraries of CUDA serve ONNX Runtime as well.
-            multiprocessing.set_forkserver_preload(["torch", answering.__module__])
+            multiprocessing.set_forkserver_preload(["torch", open_and_answer.__module__])
         return SideProcess(
             f"{form.name}, batch {form.batch}",
-            answering,
+            open_and_answer,
             (form, self.place, self.canvases, _WARM_UP_RUNS),
             start_method=method,
-            timeout_s=self._left_s(),
+            timeout_s=self._count_time_left_s(),
         )
 
-    def _left_s(self) -> float:
+    def _count_time_left_s(self) -> float:
         return max(0.0, self.deadline - time.monotonic()) + _GRACE_S
 
-    def _rounds(self, process: SideProcess, batch: int) -> tuple[list[float], list[float]]:
+    def _run_rounds(self, process: SideProcess, batch: int) -> tuple[list[float], list[float]]:
         """Return images a second of a form and of the reference, turn by turn; the latter empty if it cannot run."""
-        own: list[float] = []
-        reference: list[float] = []
+        rates: list[float] = []
+        reference_rates: list[float] = []
         with contextlib.suppress(DeviceError):
-            self._reference_turn(
+            self._run_reference_turn(
                 batch
             )  # it looks for its algorithms when it meets a batch for the first time
         for _ in range(self.settings.rounds):
-            own.append(self._turn(process, batch))
+            rates.append(self._run_turn(process, batch))
             with contextlib.suppress(DeviceError):
-                reference += self._reference_turn(batch)
-        return own, reference if len(reference) == len(own) else []
+                reference_rates += self._run_reference_turn(batch)
+        return rates, reference_rates if len(reference_rates) == len(rates) else []
 
-    def _reference_turn(self, batch: int) -> list[float]:
-        return [] if self._reference is None else [self._turn(self._reference, batch)]
+    def _run_reference_turn(self, batch: int) -> list[float]:
+        return [] if self._reference is None else [self._run_turn(self._reference, batch)]
 
-    def _turn(self, process: SideProcess, batch: int) -> float:
-        seconds: list[float] = process.ask(Turn(batch, self.settings.turn_s), timeout_s=self._left_s())
+    def _run_turn(self, process: SideProcess, batch: int) -> float:
+        seconds: list[float] = process.ask(
+            Turn(batch, self.settings.turn_s), timeout_s=self._count_time_left_s()
+        )
         return batch * len(seconds) / sum(seconds)
 
-    def _figures(self, form: Form, own: Sequence[float], reference: Sequence[float]) -> dict[str, Cell]:
-        rate = float(np.median(own))
-        peak = peak_tflop_per_s(gpu_name() or "", form.precision) if self.settings.provider.is_gpu else None
-        ratios = [ours / theirs for ours, theirs in zip(own, reference, strict=False)]
+    def _format_figures(
+        self, form: Form, rates: Sequence[float], reference_rates: Sequence[float]
+    ) -> dict[str, Cell]:
+        rate = float(np.median(rates))
+        peak = (
+            find_peak_tflop_per_s(find_gpu_name() or "", form.precision)
+            if self.settings.provider.is_gpu
+            else None
+        )
+        ratios = [a / b for a, b in zip(rates, reference_rates, strict=False)]
         return {
             "images_per_s": rate,
-            "quartiles": _quartiles(own),
+            "quartiles": _format_quartiles(rates),
             "ms_per_batch": 1e3 * form.batch / rate,
             "TFLOP_per_s": rate * self.tflop_per_image,
             "share_of_peak": rate * self.tflop_per_image / peak if peak else None,
-            "times_eager_fp32": f"{np.median(ratios):.2f} ({_quartiles(ratios)})" if ratios else None,
+            "times_eager_fp32": f"{np.median(ratios):.2f} ({_format_quartiles(ratios)})" if ratios else None,
         }
 
-    def _found(self, form: Form, faces: Sequence[Faces]) -> dict[str, Cell]:
+    def _compare_faces(self, form: Form, faces: Sequence[Faces]) -> dict[str, Cell]:
         parity = Parity(GATES["fp32" if form.precision == "fp32" else "fp16"])
-        for found, wanted in zip(faces, self._wanted, strict=True):
-            parity.add(found, wanted)
+        for own_faces, reference_faces in zip(faces, self._wanted, strict=True):
+            parity.add(own_faces, reference_faces)
         report = parity.report()
         return {
             "faces": report["reference_faces"],
@@ -219,14 +231,14 @@ class Bench:
         }
 
     def _add(self, stage: str, form: Form, figures: Mapping[str, Cell]) -> None:
-        said: dict[str, Cell] = {"variant": form.name, "options": form.shown_options, "batch": form.batch}
-        self.rows.add({"stage": stage, **said, **figures})
+        labels: dict[str, Cell] = {"variant": form.name, "options": form.shown_options, "batch": form.batch}
+        self.rows.add({"stage": stage, **labels, **figures})
 
 
-def _quartiles(values: Sequence[float]) -> str:
+def _format_quartiles(values: Sequence[float]) -> str:
     low, high = np.percentile(values, (25, 75))
     return f"{low:.4g} to {high:.4g}"
 
 
-def _difference(after: float | None, before: float | None) -> float | None:
+def _subtract_mb(after: float | None, before: float | None) -> float | None:
     return None if after is None or before is None else after - before

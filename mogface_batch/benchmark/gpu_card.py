@@ -14,7 +14,7 @@ PEAKS_TFLOP_PER_S: tuple[tuple[str, dict[str, float]], ...] = (
 """A part of the name -> by precision, without sparsity; the first that fits counts. Source: NVIDIA's data sheets."""
 
 
-def peak_tflop_per_s(card: str, precision: str) -> float | None:
+def find_peak_tflop_per_s(card: str, precision: str) -> float | None:
     """Return the peak of a card, None where it is not known.
 
     Args:

@@ -22,19 +22,19 @@ def prepare(place: Place) -> str:
     from mogface_batch.export.detectors.mogface.pytorch.torch_detector import save_weights  # noqa: PLC0415
     from mogface_batch.export.detectors.mogface.seeded_network import make_seeded_network  # noqa: PLC0415
 
-    done = place.folder / _EXPORTER
+    marker = place.folder / _EXPORTER
     try:
-        if not done.exists():
+        if not marker.exists():
             levels = Levels.parse(place.levels)
             network = make_seeded_network(levels)
             place.folder.mkdir(parents=True, exist_ok=True)
             save_weights(network, place.folder / WEIGHTS)
             plain, exporter = build_plain_graph(network, levels)
             write_file(place.folder / PLAIN, plain)
-            write_file(done, exporter.encode())  # last: it says that all is there
-        return done.read_text(encoding="utf-8")
+            write_file(marker, exporter.encode())  # last: it says that all is there
+        return marker.read_text(encoding="utf-8")
     except OSError as error:
-        raise _unwritable(place.folder, error) from None
+        raise _describe_write_fault(place.folder, error) from None
 
 
 def provide(form: Form, place: Place) -> None:
@@ -52,8 +52,8 @@ def provide(form: Form, place: Place) -> None:
         plain = (place.folder / PLAIN).read_bytes()
         write_file(place.folder / form.graph, arrange_graph(plain, half=form.half, target=form.target))
     except OSError as error:
-        raise _unwritable(place.folder, error) from None
+        raise _describe_write_fault(place.folder, error) from None
 
 
-def _unwritable(folder: Path, error: OSError) -> OutputError:
+def _describe_write_fault(folder: Path, error: OSError) -> OutputError:
     return OutputError(f"The files to be measured cannot be kept in {folder}: {error.strerror}.")

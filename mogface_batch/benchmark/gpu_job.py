@@ -32,7 +32,7 @@ _ROWS_PER_PART_MAX = 80
 
 def measure_job(bench: Bench) -> None:
     """Add the row of the whole job, or a row that says why it could not be measured."""
-    form = gpu_plan.base(bench.settings.provider, bench.settings.batch)
+    form = gpu_plan.plan_base(bench.settings.provider, bench.settings.batch)
     name = f"whole job, engine=local: {form.name}"
     missing = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
     if missing:
@@ -40,7 +40,7 @@ def measure_job(bench: Bench) -> None:
         bench.rows.add({"stage": "job", "variant": name, "batch": form.batch, "remark": remark})
         return
     bench.measure("job", form)
-    session_rate = bench.rate(form)
+    session_rate = bench.find_rate(form)
     if session_rate is None:
         return
     if time.monotonic() > bench.deadline:
@@ -74,14 +74,14 @@ def _measure_rate(bench: Bench, form: SessionForm, folder: Path, *, images: int)
     config = folder / "job.yaml"
     config.write_text(json.dumps(document), encoding="utf-8")
     command = [sys.executable, "-m", "mogface_batch", "annotate", str(config)]
-    process = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())  # noqa: S603 - our own command
+    process = subprocess.run(command, capture_output=True, text=True, check=False, env=_build_environment())  # noqa: S603 - our own command
     if process.returncode:
         last_line = (process.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         raise DeviceError(f"The whole job ended with exit code {process.returncode}: {last_line}")
     return _read_rate(folder / "out")
 
 
-def _environment() -> dict[str, str]:
+def _build_environment() -> dict[str, str]:
     """Return the environment of a process that finds this very package, also where it is not installed."""
     checkout = str(Path(__file__).parents[2])
     return {**os.environ, "PYTHONPATH": os.pathsep.join([checkout, os.environ.get("PYTHONPATH", "")])}

@@ -19,12 +19,12 @@ TRIED: Mapping[str, tuple[str, ...]] = {
 """Options of the CUDA provider and the values worth trying; DEFAULT as a search is known to be slow."""
 
 
-def reference(batch: int) -> TorchForm:
+def plan_reference(batch: int) -> TorchForm:
     """Return what all others are compared with: ModelScope's network in true float32."""
     return TorchForm(half=False, batch=batch)
 
 
-def shipped(provider: Provider, batch: int) -> list[Form]:
+def plan_shipped(provider: Provider, batch: int) -> list[Form]:
     """Return the forms with the options they come with."""
     if not provider.is_gpu:
         # Neither fused group norms nor float16 by torch have kernels on a CPU that are worth the name.
@@ -44,7 +44,7 @@ def shipped(provider: Provider, batch: int) -> list[Form]:
     ]
 
 
-def base(provider: Provider, batch: int) -> SessionForm:
+def plan_base(provider: Provider, batch: int) -> SessionForm:
     """Return the form whose options are tried."""
     return (
         SessionForm(half=True, target="cuda", batch=batch)
@@ -53,7 +53,7 @@ def base(provider: Provider, batch: int) -> SessionForm:
     )
 
 
-def options(provider: Provider, batch: int, defaults: Mapping[str, str]) -> list[SessionForm]:
+def plan_options(provider: Provider, batch: int, defaults: Mapping[str, str]) -> list[SessionForm]:
     """Return forms that differ in one option from those shipped: the best form first.
 
     Args:
@@ -61,7 +61,7 @@ def options(provider: Provider, batch: int, defaults: Mapping[str, str]) -> list
         batch: Of all.
         defaults: Options of the provider that they come with.
     """
-    best = base(provider, batch)
+    best = plan_base(provider, batch)
     if not provider.is_gpu:
         return [replace(best, binding=True)]
     changes = [
@@ -81,7 +81,7 @@ def options(provider: Provider, batch: int, defaults: Mapping[str, str]) -> list
     ]
 
 
-def combined(best: SessionForm, measured: Sequence[Measured]) -> SessionForm:
+def plan_combined(best: SessionForm, measured: Sequence[Measured]) -> SessionForm:
     """Return the form with all changes together that make it faster one by one.
 
     Args:
@@ -95,17 +95,17 @@ def combined(best: SessionForm, measured: Sequence[Measured]) -> SessionForm:
     return replace(best, options=changes, binding=any(form.binding for form in faster))
 
 
-def fastest(best: SessionForm, measured: Sequence[Measured]) -> SessionForm:
+def choose_fastest(best: SessionForm, measured: Sequence[Measured]) -> SessionForm:
     """Return the fastest that differs from a form in its options alone; the form itself where none was measured."""
     alike = [(form, rate) for form, rate in measured if _is_alike(form, best)]
-    return max(alike, key=lambda one: one[1])[0] if alike else best
+    return max(alike, key=lambda measurement: measurement[1])[0] if alike else best
 
 
 def _is_alike(form: SessionForm, best: SessionForm) -> bool:
     return replace(form, options={}, binding=False) == replace(best, options={}, binding=False)
 
 
-def batches(winner: SessionForm, provider: Provider) -> list[SessionForm]:
+def plan_batches(winner: SessionForm, provider: Provider) -> list[SessionForm]:
     """Return the winner with other batches, and for one image as a graph that the device replays by itself."""
     if not provider.is_gpu:
         return [replace(winner, batch=1)]
@@ -116,7 +116,7 @@ def batches(winner: SessionForm, provider: Provider) -> list[SessionForm]:
     ]
 
 
-def compiled(batch: int) -> list[TorchForm]:
+def plan_compiled(batch: int) -> list[TorchForm]:
     """Return what torch's compiler makes of the network; most of a minute each before the first run."""
     return [
         TorchForm(half=True, batch=size, channels_last=True, compiled=True)
@@ -124,12 +124,12 @@ def compiled(batch: int) -> list[TorchForm]:
     ]
 
 
-def tensorrt(batch: int, engines: str) -> list[SessionForm]:
+def plan_tensorrt(batch: int, engines: str) -> list[SessionForm]:
     """Return the form for TensorRT; minutes before the first run.
 
     Args:
         batch: Of the engine.
         engines: A folder to keep them in.
     """
-    kept = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": engines}
-    return [SessionForm(half=True, target="tensorrt", batch=batch, options=kept)]
+    cache_options = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": engines}
+    return [SessionForm(half=True, target="tensorrt", batch=batch, options=cache_options)]

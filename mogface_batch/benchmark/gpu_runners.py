@@ -29,7 +29,7 @@ _CPU = "CPUExecutionProvider"
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """What ONNX Runtime ran for one batch."""
+    """The nodes that ONNX Runtime ran for one batch."""
 
     on_cpu: int
     """Nodes on the CPU where the provider is another: the device may wait for each."""
@@ -40,7 +40,7 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Time for `seconds` of runs, of the first ``batch`` canvases: a question to `answering`."""
+    """Time for `seconds` of runs, of the first ``batch`` canvases: a question to `open_and_answer`."""
 
     batch: int
     seconds: float
@@ -48,14 +48,14 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """Find the faces of the first ``count`` canvases, ``batch`` at a time: a question to `answering`."""
+    """Find the faces of the first ``count`` canvases, ``batch`` at a time: a question to `open_and_answer`."""
 
     batch: int
     count: int
 
 
 class Runner(Protocol):
-    """A form that is open."""
+    """An open form."""
 
     def run(self, canvases: Pixels) -> Candidates:
         """Return the candidates of a batch (N, H, W, 3).
@@ -65,43 +65,43 @@ class Runner(Protocol):
         """
         ...
 
-    def nodes(self) -> Nodes | None:
-        """Return what was run, after the first run and once; None where that is not told."""
+    def read_nodes(self) -> Nodes | None:
+        """Return the nodes that were run, after the first run and once; None where it is not known."""
         ...
 
 
-def answering(form: Form, place: Place, canvases: Path, warm_up_runs: int) -> Answer:
+def open_and_answer(form: Form, place: Place, canvases: Path, warm_up_runs: int) -> Answer:
     """Return what answers `Turn` by the seconds of each run, `Find` by faces, and ``nodes`` by `Nodes`, once warmed up.
 
     Args:
         form: What to open.
         place: Where its files are.
         canvases: A file of (N, H, W, 3) as NumPy writes it.
-        warm_up_runs: That do not count.
+        warm_up_runs: Runs before that do not count.
 
     Raises:
         JobFault: The form cannot be opened, or does not run.
     """
-    runner = _opened(form, place)
+    runner = _open_runner(form, place)
     pixels: Pixels = np.load(canvases)
     runner.run(pixels[: form.batch])
-    nodes = runner.nodes()
+    nodes = runner.read_nodes()
     for _ in range(warm_up_runs - 1):
         runner.run(pixels[: form.batch])
 
     def answer(question: Turn | Find | str) -> list[float] | list[Faces] | Nodes | None:
         match question:
             case Turn():
-                return _timed(runner, pixels[: question.batch], question.seconds)
+                return _time_runs(runner, pixels[: question.batch], question.seconds)
             case Find():
-                return _found(runner, pixels, question)
+                return _find_faces(runner, pixels, question)
             case _:
                 return nodes
 
     return answer
 
 
-def _timed(runner: Runner, batch: Pixels, at_least_s: float) -> list[float]:
+def _time_runs(runner: Runner, batch: Pixels, at_least_s: float) -> list[float]:
     seconds: list[float] = []
     while sum(seconds) < at_least_s or not seconds:
         start = time.perf_counter()
@@ -110,11 +110,11 @@ def _timed(runner: Runner, batch: Pixels, at_least_s: float) -> list[float]:
     return seconds
 
 
-def _found(runner: Runner, pixels: Pixels, find: Find) -> list[Faces]:
-    found: list[Faces] = []
+def _find_faces(runner: Runner, pixels: Pixels, find: Find) -> list[Faces]:
+    faces: list[Faces] = []
     for start in range(0, find.count, find.batch):
         boxes, scores = runner.run(pixels[start : start + find.batch])
-        found += [
+        faces += [
             choose_faces(
                 Faces(*candidates),
                 score_at_least=SCORE_THRESHOLD,
@@ -123,11 +123,13 @@ def _found(runner: Runner, pixels: Pixels, find: Find) -> list[Faces]:
             )
             for candidates in zip(boxes, scores, strict=True)
         ]
-    return found[: find.count]
+    return faces[: find.count]
 
 
-def _opened(form: Form, place: Place) -> Runner:
-    return _torch_runner(form, place) if isinstance(form, TorchForm) else _session_runner(form, place)
+def _open_runner(form: Form, place: Place) -> Runner:
+    return (
+        _open_torch_runner(form, place) if isinstance(form, TorchForm) else _open_session_runner(form, place)
+    )
 
 
 # -- PyTorch ---------------------------------------------------------------------------------------------------
@@ -137,11 +139,11 @@ class _TorchRunner:
     def __init__(self, detector: Any) -> None:  # noqa: ANN401 - its module needs torch
         self.run = detector.run
 
-    def nodes(self) -> Nodes | None:
+    def read_nodes(self) -> Nodes | None:
         return None
 
 
-def _torch_runner(form: TorchForm, place: Place) -> Runner:
+def _open_torch_runner(form: TorchForm, place: Place) -> Runner:
     from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: PLC0415 - this and the next need torch
     from mogface_batch.export.detectors.mogface.pytorch.torch_detector import TorchDetector, TorchOptions  # noqa: PLC0415
 
@@ -182,10 +184,12 @@ class _SessionRunner:
         boxes, scores = self._session.run(_OUTPUTS, {"images": canvases})
         return boxes, scores
 
-    def nodes(self) -> Nodes | None:
+    def read_nodes(self) -> Nodes | None:
         profile = Path(self._session.end_profiling())
         try:
-            return counted(json.loads(profile.read_bytes()), is_elsewhere=self._provider is not Provider.CPU)
+            return count_nodes(
+                json.loads(profile.read_bytes()), is_elsewhere=self._provider is not Provider.CPU
+            )
         finally:
             profile.unlink()
 
@@ -201,8 +205,8 @@ class _BoundRunner(_SessionRunner):
         device = "cuda" if provider.is_gpu else "cpu"
         self._images = place.ortvalue_from_numpy(np.zeros(shape, np.uint8), device, 0)
         self._outputs = [
-            place.ortvalue_from_shape_and_type((shape[0], candidates, *rest), np.float32, device, 0)
-            for rest in ((4,), ())
+            place.ortvalue_from_shape_and_type((shape[0], candidates, *tail), np.float32, device, 0)
+            for tail in ((4,), ())
         ]
         self._binding = session.io_binding()
         self._binding.bind_ortvalue_input("images", self._images)
@@ -216,7 +220,7 @@ class _BoundRunner(_SessionRunner):
         return boxes, scores
 
 
-def _session_runner(form: SessionForm, place: Place) -> Runner:
+def _open_session_runner(form: SessionForm, place: Place) -> Runner:
     from mogface_batch.detector.session import Tuning, open_session  # noqa: PLC0415 - loads ONNX Runtime
 
     provider = Provider.TENSORRT if form.target == "tensorrt" else place.provider
@@ -231,15 +235,15 @@ def _session_runner(form: SessionForm, place: Place) -> Runner:
     if not form.binding:
         return _SessionRunner(session, provider)
     try:
-        return _BoundRunner(session, provider, (form.batch, height, width, 3), _candidates(place))
+        return _BoundRunner(session, provider, (form.batch, height, width, 3), _count_candidates(place))
     except Exception as error:  # ONNX Runtime's have no common base
         raise DeviceError(
             f"Provider {provider} has no place for a batch: {quote_first_line(error)}."
         ) from error
 
 
-def _candidates(place: Place) -> int:
-    """Return how many leave the graph for each canvas."""
+def _count_candidates(place: Place) -> int:
+    """Return how many candidates leave the graph for each canvas."""
     from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: PLC0415 - its package asks for torch
 
     height, width = place.canvas_hw
@@ -247,8 +251,8 @@ def _candidates(place: Place) -> int:
     return min(TOP_K, sum(-(-height // stride) * -(-width // stride) for stride in strides))
 
 
-def counted(events: Sequence[Any], *, is_elsewhere: bool) -> Nodes:
-    """Return what a profile tells of one run.
+def count_nodes(events: Sequence[Any], *, is_elsewhere: bool) -> Nodes:
+    """Return the counts of one run by its profile.
 
     Args:
         events: Of ONNX Runtime's file.

@@ -1,7 +1,7 @@
 """``benchmark precision``: what each form of a detector costs, in time and memory, and what it costs in faces.
 
-Every form is open at the same time, each in a process of its own; they take turns canvas by canvas, so that whatever
-else the machine does meets all of them alike. One canvas at a time: batch 1.
+All forms are open at the same time, each in its own process; they take turns canvas by canvas, so that other load
+meets all of them alike. One canvas at a time: batch 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch.benchmark.machine import device_memory_mb, machine
+from mogface_batch.benchmark.machine import describe_machine, measure_device_memory_mb
 from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.benchmark.worker import Subject, Worker
 from mogface_batch.contract import ModelCard
@@ -30,7 +30,7 @@ METHOD = (
 
 @dataclass(slots=True)
 class _Record:
-    """What was measured of a subject."""
+    """The figures of a subject."""
 
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
@@ -68,13 +68,13 @@ def measure(
     if weights is not None:
         subjects.insert(0, Subject(PIPELINE, None, weights, provider, threads, (height, width)))
         cards.insert(0, None)
-    records = _measured(subjects, canvases, repeats)
+    records = _measure_subjects(subjects, canvases, repeats)
     rows = tuple(
-        _row(subject, card, record, records[0])
+        _format_row(subject, card, record, records[0])
         for subject, card, record in zip(subjects, cards, records, strict=True)
     )
     conditions: Mapping[str, Cell] = {
-        **machine(),
+        **describe_machine(),
         "provider": provider,
         "threads": threads,
         "canvas": f"{height}x{width}, batch 1",
@@ -86,7 +86,7 @@ def measure(
     return Table("precision", "What a precision costs", rows, conditions)
 
 
-def _measured(
+def _measure_subjects(
     subjects: Sequence[Subject], canvases: Sequence[NDArray[np.uint8]], repeats: int
 ) -> list[_Record]:
     records = [_Record() for _ in subjects]
@@ -97,22 +97,24 @@ def _measured(
         for round_number in range(repeats):
             for canvas in canvases:
                 for worker, record in zip(workers, records, strict=True):
-                    done = worker.run(canvas)
-                    record.seconds.append(done.seconds)
-                    record.cpu_seconds.append(done.cpu_seconds)
+                    run = worker.run(canvas)
+                    record.seconds.append(run.seconds)
+                    record.cpu_seconds.append(run.cpu_seconds)
                     if round_number == 0:
-                        record.faces.append(done.faces)
+                        record.faces.append(run.faces)
         for worker, record in zip(workers, records, strict=True):
-            record.peak_memory_mb = worker.peak_memory_mb()
-            record.device_memory_mb = device_memory_mb(worker.pid)
+            record.peak_memory_mb = worker.measure_peak_memory_mb()
+            record.device_memory_mb = measure_device_memory_mb(worker.pid)
     return records
 
 
-def _row(subject: Subject, card: ModelCard | None, record: _Record, reference: _Record) -> dict[str, Cell]:
+def _format_row(
+    subject: Subject, card: ModelCard | None, record: _Record, reference: _Record
+) -> dict[str, Cell]:
     gate = GATES.get(card.precision if card else "fp32", GATES["int8"])
     parity = Parity(gate)
-    for found, wanted in zip(record.faces, reference.faces, strict=True):
-        parity.add(found, wanted)
+    for faces, reference_faces in zip(record.faces, reference.faces, strict=True):
+        parity.add(faces, reference_faces)
     report = parity.report()
     return {
         "variant": subject.name,

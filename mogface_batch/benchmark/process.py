@@ -1,4 +1,4 @@
-"""A process of its own for something that is opened once and then asked many times: its memory and its crash are its own."""
+"""`SideProcess`: opens something in another process and asks it many times, so that its memory and a crash are separate."""
 
 import contextlib
 import multiprocessing
@@ -13,17 +13,17 @@ Answer = Callable[[Any], Any]
 
 
 class SideProcess:
-    """The process; a context manager that ends it.
+    """A process that opens something and answers questions; a context manager that ends it.
 
     Args:
-        name: What a fault calls it.
-        opener: Called there with ``args``; what it returns answers each question. Both must be importable by name.
-        args: Can be pickled.
+        name: The name in error messages.
+        opener: Called in the process with ``args``; returns the function that answers. Both must be importable by name.
+        args: Picklable.
         start_method: Of multiprocessing.
-        timeout_s: At most so long may opening take; None: as long as it takes.
+        timeout_s: Limit for opening; None: no limit.
 
     Raises:
-        JobFault: What the opener raised.
+        JobFault: The opener raised it.
         DeviceError: The process died, or took too long.
     """
 
@@ -38,13 +38,13 @@ class SideProcess:
     ) -> None:
         self._name = name
         context: Any = multiprocessing.get_context(start_method)
-        self._connection: Connection
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, opener, args), daemon=True)
+        self._pipe: Connection
+        self._pipe, far_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far_end, opener, args), daemon=True)
         self._process.start()
-        theirs.close()
+        far_end.close()
         try:
-            self._received(timeout_s)
+            self._receive(timeout_s)
         except BaseException:
             self.close()
             raise
@@ -57,34 +57,34 @@ class SideProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         return self._process.pid or 0
 
-    def ask(self, question: object, *, timeout_s: float | None = None) -> Any:  # noqa: ANN401 - whatever it answers
+    def ask(self, question: object, *, timeout_s: float | None = None) -> Any:  # noqa: ANN401 - the answer may be anything
         """Return the answer.
 
         Raises:
-            JobFault: What answering raised; another question may follow.
-            DeviceError: The process died or took too long; it is gone.
+            JobFault: The answer raised it; another question may follow.
+            DeviceError: The process died, or took too long and was ended.
         """
-        with contextlib.suppress(ConnectionError):  # of a process that died: it is told below
-            self._connection.send(question)
-        return self._received(timeout_s)
+        with contextlib.suppress(ConnectionError):  # the process has died: reported below
+            self._pipe.send(question)
+        return self._receive(timeout_s)
 
     def close(self) -> None:
         """End the process."""
-        self._connection.close()  # it ends when it reads that
+        self._pipe.close()  # the process ends when it reads that
         self._process.join(_END_TIMEOUT_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
 
-    def _received(self, timeout_s: float | None) -> Any:  # noqa: ANN401
+    def _receive(self, timeout_s: float | None) -> Any:  # noqa: ANN401
         try:
-            if not self._connection.poll(timeout_s):
+            if not self._pipe.poll(timeout_s):
                 self._process.kill()
                 raise DeviceError(f"{self._name} took more than {timeout_s:.0f} s and was ended.")
-            answer = self._connection.recv()
+            answer = self._pipe.recv()
         except (EOFError, ConnectionError):
             self._process.join(_END_TIMEOUT_S)
             raise DeviceError(

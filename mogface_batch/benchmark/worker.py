@@ -1,4 +1,4 @@
-"""A model in a process of its own, so that its memory is its own, which runs one canvas when it is told to."""
+"""`Worker`: a model in its own process, which runs one canvas at a time, so that its memory can be measured."""
 
 import time
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch.benchmark.machine import peak_memory_mb
+from mogface_batch.benchmark.machine import measure_peak_memory_mb
 from mogface_batch.benchmark.process import Answer, SideProcess
 from mogface_batch.geometry import Faces
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is measured: a contract file, or MogFace's checkpoint in ModelScope's own pipeline."""
+    """The subject of a measurement: a contract file, or MogFace's checkpoint in ModelScope's own pipeline."""
 
     name: str
     file: Path | None
@@ -31,7 +31,7 @@ class Run:
 
     seconds: float
     cpu_seconds: float
-    """Of all threads of the process: what else the machine does changes this least."""
+    """Of all threads of the process; other load on the machine changes it least."""
     faces: Faces
 
 
@@ -39,40 +39,42 @@ class Worker(SideProcess):
     """The process of a subject; a context manager that ends it.
 
     Raises:
-        JobFault: The subject cannot be opened: whatever that raises.
+        JobFault: The subject cannot be opened.
     """
 
     def __init__(self, subject: Subject) -> None:
-        super().__init__(subject.name, _answering, (subject,))
+        super().__init__(subject.name, _open_and_answer, (subject,))
         self.subject = subject
 
     def run(self, canvas: NDArray[np.uint8]) -> Run:
-        """Return the faces of a canvas (H, W, 3), and how long they took.
+        """Return the faces of a canvas (H, W, 3), with the time they took.
 
         Raises:
             JobFault: The run failed.
         """
-        done: Run = self.ask(canvas)
-        return done
+        run: Run = self.ask(canvas)
+        return run
 
-    def peak_memory_mb(self) -> float | None:
-        """Return the most memory that the process ever had in use, in 10^6 bytes."""
+    def measure_peak_memory_mb(self) -> float | None:
+        """Return the peak memory of the process, in 10^6 bytes."""
         peak: float | None = self.ask("memory")
         return peak
 
 
-def _answering(subject: Subject) -> Answer:
-    side = _opened(subject)
-    return lambda asked: peak_memory_mb() if isinstance(asked, str) else _timed(side, asked)
+def _open_and_answer(subject: Subject) -> Answer:
+    side = _open_subject(subject)
+    return lambda question: (
+        measure_peak_memory_mb() if isinstance(question, str) else _time_run(side, question)
+    )
 
 
-def _timed(side: Any, canvas: NDArray[np.uint8]) -> Run:  # noqa: ANN401 - a FileSide or a Reference
+def _time_run(side: Any, canvas: NDArray[np.uint8]) -> Run:  # noqa: ANN401 - a FileSide or a Reference
     started, cpu_before = time.perf_counter(), time.process_time()
-    faces = side.faces(canvas)
+    faces = side.find_faces(canvas)
     return Run(time.perf_counter() - started, time.process_time() - cpu_before, faces)
 
 
-def _opened(subject: Subject) -> Any:  # noqa: ANN401
+def _open_subject(subject: Subject) -> Any:  # noqa: ANN401
     if subject.file is not None:
         from mogface_batch.export.verify_model import FileSide  # noqa: PLC0415 - not in the other kind's memory
 

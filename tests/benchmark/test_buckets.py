@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from builders import red_squares, saved, tiny_detector
 
-from benchmarks.buckets.measure import Setting, measure
+from benchmarks.buckets.forms import Setting
+from benchmarks.buckets.measure import measure
 from mogface_batch.errors import InputError
 
 

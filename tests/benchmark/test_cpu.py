@@ -38,7 +38,7 @@ def test_each_form_on_each_canvas_is_a_row(files):
     assert table.rows[0]["times_as_fast_as_plain"] == "1.00 (1.00 to 1.00)"
     assert table.rows[0]["faces"] > 0
     assert table.conditions["threads"] == 1
-    assert "| 64x96 | cpu.onnx | fp32 | cpu |" in table.as_markdown()
+    assert "| 64x96 | cpu.onnx | fp32 | cpu |" in table.format_markdown()
 
 
 def test_a_file_that_is_not_there_is_a_sentence(files, tmp_path):

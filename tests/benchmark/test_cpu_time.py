@@ -7,7 +7,7 @@ import time
 import pytest
 from processes import HAS_PROC
 
-from benchmarks.pipeline.cpu_time import CpuTimes, used_s
+from benchmarks.pipeline.cpu_time import CpuTimes, count_used_s
 
 LOOKS = [(1.0, {7: 0.5}), (2.0, {7: 1.0, 8: 0.25}), (3.0, {7: 2.0, 8: 0.75, 9: 0.5}), (4.0, {7: 2.0})]
 
@@ -23,11 +23,11 @@ LOOKS = [(1.0, {7: 0.5}), (2.0, {7: 1.0, 8: 0.25}), (3.0, {7: 2.0, 8: 0.75, 9: 0
     ],
 )
 def test_the_time_of_a_span(start, end, used):
-    assert used_s(LOOKS, start, end) == (used if used is None else pytest.approx(used))
+    assert count_used_s(LOOKS, start, end) == (used if used is None else pytest.approx(used))
 
 
 def test_where_nothing_is_told_nothing_is_known():
-    assert used_s([(1.0, {}), (2.0, {})], 0.0, 3.0) is None
+    assert count_used_s([(1.0, {}), (2.0, {})], 0.0, 3.0) is None
 
 
 @pytest.mark.skipif(not HAS_PROC, reason="reads /proc")
@@ -37,7 +37,7 @@ def test_the_time_of_a_grandchild_counts():
     start = time.time()
     with subprocess.Popen([sys.executable, "-c", script]) as process, CpuTimes(process.pid) as times:
         assert process.wait() == 0
-    used = times.used_s(start, time.time())
+    used = times.count_used_s(start, time.time())
 
     assert used is not None
     assert used > 0.3

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import decode
-from benchmarks.decode import measure, photograph
+from benchmarks.decode import make_photograph, measure
 
 
 def test_each_size_and_format_has_its_row():
@@ -29,10 +29,10 @@ def test_each_size_and_format_has_its_row():
 
 def test_both_ways_onto_the_canvas_show_the_same_picture(tmp_path):
     path = tmp_path / "photo.jpeg"
-    Image.fromarray(photograph(2.0)).save(path, quality=90)
+    Image.fromarray(make_photograph(2.0)).save(path, quality=90)
 
-    ours = decode._placed(path).astype(float)
-    theirs = decode._with_opencv(path, decode.cv2.INTER_AREA)[..., ::-1].astype(float)
+    ours = decode._decode_and_place(path).astype(float)
+    theirs = decode._place_with_opencv(path, decode.cv2.INTER_AREA)[..., ::-1].astype(float)
 
     assert ours.shape == theirs.shape == (*decode.CANVAS_HW, 3)
     assert np.abs(ours - theirs)[:470, :630].mean() < 3
@@ -40,7 +40,7 @@ def test_both_ways_onto_the_canvas_show_the_same_picture(tmp_path):
 
 @pytest.mark.parametrize("megapixels", [0.05, 0.3, 2.0])
 def test_a_made_up_photograph_takes_as_many_bits_as_a_photograph(megapixels):
-    pixels = photograph(megapixels)
+    pixels = make_photograph(megapixels)
     sink = io.BytesIO()
     Image.fromarray(pixels).save(sink, "JPEG", quality=90)
 
@@ -48,13 +48,13 @@ def test_a_made_up_photograph_takes_as_many_bits_as_a_photograph(megapixels):
     assert (height % 8, width % 8) == (0, 0)
     assert height * width == pytest.approx(megapixels * 1e6, rel=0.1)
     assert 1 < 8 * len(sink.getvalue()) / (height * width) < 4
-    np.testing.assert_array_equal(pixels, photograph(megapixels))
+    np.testing.assert_array_equal(pixels, make_photograph(megapixels))
 
 
 def test_a_large_photograph_is_laid_out_of_smaller_ones(monkeypatch):
     monkeypatch.setattr(decode, "_LARGEST_MADE_PX", 100_000)
 
-    pixels = photograph(0.3)
+    pixels = make_photograph(0.3)
 
     half = pixels.shape[1] // 2
     np.testing.assert_array_equal(pixels[:, :half], pixels[:, : half - 1 : -1])

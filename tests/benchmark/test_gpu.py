@@ -16,11 +16,11 @@ import pytest
 from networks import noise, session
 
 from mogface_batch.benchmark import gpu_plan, machine
-from mogface_batch.benchmark.gpu import checked_stages
+from mogface_batch.benchmark.gpu import parse_stages
 from mogface_batch.benchmark.gpu_bench import Bench, Rows, Settings
-from mogface_batch.benchmark.gpu_card import peak_tflop_per_s
+from mogface_batch.benchmark.gpu_card import find_peak_tflop_per_s
 from mogface_batch.benchmark.gpu_forms import Place, SessionForm, TorchForm
-from mogface_batch.benchmark.gpu_runners import Nodes, counted
+from mogface_batch.benchmark.gpu_runners import Nodes, count_nodes
 from mogface_batch.cli import main
 from mogface_batch.contract import Provider
 from mogface_batch.detector.providers import PROVIDERS
@@ -192,8 +192,8 @@ def test_a_form_that_cannot_be_opened_is_a_row_with_the_reason(document, folder,
     ]
     assert "tensorrt is not in the installed ONNX Runtime" in rows[1]["remark"]
     assert rows[1]["images_per_s"] is None
-    assert rows[2]["images_per_s"] == one.rate(runs) > 0
-    assert len(one.finished().rows) == 3
+    assert rows[2]["images_per_s"] == one.find_rate(runs) > 0
+    assert len(one.finish().rows) == 3
 
 
 def test_where_no_session_runs_the_first_reason_ends_it(document, folder):
@@ -202,7 +202,7 @@ def test_where_no_session_runs_the_first_reason_ends_it(document, folder):
     one.measure("tensorrt", SessionForm(half=False, target="tensorrt", batch=1))
 
     with pytest.raises(DeviceError, match="tensorrt is not in"):
-        one.finished()
+        one.finish()
 
 
 def test_after_its_time_nothing_more_is_begun(document, folder):
@@ -212,7 +212,7 @@ def test_after_its_time_nothing_more_is_begun(document, folder):
     one.measure("shipped", SessionForm(half=True, target="cuda", batch=8))
 
     assert rows == []
-    left_out = one.finished().conditions["left_out_for_lack_of_time"]
+    left_out = one.finish().conditions["left_out_for_lack_of_time"]
     assert left_out == "ONNX Runtime fp16, fused group norms batch 8"
 
 
@@ -280,11 +280,11 @@ DEFAULTS = PROVIDERS[Provider.CUDA].options
 
 
 def test_the_form_that_is_shipped_comes_first():
-    assert gpu_plan.shipped(Provider.CUDA, 8)[0] == BEST == gpu_plan.base(Provider.CUDA, 8)
+    assert gpu_plan.plan_shipped(Provider.CUDA, 8)[0] == BEST == gpu_plan.plan_base(Provider.CUDA, 8)
 
 
 def test_each_option_is_tried_by_itself_and_only_against_the_default():
-    tried = gpu_plan.options(Provider.CUDA, 8, DEFAULTS)
+    tried = gpu_plan.plan_options(Provider.CUDA, 8, DEFAULTS)
 
     own = [form.options for form in tried if form.half and form.target == "cuda"]
     assert all(len(changes) <= 1 for changes in own)
@@ -292,7 +292,7 @@ def test_each_option_is_tried_by_itself_and_only_against_the_default():
     assert all(DEFAULTS[name] != value for form in tried for name, value in form.options.items())
     assert [form.binding for form in tried].count(True) == 1
     # Group norms fused and plain, in both precisions, in both layouts.
-    shipped = [form for form in gpu_plan.shipped(Provider.CUDA, 8) if isinstance(form, SessionForm)]
+    shipped = [form for form in gpu_plan.plan_shipped(Provider.CUDA, 8) if isinstance(form, SessionForm)]
     layouts = {(form.half, form.target, form.options.get("prefer_nhwc")) for form in [*shipped, *tried]}
     assert len([one for one in layouts if one[2] is None]) >= 4
     assert len([one for one in layouts if one[2] is not None]) == 4
@@ -301,7 +301,7 @@ def test_each_option_is_tried_by_itself_and_only_against_the_default():
 def test_the_defaults_can_change_without_the_plan():
     changed = {**DEFAULTS, "prefer_nhwc": "0"}
 
-    assert {"prefer_nhwc": "1"} in [form.options for form in gpu_plan.options(Provider.CUDA, 8, changed)]
+    assert {"prefer_nhwc": "1"} in [form.options for form in gpu_plan.plan_options(Provider.CUDA, 8, changed)]
 
 
 def measured(**rates):
@@ -335,14 +335,14 @@ def measured(**rates):
     ],
 )
 def test_what_gains_by_itself_is_tried_together(rates, combined, fastest):
-    assert gpu_plan.combined(BEST, measured(**rates)) == combined
-    assert gpu_plan.fastest(BEST, measured(**rates)) == fastest
+    assert gpu_plan.plan_combined(BEST, measured(**rates)) == combined
+    assert gpu_plan.choose_fastest(BEST, measured(**rates)) == fastest
 
 
 def test_all_batches_are_measured_with_the_options_that_won():
     winner = replace(BEST, options={"fuse_conv_bias": "1"})
 
-    forms = gpu_plan.batches(winner, Provider.CUDA)
+    forms = gpu_plan.plan_batches(winner, Provider.CUDA)
 
     assert sorted(form.batch for form in forms[:-1]) == [1, 2, 4, 16, 32]
     assert all(form.options == winner.options for form in forms[:-1])
@@ -353,14 +353,14 @@ def test_all_batches_are_measured_with_the_options_that_won():
 
 
 def test_torch_is_compiled_in_the_layout_that_suits_it():
-    assert gpu_plan.compiled(32) == [TorchForm(half=True, batch=32, channels_last=True, compiled=True)]
+    assert gpu_plan.plan_compiled(32) == [TorchForm(half=True, batch=32, channels_last=True, compiled=True)]
 
 
 def test_stages_keep_their_order():
-    assert checked_stages(["job", "shipped"]) == ["shipped", "job"]
-    assert checked_stages(None) == ["shipped", "options", "batches", "compile", "tensorrt", "job"]
+    assert parse_stages(["job", "shipped"]) == ["shipped", "job"]
+    assert parse_stages(None) == ["shipped", "options", "batches", "compile", "tensorrt", "job"]
     with pytest.raises(ConfigError, match="no stage 'all'"):
-        checked_stages(["all"])
+        parse_stages(["all"])
 
 
 # -- reading what others say -----------------------------------------------------------------------------------
@@ -380,7 +380,7 @@ def test_stages_keep_their_order():
     ],
 )
 def test_a_peak_is_found_by_the_card_s_name(card, precision, peak):
-    assert peak_tflop_per_s(card, precision) == peak
+    assert find_peak_tflop_per_s(card, precision) == peak
 
 
 def node(operator, provider="CUDAExecutionProvider"):
@@ -398,9 +398,9 @@ def test_a_profile_is_counted():
         node("MemcpyToHost"),
     ]
 
-    assert counted(events, is_elsewhere=True) == Nodes(on_cpu=1, transposes=2, copies=1)
-    assert counted(events, is_elsewhere=False).on_cpu == 0
-    assert counted([], is_elsewhere=True) == Nodes(0, 0, 0)
+    assert count_nodes(events, is_elsewhere=True) == Nodes(on_cpu=1, transposes=2, copies=1)
+    assert count_nodes(events, is_elsewhere=False).on_cpu == 0
+    assert count_nodes([], is_elsewhere=True) == Nodes(0, 0, 0)
 
 
 @pytest.mark.parametrize(("visible", "asked"), [("", ""), ("3,1", "--id=3"), ("GPU-8f2c", "--id=GPU-8f2c")])
@@ -411,8 +411,8 @@ def test_nvidia_smi_is_asked_for_the_gpu_that_cuda_takes(monkeypatch, tmp_path, 
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
 
-    assert machine.used_device_memory_mb() == pytest.approx(1048.576)
-    assert machine.gpu_name() == "1000"
+    assert machine.measure_used_device_memory_mb() == pytest.approx(1048.576)
+    assert machine.find_gpu_name() == "1000"
 
     lines = (tmp_path / "asked").read_text().splitlines()
     assert all((asked or "--id") in line for line in lines) is bool(asked)
@@ -421,8 +421,8 @@ def test_nvidia_smi_is_asked_for_the_gpu_that_cuda_takes(monkeypatch, tmp_path, 
 def test_without_nvidia_smi_nothing_is_known(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert machine.used_device_memory_mb() is None
-    assert machine.gpu_name() is None
+    assert machine.measure_used_device_memory_mb() is None
+    assert machine.find_gpu_name() is None
 
 
 # -- refusals --------------------------------------------------------------------------------------------------

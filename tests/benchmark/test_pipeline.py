@@ -6,7 +6,7 @@ import pytest
 from builders import photos, red_squares, saved, tiny_detector
 
 from benchmarks.pipeline import measure as pipeline
-from benchmarks.pipeline.measure import Setting, available, checked, measure
+from benchmarks.pipeline.measure import Setting, check_jobs, list_available_jobs, measure
 from mogface_batch.errors import ConfigError, DeviceError, InputError, ModelError
 
 
@@ -57,7 +57,7 @@ def test_every_job_finds_the_faces_of_the_loop(tmp_path):
 def test_copies_are_different_files_of_equal_pixels_those_of_a_time_together(tmp_path):
     images = addresses(tmp_path, 2)
 
-    copies = pipeline._copied(images, 3, tmp_path / "place")
+    copies = pipeline._copy_images(images, 3, tmp_path / "place")
 
     contents = [Path(path).read_bytes() for path in copies]
     assert len(set(contents)) == 6
@@ -85,7 +85,7 @@ def test_images_are_repeated_until_the_loop_takes_long_enough(tmp_path, monkeypa
 def test_a_part_has_as_many_rows_as_in_a_job_unless_there_are_too_few_images():
     def rows(images, **changed):
         fields = {"model": None, "provider": "cpu", "pad_rgb": (0, 0, 0), "threads": 1}
-        return pipeline._rows_per_part(Setting(**fields, **changed), images)
+        return pipeline._choose_rows_per_part(Setting(**fields, **changed), images)
 
     assert rows(10_000, canvas_hw=(640, 640), batch_size=8) == 80
     assert rows(400, canvas_hw=(640, 640), batch_size=8) == 24
@@ -117,16 +117,16 @@ def test_an_image_that_cannot_be_read_is_a_sentence(tmp_path):
 
 
 def test_a_job_whose_package_is_missing_is_left_out_or_a_sentence(monkeypatch):
-    monkeypatch.setattr(pipeline, "_is_there", lambda package: package != "daft")
+    monkeypatch.setattr(pipeline, "_is_installed", lambda package: package != "daft")
 
-    assert available() == ["loop", "local", "ray", "ray-data"]
-    assert checked(["local", "local"]) == ["loop", "local"]
+    assert list_available_jobs() == ["loop", "local", "ray", "ray-data"]
+    assert check_jobs(["local", "local"]) == ["loop", "local"]
     with pytest.raises(ConfigError, match="pip install daft"):
-        checked(["daft"])
+        check_jobs(["daft"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("job", [job for job in available() if job not in {"loop", "local"}])
+@pytest.mark.parametrize("job", [job for job in list_available_jobs() if job not in {"loop", "local"}])
 def test_jobs_of_frameworks_find_the_faces_of_the_loop(tmp_path, job):
     table = measure(addresses(tmp_path, 40), setting(tmp_path), jobs=[job], seconds=0, repeats=1)
 

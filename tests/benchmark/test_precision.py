@@ -79,7 +79,7 @@ def test_the_table_is_written_as_json_and_markdown(files, tmp_path):
 
 
 def test_a_cell_that_was_not_measured_is_a_dash():
-    page = Table("t", "T", ({"a": None, "b": 0.12345, "c": 1234.5, "d": 7},), {}).as_markdown()
+    page = Table("t", "T", ({"a": None, "b": 0.12345, "c": 1234.5, "d": 7},), {}).format_markdown()
 
     assert "| - | 0.123 | 1234 | 7 |" in page
 
@@ -115,8 +115,8 @@ def test_memory_is_that_of_the_process_itself(files):
     block = np.ones(60_000_000 // 8)
 
     with Worker(subject(files / "fp32.onnx")) as worker:
-        assert worker.peak_memory_mb() < machine.peak_memory_mb() + block.nbytes / 1e6
-    assert machine.peak_memory_mb() > 60
+        assert worker.measure_peak_memory_mb() < machine.measure_peak_memory_mb() + block.nbytes / 1e6
+    assert machine.measure_peak_memory_mb() > 60
 
 
 def test_device_memory_is_read_from_nvidia_smi_by_process(monkeypatch, tmp_path):
@@ -125,9 +125,9 @@ def test_device_memory_is_read_from_nvidia_smi_by_process(monkeypatch, tmp_path)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
-    assert machine.device_memory_mb(77) == pytest.approx(1048.576)
-    assert machine.device_memory_mb(78) is None
-    assert machine.device_memory_mb(79) is None
+    assert machine.measure_device_memory_mb(77) == pytest.approx(1048.576)
+    assert machine.measure_device_memory_mb(78) is None
+    assert machine.measure_device_memory_mb(79) is None
 
 
 @pytest.mark.parametrize("script", ["#!/bin/sh\nexit 9\n", "no program"])
@@ -137,5 +137,5 @@ def test_a_broken_nvidia_smi_measures_nothing(monkeypatch, tmp_path, script):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
-    assert machine.device_memory_mb(1) is None
-    assert machine.machine()["gpu"] == "none"
+    assert machine.measure_device_memory_mb(1) is None
+    assert machine.describe_machine()["gpu"] == "none"

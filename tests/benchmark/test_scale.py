@@ -4,7 +4,7 @@ from benchmarks.scale.planning import measure
 
 
 def test_the_figures_are_of_a_table_of_which_most_is_done(tmp_path):
-    table = measure([2400], done=0.9, failed=0.05, folder=tmp_path)
+    table = measure([2400], done_share=0.9, failed_share=0.05, folder=tmp_path)
 
     (row,) = table.rows
     assert (row["rows"], row["rows_left"]) == (2400, 240)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from benchmarks.scale import waiting, waiting_jobs
-from benchmarks.scale.raylets import pinned
+from benchmarks.scale.raylets import pin_to_core
 from benchmarks.scale.waiting_jobs import measure_jobs, measure_nodes
 from mogface_batch.errors import DeviceError
 
@@ -43,7 +43,7 @@ def test_two_raylets_are_measured_against_one(tmp_path, monkeypatch):
 def test_one_core_is_not_enough_and_is_given_back():
     before = os.sched_getaffinity(0)
 
-    with pinned(min(before)), pytest.raises(DeviceError, match="needs two cores"):
+    with pin_to_core(min(before)), pytest.raises(DeviceError, match="needs two cores"):
         measure_nodes(repeats=1)
 
     assert os.sched_getaffinity(0) == before

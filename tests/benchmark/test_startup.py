@@ -38,13 +38,13 @@ def test_ray_is_measured_beside_a_bare_pipeline(tmp_path, monkeypatch):
 
 def test_ratios_are_taken_round_by_round():
     taken = {
-        "ray": [startup._Took(20.0, 21.0, 2.0), startup._Took(31.0, 32.0, 2.0)],
-        "bare-ray": [startup._Took(18.0, 19.0, 1.0), startup._Took(28.0, 29.0, 1.0)],
+        "ray": [startup._Times(20.0, 21.0, 2.0), startup._Times(31.0, 32.0, 2.0)],
+        "bare-ray": [startup._Times(18.0, 19.0, 1.0), startup._Times(28.0, 29.0, 1.0)],
     }
 
-    assert startup._row("ray", taken)["beyond_bare_ray_s"] == "2.50 (2.25 to 2.75)"
-    assert startup._row("ray", taken)["CPU_s"] == "2.00 (2.00 to 2.00)"
-    assert startup._row("bare-ray", taken)["beyond_bare_ray_s"] is None
+    assert startup._format_row("ray", taken)["beyond_bare_ray_s"] == "2.50 (2.25 to 2.75)"
+    assert startup._format_row("ray", taken)["CPU_s"] == "2.00 (2.00 to 2.00)"
+    assert startup._format_row("bare-ray", taken)["beyond_bare_ray_s"] is None
 
 
 def test_a_command_that_fails_says_what_it_said():

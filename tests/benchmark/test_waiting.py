@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.scale import waiting, waiting_detector
-from benchmarks.scale.waiting import Mark, Order, rate, run, write_images
+from benchmarks.scale.waiting import Mark, Order, compute_rate, run_job, write_images
 from benchmarks.scale.waiting_detector import WaitingDetector
 from mogface_batch.errors import DeviceError
 
@@ -14,7 +14,7 @@ def test_each_row_goes_through_the_whole_job(tmp_path, monkeypatch):
     monkeypatch.setattr(waiting, "FILES", 40)
     write_images(tmp_path, 100)
 
-    outcome = run(tmp_path, Order("local", rows_per_part=20, notes=True))
+    outcome = run_job(tmp_path, Order("local", rows_per_part=20, notes=True))
 
     assert [mark.rows for mark in outcome.marks] == [0, 20, 40, 60, 80, 100]
     assert 0 < outcome.marks[1].seconds <= outcome.marks[-1].seconds < outcome.whole_s
@@ -40,10 +40,10 @@ def test_the_session_waits_for_each_canvas(monkeypatch):
 def test_rates_are_between_shares_of_the_rows_and_from_the_first_part_on():
     marks = [Mark(0, 0, 100), Mark(9, 10, 100), Mark(10, 50, 100), Mark(12, 90, 100), Mark(13, 100, 100)]
 
-    assert rate(marks, 0, 1) == 90 / 4
-    assert rate(marks, 0.5, 0.9) == 20
+    assert compute_rate(marks, 0, 1) == 90 / 4
+    assert compute_rate(marks, 0.5, 0.9) == 20
 
 
 def test_a_job_that_fails_says_why(tmp_path):
     with pytest.raises(DeviceError, match=r"failed with exit code 1: .*There is no manifest"):
-        run(tmp_path, Order("local"))
+        run_job(tmp_path, Order("local"))
