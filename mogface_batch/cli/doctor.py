@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_all() -> Iterator[Finding]:
-    yield Finding("python", "ok", f"{platform.python_find_version()} on {platform.platform()}")
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
     yield _check("opencv", "missing", _check_opencv)
     yield _check("detector", "missing", _check_detector)
     for provider in ("cuda", "tensorrt", "openvino", "coreml"):

@@ -3,10 +3,11 @@
 import json
 
 import pytest
-from builders import photos, saved, table_of, tiny_detector
+from builders import photos, table_of, tiny_detector
 
-from mogface_batch.cli import main
+from mogface_batch.cli import build_parser, main
 from mogface_batch.cli.annotate import _load_config
+from mogface_batch.config import JobConfig, ManifestOptions, OutputOptions
 
 
 @pytest.fixture
@@ -28,33 +29,54 @@ def _list_rows(out):
     return [uri.rpartition("/")[2] for uri in table_of(out)["uri"].to_pylist()]
 
 
+def _parse(*words):
+    """Return the config that a command line means."""
+    arguments = build_parser().parse_args(["annotate", *words])
+    return _load_config(arguments.target, arguments.words, arguments.out)
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(["photos", "--out", "out"], id="folder"),
+        pytest.param(["photos", "--out", "out"], id="manifest"),
         pytest.param(["--out", "out", "photos"], id="option-first"),
         pytest.param(["photos", "output.uri=out"], id="output-as-a-word"),
-        pytest.param(["photos/*.png", "--out", "out"], id="glob"),
-        pytest.param(["list.txt", "--out", "out"], id="manifest"),
         pytest.param(["manifest.uri=photos", "output.uri=out"], id="words-alone"),
         pytest.param(["manifest.uri=photos", "--out", "out"], id="words-and-out"),
         pytest.param(["output.uri=out", "manifest.uri=photos"], id="in-any-order"),
-        pytest.param(["odd.yaml", "--out", "out"], id="a-folder-named-like-a-config"),
         pytest.param(["job.yml", "--out", "out"], id="config"),
-        pytest.param(["job.yml", "manifest.uri=photos", "--out", "out"], id="config-and-words"),
+        pytest.param(["job.yaml", "manifest.uri=photos", "--out", "out"], id="config-and-words"),
     ],
 )
-def test_every_form_annotates_the_same_images(words, annotate, tmp_path):
-    (tmp_path / "list.txt").write_text("".join(f"photos/{number:03}.png\n" for number in range(3)))
-    (tmp_path / "job.yml").write_text("manifest:\n  uri: photos\noutput:\n  uri: elsewhere\n")
-    photos(tmp_path / "odd.yaml", 3)
+def test_every_form_means_the_same_job(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("job.yml", "job.yaml"):
+        (tmp_path / name).write_text("manifest:\n  uri: photos\noutput:\n  uri: elsewhere\n")
 
-    code, out, err = annotate(*words)
+    assert _parse(*words) == JobConfig(
+        manifest=ManifestOptions(uri="photos"), output=OutputOptions(uri="out")
+    )
+
+
+@pytest.mark.parametrize(
+    "manifest", ["photos", "photos/*.png", "list.txt", "s3://bucket/photos", "./a=b", "odd.yaml"]
+)
+def test_a_word_that_is_neither_a_config_nor_a_setting_is_the_manifest(manifest, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "odd.yaml").mkdir()
+
+    assert _parse(manifest, "--out", "out").manifest.uri == manifest
+
+
+@pytest.mark.parametrize("manifest", ["photos", "photos/*.png", "list.txt"])
+def test_a_manifest_is_annotated_without_a_config(manifest, annotate, tmp_path):
+    (tmp_path / "list.txt").write_text("".join(f"photos/{number:03}.png\n" for number in range(3)))
+
+    code, out, err = annotate(manifest, "--out", "out")
 
     assert (code, err) == (0, "")
     assert _list_rows(tmp_path / "out") == ["000.png", "001.png", "002.png"]
     assert "3 images, 3 faces" in out
-    assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.parametrize("words", [["photos", "--out", "out"], ["manifest.uri=photos", "output.uri=out"]])
@@ -74,10 +96,8 @@ def test_a_short_time_is_told_as_under_a_second(annotate):
     assert "under a second" in annotate("photos", "--out", "out", "--dry-run")[1]
 
 
-def test_later_words_win(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    config = _load_config("photos", ["limit=2", "limit=3", "output.style=blur"], "out")
+def test_later_words_win():
+    config = _parse("photos", "limit=2", "limit=3", "output.style=blur", "--out", "out")
 
     assert (config.manifest.uri, config.output.uri, config.limit) == ("photos", "out", 3)
     assert config.output.style == "blur"
@@ -126,7 +146,7 @@ def test_a_photo_is_not_a_manifest(annotate):
 
 def test_rows_that_this_manifest_does_not_name_are_told(annotate, tmp_path):
     annotate("photos", "--out", "out")
-    saved(tmp_path / "more/000.png", [[[255, 0, 0]] * 16] * 16)
+    photos(tmp_path / "more", 1)
 
     _, out, _ = annotate("more", "--out", "out")
     record = json.loads((tmp_path / "out/run.json").read_text())
