@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from mogface_batch.evaluation.curves import Curve
 from mogface_batch.evaluation.ground_truth import Annotations, Truth
-from mogface_batch.evaluation.matching import SIZE_BANDS_PX, compute_pairwise_iou, measure_shorter_sides_px
-from mogface_batch.geometry import Faces
+from mogface_batch.evaluation.matching import SIZE_BANDS_PX, measure_shorter_sides_px
+from mogface_batch.geometry import Faces, compute_pairwise_iou
 
 ALL = ("all", 0.0, float("inf"))
 BANDS = (ALL, *SIZE_BANDS_PX)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch.geometry import Boxes, Faces, compute_areas
+from mogface_batch.geometry import Boxes, Faces, compute_pairwise_iou
 
 SIZE_BANDS_PX: tuple[tuple[str, float, float], ...] = (
     ("<16", 0, 16),
@@ -45,17 +45,6 @@ def match(faces_a: Faces, faces_b: Faces, *, iou_at_least: float) -> Matching:
             chosen.append((row_a, row_b))
     rows = np.array(chosen, dtype=np.intp).reshape(-1, 2)
     return Matching(rows[:, 0], rows[:, 1], overlaps[rows[:, 0], rows[:, 1]])
-
-
-def compute_pairwise_iou(boxes_a_xyxy: Boxes, boxes_b_xyxy: Boxes) -> NDArray[np.float32]:
-    """Return (N, M) intersection over union, 0 where two boxes have no area."""
-    low = np.maximum(boxes_a_xyxy[:, None, :2], boxes_b_xyxy[None, :, :2])
-    high = np.minimum(boxes_a_xyxy[:, None, 2:], boxes_b_xyxy[None, :, 2:])
-    sides = np.maximum(high - low, np.float32(0))
-    overlap = sides[..., 0] * sides[..., 1]
-    union = compute_areas(boxes_a_xyxy)[:, None] + compute_areas(boxes_b_xyxy)[None, :] - overlap
-    ratio: NDArray[np.float32] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
-    return ratio
 
 
 def measure_shorter_sides_px(boxes_xyxy: Boxes) -> NDArray[np.float32]:

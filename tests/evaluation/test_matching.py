@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mogface_batch.evaluation.matching import compute_pairwise_iou, match, measure_shorter_sides_px
-from mogface_batch.geometry import Faces, compute_iou
+from mogface_batch.evaluation.matching import match, measure_shorter_sides_px
+from mogface_batch.geometry import Faces, compute_iou, compute_pairwise_iou
 
 A, NEAR_A, FAR = [0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60]
 

@@ -9,17 +9,38 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mogface_batch.geometry.boxes import Boxes, Rows, compute_areas, compute_iou, compute_pairwise_iou
+from mogface_batch.geometry.suppression import group_overlaps, suppress_overlaps
+
+__all__ = [
+    "Boxes",
+    "Faces",
+    "HeightWidth",
+    "Landmarks",
+    "Letterbox",
+    "Pixels",
+    "Rows",
+    "Scores",
+    "choose_faces",
+    "clip_to_image",
+    "compute_areas",
+    "compute_iou",
+    "compute_pairwise_iou",
+    "group_overlaps",
+    "orient_hw",
+    "pad_hw",
+    "scale_hw",
+    "suppress_overlaps",
+]
+
 HeightWidth = tuple[int, int]
 """Height and width in pixels."""
 Pixels = NDArray[np.uint8]
 """(H, W, 3) RGB; of several images of one size (N, H, W, 3)."""
-Boxes = NDArray[np.float32]
-"""(N, 4) x1 y1 x2 y2."""
 Scores = NDArray[np.float32]
 """(N,)"""
 Landmarks = NDArray[np.float32]
 """(N, 5, 2) x y of left eye, right eye, nose, left and right mouth corner; left is the image's left."""
-Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,40 +97,6 @@ def pad_hw(source_hw: tuple[int, int], stride: int) -> tuple[int, int]:
     """Return height and width rounded up to multiples of ``stride``."""
     height, width = (-(-side // stride) * stride for side in source_hw)
     return height, width
-
-
-def compute_areas(boxes_xyxy: Boxes) -> NDArray[np.float32]:
-    """Return (N,) areas; 0 for a box without area."""
-    sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], np.float32(0))
-    product: NDArray[np.float32] = sides[:, 0] * sides[:, 1]
-    return product
-
-
-def compute_iou(one_xyxy: NDArray[np.float32], boxes_xyxy: Boxes) -> NDArray[np.float32]:
-    """Return (N,) intersection over union of one box (4,) with each of (N, 4); 0 where both have no area."""
-    low = np.maximum(one_xyxy[:2], boxes_xyxy[:, :2])
-    high = np.minimum(one_xyxy[2:], boxes_xyxy[:, 2:])
-    overlap = compute_areas(np.concatenate([low, high], axis=1))
-    union = compute_areas(one_xyxy[None])[0] + compute_areas(boxes_xyxy) - overlap
-    ratio: NDArray[np.float32] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
-    return ratio
-
-
-def suppress_overlaps(boxes_xyxy: Boxes, *, iou_at_most: float, max_boxes: int | None = None) -> Rows:
-    """Return the rising rows that greedy non-maximum suppression keeps.
-
-    Args:
-        boxes_xyxy: (N, 4), best first.
-        iou_at_most: A box that overlaps a better kept one by more than this is dropped.
-        max_boxes: Stop at so many kept; None: keep all.
-    """
-    left = np.arange(len(boxes_xyxy))
-    kept: list[int] = []
-    while left.size and len(kept) != max_boxes:
-        best, others = int(left[0]), left[1:]
-        kept.append(best)
-        left = others[compute_iou(boxes_xyxy[best], boxes_xyxy[others]) <= iou_at_most]
-    return np.array(kept, dtype=np.intp)
 
 
 def choose_faces(candidates: Faces, *, score_at_least: float, iou_at_most: float, max_faces: int) -> Faces:
