@@ -72,7 +72,7 @@ def _planned(store: Store) -> Iterator[pa.RecordBatch]:
                 yield from file.iter_batches(columns=["image_id", ADDRESS, PICTURE], use_threads=False)
             except (pa.ArrowException, OSError):
                 raise InputError(
-                    f"{store.build_address(f'{PLAN_FOLDER}/{name}')} is no plan that can be read: the output folder is damaged."
+                    f"{store.build_address(f'{PLAN_FOLDER}/{name}')} cannot be read as a plan file: the output folder is damaged."
                 ) from None
 
 

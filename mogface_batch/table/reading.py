@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mogface_batch.errors import InputError
-from mogface_batch.output.footers import footers
+from mogface_batch.output.footers import read_footers
 from mogface_batch.output.layout import METADATA_PREFIX, PARTS_FOLDER, RUN_FILE, TOMBSTONES_FOLDER
 from mogface_batch.output.parts import live_parts
 from mogface_batch.schema import RESULT_COLUMNS, SCHEMA_VERSION
@@ -49,7 +49,7 @@ class OutputTable:
         Raises:
             InputError: A part is damaged.
         """
-        counted = [footer.counts for footer in footers(self.store, self.parts) if footer is not None]
+        counted = [footer.counts for footer in read_footers(self.store, self.parts) if footer is not None]
         return sum(one.rows for one in counted), sum(one.faces for one in counted)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -76,7 +76,7 @@ def open_table(output: str) -> OutputTable:
     """Return the table of an output folder, local or remote.
 
     Raises:
-        InputError: It is no output folder, holds no rows yet, or is of another schema version.
+        InputError: It is not an output folder, holds no rows yet, or is of another schema version.
     """
     store = open_store(make_absolute(output))
     parts = tuple(sorted(live_parts(store)))

@@ -30,7 +30,7 @@ def read(output: str) -> "Results":
     """Return the results in an output folder, local or remote.
 
     Raises:
-        InputError: It is no output folder, holds no rows yet, or is of another schema version.
+        InputError: It is not an output folder, holds no rows yet, or is of another schema version.
     """
     return Results(open_table(str(output)))
 
