@@ -110,7 +110,7 @@ def test_a_table_while_its_job_runs(tmp_path):
     _, page = page_of(out_of(tmp_path, [image("a")]))
 
     assert "No run has finished yet" in page
-    assert "No run has left its times yet." in page
+    assert "No run has recorded its times yet." in page
 
 
 def test_hostile_texts_stay_texts(tmp_path):
