@@ -25,7 +25,7 @@ def test_what_was_written_is_said(out, tmp_path, capsys):
 def test_scores_that_are_not_kept_are_said(out, tmp_path, capsys):
     assert main(["convert", out, "--to", "yolo", "--out", str(tmp_path / "yolo")]) == 0
 
-    assert "has no room for scores" in capsys.readouterr().out
+    assert "cannot hold scores" in capsys.readouterr().out
 
 
 def test_frame_scores_and_band_reach_the_file(out, tmp_path, capsys):
