@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = [side for side in (model, other) if isinstance(side, verify_model.FileSide)]
     stride = math.lcm(*(_read_stride(side) for side in files))
     images = _place_images(arguments, card.model_copy(update={"stride": stride}))
-    report = verify_model.compare(model, other, images, verify_model.choose_gate(card))
+    report = verify_model.compare_models(model, other, images, verify_model.choose_gate(card))
     page = verify_model.render_markdown(report, model=arguments.file.name, against=name)
     if arguments.out is not None:
         _write(arguments.out, report, page)
