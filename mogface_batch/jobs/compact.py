@@ -113,11 +113,11 @@ def _is_large(rows: int, size_bytes: int, rows_per_part: int) -> bool:
 
 def _list_holders_in_order(store: Store, fingerprint: str, parts: Parts) -> Iterator[str]:
     """Yield the live parts in the order of the plan."""
-    seen: set[str] = set()
+    holders: set[str] = set()
     for unit in iterate_units(store, fingerprint):
         holder = parts.find_holder(unit.part)
-        if holder is not None and holder not in seen:
-            seen.add(holder)
+        if holder is not None and holder not in holders:
+            holders.add(holder)
             yield holder
 
 

@@ -88,11 +88,13 @@ def forget(output: str, uris: list[str]) -> ForgetCounts:
     fingerprint = read_fingerprint(store)
     clear_plan_cache()
     apply_staged_retries(store)
-    wanted = set(uris) | {storage.make_absolute(uri) for uri in uris}
-    addresses, found = _find_addresses(store, fingerprint, wanted)
-    done = _forget_planned(store, fingerprint, lambda _, __, address: address in addresses, unplanned=wanted)
-    done.not_found = [uri for uri in uris if uri not in found and storage.make_absolute(uri) not in found]
-    return done
+    texts = set(uris) | {storage.make_absolute(uri) for uri in uris}
+    addresses, planned_texts = _find_addresses(store, fingerprint, texts)
+    counts = _forget_planned(store, fingerprint, lambda _, __, address: address in addresses, unplanned=texts)
+    counts.not_found = [
+        uri for uri in uris if not planned_texts.intersection({uri, storage.make_absolute(uri)})
+    ]
+    return counts
 
 
 def finish_forgetting(store: Store, fingerprint: str) -> None:
@@ -123,16 +125,16 @@ def _has_tombstone(tombstones: Tombstones, image_id: str, address: str) -> bool:
     return tombstones.has_address(address) or tombstones.has_id(image_id)
 
 
-def _find_addresses(store: Store, fingerprint: str, wanted: set[str]) -> tuple[set[str], set[str]]:
+def _find_addresses(store: Store, fingerprint: str, texts: set[str]) -> tuple[set[str], set[str]]:
     """Return the addresses of the planned rows that the texts name, and the texts that name a row."""
-    addresses, found = set(), set()
+    addresses, planned_texts = set(), set()
     for _, rows in _find_matching_rows(
-        store, fingerprint, lambda _, uri, address: uri in wanted or address in wanted
+        store, fingerprint, lambda _, uri, address: uri in texts or address in texts
     ):
         for uri, address in zip(rows["uri"].to_pylist(), rows[ADDRESS].to_pylist(), strict=True):
             addresses.add(address)
-            found |= wanted & {uri, address}
-    return addresses, found
+            planned_texts |= texts & {uri, address}
+    return addresses, planned_texts
 
 
 def _forget_planned(
@@ -159,10 +161,10 @@ def _forget_planned(
         store.remove(f"{PICTURES_FOLDER}/{name}")
     parts = list_parts(store)
     holders = {parts.find_holder(part) for part in parts_of_units} - {None}
-    dropped = sum(remove_forgotten_rows(store, holder) for holder in sorted(filter(None, holders)))
+    removed_rows = sum(remove_forgotten_rows(store, holder) for holder in sorted(filter(None, holders)))
     for name in sorted(plan_files):
         _blank_plan_file(store, name, matches)
-    return ForgetCounts(images=len(image_ids), rows=dropped)
+    return ForgetCounts(images=len(image_ids), rows=removed_rows)
 
 
 def _find_matching_rows(store: Store, fingerprint: str, matches: Matches) -> Iterator[tuple[Unit, pa.Table]]:
@@ -215,16 +217,16 @@ def _blank_rows(rows: pa.Table, mask: pa.Array) -> pa.Table:
     """Return the rows with those of the mask blank, except for an id that marks them as forgotten."""
     numbers = pa.array(np.arange(rows.num_rows) + np.where(mask, rows.num_rows, 0))
     columns = []
-    for column, field in zip(rows.columns, rows.schema, strict=True):
-        with_blanks = pa.concat_arrays([*column.chunks, _make_blank_column(column, field)])
+    for column, column_field in zip(rows.columns, rows.schema, strict=True):
+        with_blanks = pa.concat_arrays([*column.chunks, _make_blank_column(column, column_field)])
         columns.append(with_blanks.take(numbers))
     return pa.table(columns, schema=rows.schema)
 
 
-def _make_blank_column(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
-    if field.name == "image_id":
+def _make_blank_column(column: pa.ChunkedArray, column_field: pa.Field) -> pa.Array:
+    if column_field.name == "image_id":
         digests = (hashlib.sha256(image_id.encode()).hexdigest()[:32] for image_id in column.to_pylist())
-        return pa.array([f"{FORGOTTEN}{digest}" for digest in digests], field.type)
-    if field.name in PLAN_COLUMNS.names:
-        return pa.array([""] * len(column), field.type)
-    return pa.nulls(len(column), field.type)
+        return pa.array([f"{FORGOTTEN}{digest}" for digest in digests], column_field.type)
+    if column_field.name in PLAN_COLUMNS.names:
+        return pa.array([""] * len(column), column_field.type)
+    return pa.nulls(len(column), column_field.type)

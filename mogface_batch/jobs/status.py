@@ -75,14 +75,15 @@ def _count_rows(store: storage.Store, digest: str) -> dict[str, Any]:
 
 
 def _describe_environments(survey: Survey) -> dict[str, Any]:
-    (first, parts), *others = survey.environments.most_common() or [("", 0)]
+    (first, parts), *more_environments = survey.environments.most_common() or [("", 0)]
     if not first:
         return {}
-    if not others:
+    if not more_environments:
         return {"environment": environment.describe(first)}
     lines = [f"{environment.describe(first)} ({parts} parts)"]
     lines += [
-        f"{'; '.join(environment.list_differences(first, other))} ({count} parts)" for other, count in others
+        f"{'; '.join(environment.list_differences(first, text))} ({count} parts)"
+        for text, count in more_environments
     ]
     return {"environments": "\n".join(lines)}
 
