@@ -41,7 +41,7 @@ class Faces:
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """One uniform scale from source to canvas pixels; the source lies at the top left, the rest is padding.
+    """One uniform scale from source to canvas pixels; the source is at the top left, the rest is padding.
 
     ``canvas = source * scale``. Map and inverse are one object, so that they cannot disagree.
     """
@@ -101,22 +101,22 @@ def suppress_overlaps(boxes_xyxy: Boxes, *, iou_at_most: float, max_boxes: int |
     Args:
         boxes_xyxy: (N, 4), best first.
         iou_at_most: A box that overlaps a better kept one by more than this is dropped.
-        max_boxes: Stop at so many kept; None: keep all.
+        max_boxes: Stop when this many are kept; None: keep all.
     """
-    left = np.arange(len(boxes_xyxy))
+    remaining = np.arange(len(boxes_xyxy))
     kept: list[int] = []
-    while left.size and len(kept) != max_boxes:
-        best, others = int(left[0]), left[1:]
+    while remaining.size and len(kept) != max_boxes:
+        best, rest = int(remaining[0]), remaining[1:]
         kept.append(best)
-        left = others[compute_iou(boxes_xyxy[best], boxes_xyxy[others]) <= iou_at_most]
+        remaining = rest[compute_iou(boxes_xyxy[best], boxes_xyxy[rest]) <= iou_at_most]
     return np.array(kept, dtype=np.intp)
 
 
 def choose_faces(candidates: Faces, *, score_at_least: float, iou_at_most: float, max_faces: int) -> Faces:
-    """Return the faces of one canvas: threshold, NMS and the cap, in this order, for every detector alike.
+    """Return the faces of one canvas: threshold, NMS and the limit, in this order, the same for every detector.
 
     Args:
-        candidates: What the detector's graph gave for one canvas, scores falling, canvas pixels.
+        candidates: The output of the detector's graph for one canvas, scores falling, canvas pixels.
         score_at_least: A face that scores less is dropped.
         iou_at_most: See `suppress_overlaps`.
         max_faces: At most this many, the best.
@@ -126,7 +126,7 @@ def choose_faces(candidates: Faces, *, score_at_least: float, iou_at_most: float
 
 
 def clip_to_image(faces: Faces, image_hw: tuple[int, int], *, min_side_px: float = 0.0) -> Faces:
-    """Return the faces with boxes cut at the image's border, without those that keep no area.
+    """Return the faces with boxes clipped to the image, without those that have no area left.
 
     Args:
         faces: In source pixels. Landmarks are not clipped.
