@@ -18,9 +18,9 @@ CANDIDATES = f"{INTERNAL}candidates"
 FETCH_S, DECODE_S, WAIT_S, INFER_S = (
     f"{INTERNAL}{stage}_s" for stage in ("fetch", "decode", "wait", "infer")
 )
-"""Where the time of an image went; they end in the receipt. `WAIT_S`: the session stood still before it, for whatever."""
+"""The time of an image by stage, summed in the receipt. `WAIT_S`: how long the session waited before the image."""
 SLOTS = f"{INTERNAL}slots"
-"""Canvases that the session ran for an image: more than one where it shared a batch with less than that takes."""
+"""Canvases that the session ran for an image: more than one if its batch was not full."""
 
 PREPARED = pa.schema(
     [
@@ -45,13 +45,13 @@ DETECTED = pa.schema(
         pa.field(SLOTS, pa.float32()),
     ]
 )
-"""What `stages/detect.py` puts in the place of the canvas."""
+"""What `stages/detect.py` adds instead of the canvas."""
 
 
 SAME = f"{INTERNAL}same"
-"""Status of a row whose bytes are those of another one of its unit: `Finish` gives it that one's result."""
+"""Status of a row with the same bytes as another row of its unit: `Finish` copies the result of that row."""
 KNOWN = f"{INTERNAL}known"
-"""Status of a row whose bytes are still those that the table knows: its result stays."""
+"""Status of a retried row whose bytes are the same as in the table: its result stays."""
 
 BEFORE_PART, BEFORE_SHA256, BEFORE_ETAG, BEFORE_ATTEMPTS, COMPARED = (
     f"{INTERNAL}{name}"
@@ -66,7 +66,7 @@ BEFORE = pa.schema(
         pa.field(COMPARED, pa.bool_()),
     ]
 )
-"""What rows that are worked on again bring along: where and what they were. `COMPARED`: the image may have changed."""
+"""The columns of a retried row that say where it was and what was known. `COMPARED`: the image may have changed."""
 
 
 # -- faces ----------------------------------------------------------------------------------------------------
@@ -74,16 +74,16 @@ BEFORE = pa.schema(
 
 def encode_faces(rows: Sequence[Faces | None]) -> pa.ListArray:
     """Return the column for these rows; None becomes null, no faces an empty list."""
-    found = [faces for faces in rows if faces is not None]
+    present = [faces for faces in rows if faces is not None]
     counts = [0 if faces is None else len(faces) for faces in rows]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(faces.boxes_xyxy for faces in found)])
-    scores = np.concatenate([np.zeros(0, np.float32), *(faces.scores for faces in found)])
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(faces.boxes_xyxy for faces in present)])
+    scores = np.concatenate([np.zeros(0, np.float32), *(faces.scores for faces in present)])
     values = pa.StructArray.from_arrays(
         [
             *(pa.array(boxes[:, side], pa.float32()) for side in range(4)),
             pa.array(scores, pa.float32()),
-            _landmarks(found),
+            _encode_landmarks(present),
         ],
         fields=list(FACE),
     )
@@ -91,11 +91,11 @@ def encode_faces(rows: Sequence[Faces | None]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=pa.list_(FACE), mask=missing)
 
 
-def _landmarks(found: Iterable[Faces]) -> pa.FixedSizeListArray:
+def _encode_landmarks(present: Iterable[Faces]) -> pa.FixedSizeListArray:
     width = 2 * LANDMARK_POINTS
     flat = [np.zeros((0, width), np.float32)]
     absent = [np.zeros(0, np.bool_)]
-    for faces in found:
+    for faces in present:
         has_none = faces.landmarks is None
         points = np.zeros((len(faces), width), np.float32) if faces.landmarks is None else faces.landmarks
         flat.append(points.reshape(-1, width))
@@ -113,7 +113,7 @@ def decode_faces(column: pa.Array | pa.ChunkedArray) -> Iterator[Faces | None]:
         boxes = np.stack([values.field(side).to_numpy(zero_copy_only=False) for side in range(4)], axis=1)
         scores = values.field(4).to_numpy(zero_copy_only=False)
         landmarks = values.field(5)
-        # `values` does not know that the array may be a slice.
+        # `landmarks.values` ignores the offset of a slice.
         points = landmarks.values.to_numpy(zero_copy_only=False).reshape(-1, LANDMARK_POINTS, 2)
         points = points[landmarks.offset : landmarks.offset + len(landmarks)]
         has_points = landmarks.is_valid().to_numpy(zero_copy_only=False)
@@ -130,26 +130,26 @@ Canvas = NDArray[np.uint8]
 
 
 def encode_canvases(canvases: Sequence[Canvas | None]) -> pa.Array:
-    """Return the column for these rows: the bytes of each (H, W, 3) canvas one behind the other; None becomes null."""
+    """Return the column for these rows: the bytes of each (H, W, 3) canvas, one after another; None becomes null."""
     sizes = [0 if canvas is None else canvas.nbytes for canvas in canvases]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    # Not by `pa.array`, which copies all of it again whenever its buffer has become too small.
+    # Not with `pa.array`, which copies everything again each time its buffer is too small.
     pixels = np.empty(offsets[-1], np.uint8)
     for canvas, start, stop in zip(canvases, offsets, offsets[1:], strict=False):
         if canvas is not None:
             pixels[start:stop] = canvas.ravel()
-    are_there = pa.array([canvas is not None for canvas in canvases], pa.bool_())
-    buffers = [are_there.buffers()[1], pa.py_buffer(offsets), pa.py_buffer(pixels)]
+    is_present = pa.array([canvas is not None for canvas in canvases], pa.bool_())
+    buffers = [is_present.buffers()[1], pa.py_buffer(offsets), pa.py_buffer(pixels)]
     return pa.Array.from_buffers(pa.large_binary(), len(canvases), buffers)
 
 
 def decode_canvases(column: pa.ChunkedArray, rows: Sequence[int], canvas_hw: tuple[int, int]) -> Canvas:
-    """Return (N, H, W, 3) canvases, without a copy where they lie one behind the other; not to be written to.
+    """Return (N, H, W, 3) canvases, not to be written to; not copied if they are next to each other.
 
     Args:
-        column: Of one chunk.
-        rows: At least one, rising.
-        canvas_hw: Of each of them.
+        column: A column of one chunk.
+        rows: Row numbers, at least one, rising.
+        canvas_hw: The size of each canvas.
     """
     shape = (len(rows), *canvas_hw, 3)
     chunk = column.chunk(0)

@@ -4,19 +4,19 @@
   x JobFault            -- the job cannot go on; the command prints one sentence and exits with ``exit_code``
     + ConfigError       - the command line or a config is wrong, or the output belongs to another config (2)
     + InputError        - a manifest, a table or ground truth cannot be read (3)
-    + ModelError        - the model file is missing or is no detector (4)
+    + ModelError        - the model file is missing or is not a detector (4)
       - ContractError   - ... an ONNX file breaks the detector contract
-    + DeviceError       - the device or its libraries are not there (5)
+    + DeviceError       - the device or its libraries are missing (5)
     + OutputError       - the output cannot be published, or the store is gone (7)
     + GateError         - two outputs differ by more than `compare --gate` allows (8)
     + Interrupted       - SIGINT or SIGTERM (130)
   x RowFault            -- one image cannot be processed; it becomes a row, never a crash
-    + FetchFault        - its bytes could not be had
-    + DecodeFault       - its bytes are no image that can be decoded
+    + FetchFault        - its bytes could not be read
+    + DecodeFault       - its bytes cannot be decoded as an image
     + TooLargeFault     - it is larger than a limit allows
 
 Any other exception is a bug: it is not caught, and the command stops with its traceback and exit code 1.
-Each keeps all its arguments in ``args``, so that it survives pickling by Ray and multiprocessing.
+Each error keeps all its arguments in ``args``, so that it survives pickling by Ray and multiprocessing.
 """
 
 from enum import StrEnum
@@ -77,6 +77,11 @@ class ErrorCode(StrEnum):
         "too_large",
         "The image needs a canvas larger than `limits.canvas_px`.",
     )
+    TOO_MANY_VIEWS = (
+        "too_many_views",
+        "too_large",
+        "The image needs more canvases than `limits.views`.",
+    )
     KILLED_WORKER = (
         "killed_worker",
         "quarantined",
@@ -102,11 +107,11 @@ _TRANSIENT_CODES = frozenset([ErrorCode.TIMEOUT, ErrorCode.UNAVAILABLE, ErrorCod
 
 
 class MogfaceBatchError(Exception):
-    """The root: whatever this package raises on purpose."""
+    """The root: everything that this package raises on purpose."""
 
 
 class JobFault(MogfaceBatchError):
-    """The job cannot go on; ``str(fault)`` is a sentence for the person who must act."""
+    """The job cannot go on; ``str(fault)`` is a sentence that says what to do."""
 
     exit_code: ClassVar[int]
 
@@ -124,13 +129,13 @@ class InputError(JobFault):
 
 
 class ModelError(JobFault):
-    """The model file is missing, cannot be read, or is no detector."""
+    """The model file is missing, cannot be read, or is not a detector."""
 
     exit_code: ClassVar[int] = 4
 
 
 class ContractError(ModelError):
-    """An ONNX file does not obey the detector contract; ``violations`` has one sentence a difference."""
+    """An ONNX file does not obey the detector contract; ``violations`` has one sentence for each difference."""
 
     def __init__(self, model: str, violations: tuple[str, ...]) -> None:
         super().__init__(model, violations)
@@ -146,7 +151,7 @@ class ContractError(ModelError):
 
 
 class DeviceError(JobFault):
-    """The device that was asked for, or a library it needs, is not there."""
+    """The device that was asked for, or a library that it needs, is missing."""
 
     exit_code: ClassVar[int] = 5
 
@@ -164,7 +169,7 @@ class GateError(JobFault):
 
 
 class Interrupted(JobFault):
-    """The job was told to stop by SIGINT or SIGTERM."""
+    """SIGINT or SIGTERM stopped the job."""
 
     exit_code: ClassVar[int] = 130
 
@@ -187,7 +192,7 @@ class RowFault(MogfaceBatchError):
 
 
 class FetchFault(RowFault):
-    """The bytes of an image could not be had, after so many attempts."""
+    """The bytes of an image could not be read, after this many attempts."""
 
     def __init__(self, code: ErrorCode, message: str, attempts: int = 1) -> None:
         super().__init__(code, message)
@@ -196,7 +201,7 @@ class FetchFault(RowFault):
 
 
 class DecodeFault(RowFault):
-    """The bytes are no image that can be decoded."""
+    """The bytes cannot be decoded as an image."""
 
 
 class TooLargeFault(RowFault):

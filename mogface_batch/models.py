@@ -9,7 +9,6 @@ import hashlib
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -70,7 +69,7 @@ def _builtin(name: str) -> tuple[Path, str]:
         hint = f"Did you mean {_SCHEME}{nearest[0]}?" if nearest else f"There is {_SCHEME}{BUILTINS[0]}."
         raise ConfigError(f"There is no model {_SCHEME}{name}. {hint}")
     # Compiling imports onnx, which a cached file does not need.
-    return _kept(f"{name}-{_hash_recipe()}", partial(compile_detector, name))
+    return _kept(f"{name}-{_hash_recipe()}", lambda: compile_detector(name))
 
 
 def _hash_recipe() -> str:

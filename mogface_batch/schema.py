@@ -1,7 +1,7 @@
-"""The words and Arrow schemas that strangers read: statuses, the output table, exit codes of a finished job.
+"""The words and Arrow schemas that users read: statuses, the output table, exit codes of a finished job.
 
 The output table is described column by column in ``docs/output.md``. Changing anything here changes what
-people's queries mean: raise ``SCHEMA_VERSION`` and say so in the changelog.
+queries mean: increase ``SCHEMA_VERSION`` and say so in the changelog.
 """
 
 from enum import StrEnum
@@ -17,7 +17,7 @@ EXIT_TOO_MANY_FAILED = 6
 
 
 class Status(StrEnum):
-    """What became of a manifest row."""
+    """The outcome for a manifest row."""
 
     OK = "ok"
     FETCH_FAILED = "fetch_failed"
@@ -49,9 +49,9 @@ FACE = pa.struct(
 INTERNAL = "mogface_batch."
 """Columns under this prefix pass between our stages and never reach the output."""
 ADDRESS = f"{INTERNAL}address"
-"""Where the bytes are: the URI made absolute."""
+"""The URI made absolute."""
 PICTURE = f"{INTERNAL}picture"
-"""Name below OUT/annotated. Planned, so that a repeat or a clash of names is decided once."""
+"""Name of the picture below OUT/annotated. Planned, so that repeats and name clashes are resolved once."""
 
 PLAN_COLUMNS = pa.schema(
     [
@@ -88,11 +88,11 @@ RESULT_COLUMNS = pa.schema(
 
 
 def name_carried_column(name: str) -> str:
-    """Return what a manifest's column is called in the output: its own name, unless that is one of ours."""
+    """Return the output name of a manifest column: the same, unless the output table has a column of that name."""
     is_ours = name in RESULT_COLUMNS.names or name.startswith(INTERNAL)
     return f"manifest_{name}" if is_ours else name
 
 
 def build_output_schema(manifest_schema: pa.Schema) -> pa.Schema:
-    """Return the schema of a part: our columns, then the manifest's own, all of which may be null."""
+    """Return the schema of a part: `RESULT_COLUMNS`, then the manifest's columns, which may be null."""
     return pa.schema([*RESULT_COLUMNS, *(pa.field(field.name, field.type) for field in manifest_schema)])

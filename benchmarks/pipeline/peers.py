@@ -170,9 +170,9 @@ def run_ray_data(work: Work) -> None:
     import ray  # noqa: PLC0415 - takes seconds, and is an extra
     import ray.data  # noqa: PLC0415
 
-    from mogface_batch.engines.ray import cluster  # noqa: PLC0415
+    from mogface_batch.engines.ray import connection  # noqa: PLC0415
 
-    with cluster.connect():
+    with connection.connect():
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False

@@ -159,7 +159,7 @@ def _measure_resuming(place: Path) -> dict[str, Cell]:
         work = find_work(config, state, rows_per_unit=ROWS_PER_UNIT)
         marks.append(time.monotonic())
         survey.refresh()
-        failed = survey.failed(planner.is_named)
+        failed = survey.count_failed_rows(planner.is_named)
         marks.append(time.monotonic())
     took = [after - before for before, after in itertools.pairwise(marks)]
     names = ("look_through_parts_s", "read_plan_and_manifest_s", "find_work_s", "count_s")

@@ -6,7 +6,7 @@ from typing import Any, Self
 from typing_extensions import override
 
 from mogface_batch.canvases.policy import CanvasPolicy, check_canvases
-from mogface_batch.config import CanvasOptions
+from mogface_batch.config import CanvasOptions, LimitOptions
 from mogface_batch.contract import ModelCard
 from mogface_batch.geometry import HeightWidth, Letterbox
 
@@ -21,10 +21,10 @@ class BucketsPolicy(CanvasPolicy):
 
     @override
     @classmethod
-    def of(cls, options: CanvasOptions, card: ModelCard, *, max_canvas_px: int) -> Self:
+    def of(cls, options: CanvasOptions, card: ModelCard, limits: LimitOptions) -> Self:
         canvases = options.sizes or (card.default_canvas_hw,)
-        check_canvases(canvases, card, max_canvas_px=max_canvas_px)
-        return cls(max_canvas_px, canvases)
+        check_canvases(canvases, card, limits)
+        return cls(limits.canvas_px, canvases)
 
     @override
     @property

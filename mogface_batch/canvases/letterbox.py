@@ -6,7 +6,7 @@ from typing import Self
 from typing_extensions import override
 
 from mogface_batch.canvases.policy import CanvasPolicy, check_canvases
-from mogface_batch.config import CanvasOptions
+from mogface_batch.config import CanvasOptions, LimitOptions
 from mogface_batch.contract import ModelCard
 from mogface_batch.geometry import HeightWidth, Letterbox
 
@@ -19,10 +19,10 @@ class LetterboxPolicy(CanvasPolicy):
 
     @override
     @classmethod
-    def of(cls, options: CanvasOptions, card: ModelCard, *, max_canvas_px: int) -> Self:
+    def of(cls, options: CanvasOptions, card: ModelCard, limits: LimitOptions) -> Self:
         (canvas_hw,) = options.sizes or (card.default_canvas_hw,)
-        check_canvases([canvas_hw], card, max_canvas_px=max_canvas_px)
-        return cls(max_canvas_px, canvas_hw)
+        check_canvases([canvas_hw], card, limits)
+        return cls(limits.canvas_px, canvas_hw)
 
     @override
     @property

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 from typing_extensions import override
 
 from mogface_batch.canvases.policy import CanvasPolicy
-from mogface_batch.config import CanvasOptions
+from mogface_batch.config import CanvasOptions, LimitOptions
 from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ErrorCode, TooLargeFault
 from mogface_batch.geometry import HeightWidth, Letterbox, pad_hw, scale_hw
@@ -33,8 +33,8 @@ class NativePolicy(CanvasPolicy):
 
     @override
     @classmethod
-    def of(cls, options: CanvasOptions, card: ModelCard, *, max_canvas_px: int) -> Self:
-        return cls(max_canvas_px, card.stride, options.shrink_over_px, options.shrink_to_px)
+    def of(cls, options: CanvasOptions, card: ModelCard, limits: LimitOptions) -> Self:
+        return cls(limits.canvas_px, card.stride, options.shrink_over_px, options.shrink_to_px)
 
     @override
     def fit(self, source_hw: HeightWidth) -> Letterbox:

@@ -1,6 +1,6 @@
 """What a canvas policy must answer; the base class of all policies.
 
-One module for each policy: `letterbox`, `buckets`, `native`. `policies.POLICIES` maps the config's word to the class.
+One module for each policy: `letterbox`, `buckets`, `native`, `tiles`. `policies.POLICIES` maps the config's word to the class.
 docs/add-a-canvas-policy.md adds one step by step.
 """
 
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from mogface_batch.config import CanvasOptions
+from mogface_batch.canvases.views import View
+from mogface_batch.config import CanvasOptions, LimitOptions
 from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ConfigError
 from mogface_batch.geometry import HeightWidth, Letterbox
@@ -34,11 +35,11 @@ class CanvasPolicy(ABC):
 
     @classmethod
     @abstractmethod
-    def of(cls, options: CanvasOptions, card: ModelCard, *, max_canvas_px: int) -> Self:
+    def of(cls, options: CanvasOptions, card: ModelCard, limits: LimitOptions) -> Self:
         """Return the policy of a config for the model with this card.
 
         Raises:
-            ConfigError: A canvas does not suit the model, or is larger than ``max_canvas_px``.
+            ConfigError: A canvas does not suit the model, or is larger than ``limits.canvas_px``.
         """
 
     @abstractmethod
@@ -48,6 +49,17 @@ class CanvasPolicy(ABC):
         Raises:
             TooLargeFault: The image would need a canvas larger than ``max_canvas_px``.
         """
+
+    def list_views(self, source_hw: HeightWidth) -> tuple[View, ...]:
+        """Return the views of an upright image of this size: one, unless the policy cuts it into several.
+
+        All views of an image have canvases of the same size.
+
+        Raises:
+            TooLargeFault: See `fit`; or it would need more than ``limits.views``.
+        """
+        letterbox = self.fit(source_hw)
+        return (View(source_hw, letterbox.canvas_hw, letterbox.scale),)
 
     @property
     def sizes(self) -> tuple[HeightWidth, ...]:
@@ -87,7 +99,7 @@ class CanvasPolicy(ABC):
         }
 
 
-def check_canvases(sizes: Sequence[HeightWidth], card: ModelCard, *, max_canvas_px: int) -> None:
+def check_canvases(sizes: Sequence[HeightWidth], card: ModelCard, limits: LimitOptions) -> None:
     """Check that the canvases suit the model and the limit.
 
     Raises:
@@ -98,7 +110,7 @@ def check_canvases(sizes: Sequence[HeightWidth], card: ModelCard, *, max_canvas_
             raise ConfigError(
                 f"canvas.sizes: {height}x{width} does not suit {card.detector}: both must be multiples of {card.stride}."
             )
-        if height * width > max_canvas_px:
+        if height * width > limits.canvas_px:
             raise ConfigError(
-                f"canvas.sizes: {height}x{width} has more pixels than limits.canvas_px={max_canvas_px}."
+                f"canvas.sizes: {height}x{width} has more pixels than limits.canvas_px={limits.canvas_px}."
             )

@@ -8,11 +8,11 @@ from typing import Any, Self
 from typing_extensions import override
 
 from mogface_batch.canvases.policy import CanvasPolicy, check_canvases
-from mogface_batch.canvases.views import View, cut_tiles
-from mogface_batch.config import CanvasOptions
+from mogface_batch.canvases.views import View, count_tiles, cut_tiles
+from mogface_batch.config import CanvasOptions, LimitOptions
 from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ErrorCode, TooLargeFault
-from mogface_batch.geometry import HeightWidth
+from mogface_batch.geometry import HeightWidth, Letterbox
 
 DEFAULT_SCALES = (1.0,)
 DEFAULT_OVERLAP = 0.25
@@ -46,18 +46,17 @@ class TilesPolicy(CanvasPolicy):
     @override
     @classmethod
     def of(
-        cls, options: CanvasOptions, card: ModelCard, *, max_canvas_px: int, max_views: int
-    ) -> Self:
+        cls, options: CanvasOptions, card: ModelCard, limits: LimitOptions) -> Self:
         (canvas_hw,) = options.sizes or (card.default_canvas_hw,)
-        check_canvases([canvas_hw], card, max_canvas_px=max_canvas_px)
+        check_canvases([canvas_hw], card, limits)
         return cls(
-            max_canvas_px,
+            limits.canvas_px,
             canvas_hw,
             options.scales or DEFAULT_SCALES,
             DEFAULT_OVERLAP if options.overlap is None else options.overlap,
             options.turns or (),
             bool(options.flip),
-            max_views,
+            limits.views,
         )
 
     @override
@@ -66,9 +65,13 @@ class TilesPolicy(CanvasPolicy):
         return (self.canvas_hw,)
 
     @override
+    def fit(self, source_hw: HeightWidth) -> Letterbox:
+        return Letterbox.fit(source_hw, self.canvas_hw)
+
+    @override
     def list_views(self, source_hw: HeightWidth) -> tuple[View, ...]:
         upright = _limit_sides([View.fit(source_hw, self.canvas_hw), *self._scale(source_hw)])
-        count = self._count_tiles(upright) * (1 + len(self.turns)) * (1 + self.mirrors)
+        count = sum(count_tiles(view, overlap=self.overlap) for view in upright) * (1 + len(self.turns)) * (1 + self.mirrors)
         if count > self.max_views:
             raise TooLargeFault(
                 ErrorCode.TOO_MANY_VIEWS,
@@ -95,14 +98,10 @@ class TilesPolicy(CanvasPolicy):
         yield replace(fitted, scale=View.fit(source_hw, self.canvas_hw, quarter_turns=turns).scale)
         yield from scaled
 
-    def _count_tiles(self, views: list[View]) -> int:
-        return sum(
-            math.prod(
-                1 if scaled <= side else math.ceil((scaled - side) / max(1, math.floor(side * (1 - self.overlap)))) + 1
-                for scaled, side in zip(view.scaled_hw, view.canvas_hw, strict=True)
-            )
-            for view in views
-        )
+    @override
+    @classmethod
+    def runs_singly(cls, *, is_gpu: bool) -> bool:
+        return not is_gpu  # a CPU is not faster with many at a time, and batches of one are never padded
 
     @override
     @classmethod

@@ -132,13 +132,24 @@ def cut_tiles(view: View, *, overlap: float) -> Iterator[View]:
         view: Any of them; its offset is not used.
         overlap: The least share of a side that neighbouring canvases have in common.
     """
+    rows, columns = _spread_tiles(view, overlap)
+    for top in rows:
+        for left in columns:
+            yield replace(view, offset_yx=(top, left))
+
+
+def count_tiles(view: View, *, overlap: float) -> int:
+    """Return how many views `cut_tiles` yields."""
+    rows, columns = _spread_tiles(view, overlap)
+    return len(rows) * len(columns)
+
+
+def _spread_tiles(view: View, overlap: float) -> tuple[Sequence[int], Sequence[int]]:
     rows, columns = (
         spread_offsets(scaled, side, overlap=overlap)
         for scaled, side in zip(view.scaled_hw, view.canvas_hw, strict=True)
     )
-    for top in rows:
-        for left in columns:
-            yield replace(view, offset_yx=(top, left))
+    return rows, columns
 
 
 def spread_offsets(length_px: int, side_px: int, *, overlap: float) -> Sequence[int]:

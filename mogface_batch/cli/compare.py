@@ -6,13 +6,13 @@ from mogface_batch.cli.options import Subparsers, add_json, add_verb, print_json
 from mogface_batch.errors import ConfigError, GateError
 
 _TEXT = """\
-Say what changed from output folder A to B (two models, two precisions, two months): faces added, lost, moved and
+Report what changed from output folder A to B (two models, two precisions, two months): faces added, lost, moved and
 rescored, by size and score, the most different images first. Images are matched by image_id, then by uri.
 
   mogface-batch compare out-may out-june
   mogface-batch compare out-fp32 out-fp16 --gate lost_share=0.001 added_share=0.001 score_difference=0.01
 
-A face is the same where the boxes overlap by IoU 0.5 or more, moved below 0.9, rescored by more than 0.05.
+A face is the same if the IoU of the boxes is 0.5 or more; it is moved below 0.9, and rescored by more than 0.05.
 Exit code 8 if a gate fails.
 """
 
@@ -32,9 +32,15 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
         "missing_images, failed_images",
     )
     parser.add_argument(
-        "--min-score", metavar="S", type=float, default=0.0, help="leave fainter faces out of both"
+        "--min-score", metavar="S", type=float, default=0.0, help="leave out faces that score less, in both"
     )
-    parser.add_argument("--top", metavar="N", type=int, default=20, help="name so many images; default 20")
+    parser.add_argument(
+        "--top",
+        metavar="N",
+        type=int,
+        default=20,
+        help="number of the most different images to list; default 20",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 

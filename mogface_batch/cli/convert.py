@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mogface_batch.formats.annotated_images import Selection
 
 _TEXT = """\
-Write the faces of an output folder in the format of another tool. docs/formats.md says what each one holds.
+Write the faces of an output folder in the format of another tool. docs/formats.md describes each format.
 
   mogface-batch convert out --to coco --out faces.json
   mogface-batch convert out --to yolo-pose --out dataset --min-score 0.8
@@ -36,27 +36,27 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
         "--min-score", metavar="S", type=float, default=0.0, help="leave out faces that score less"
     )
     parser.add_argument(
-        "--score-band", metavar="A:B", help="only faces with A <= score < B, only images that have one"
+        "--score-band", metavar="A:B", help="only faces with A <= score < B, and only images with such a face"
     )
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Convert, and say what was written."""
+    """Convert and print what was written."""
     from mogface_batch.formats.convert_table import convert_table
 
-    done = convert_table(arguments.out_folder, arguments.to, arguments.out, _selection(arguments))
+    done = convert_table(arguments.out_folder, arguments.to, arguments.out, _build_selection(arguments))
     if arguments.json:
         print_json(done)
         return 0
     print_pairs(done)
     if not done["scores_kept"]:
-        print(f"The format {arguments.to} has no room for scores: they are not in it.")
+        print(f"The format {arguments.to} cannot hold scores: they are not in it.")
     return 0
 
 
-def _selection(arguments: argparse.Namespace) -> "Selection":
+def _build_selection(arguments: argparse.Namespace) -> "Selection":
     from mogface_batch.formats.annotated_images import Frame, Selection
 
     if not 0 <= arguments.min_score <= 1:
@@ -64,11 +64,11 @@ def _selection(arguments: argparse.Namespace) -> "Selection":
     return Selection(
         frame=Frame(arguments.frame or load_format(arguments.to).default_frame),
         min_score=arguments.min_score,
-        band=None if arguments.score_band is None else _band(arguments.score_band),
+        band=None if arguments.score_band is None else _parse_band(arguments.score_band),
     )
 
 
-def _band(text: str) -> tuple[float, float]:
+def _parse_band(text: str) -> tuple[float, float]:
     low, _, high = text.partition(":")
     try:
         band = float(low), float(high)

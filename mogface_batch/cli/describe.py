@@ -34,7 +34,7 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the description."""
-    from mogface_batch.jobs.status import status_of
+    from mogface_batch.jobs.status import describe_output
 
     target = arguments.target
     if arguments.words and not target.endswith((".yaml", ".yml")):
@@ -46,15 +46,15 @@ def run(arguments: argparse.Namespace) -> int:
     elif target.endswith(".onnx") or target.startswith("builtin:"):
         description = _describe_model(target)
     else:
-        description = status_of(target)
+        description = describe_output(target)
     (print_json if arguments.json else print_pairs)(description)
     return 0
 
 
 def _print_parts(target: str, *, as_json: bool) -> int:
-    from mogface_batch.jobs.status import live_part_addresses
+    from mogface_batch.jobs.status import list_live_part_addresses
 
-    addresses = live_part_addresses(target)
+    addresses = list_live_part_addresses(target)
     if as_json:
         print_json(addresses)
     else:

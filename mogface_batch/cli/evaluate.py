@@ -15,9 +15,9 @@ Measure an output folder, a folder of WIDER FACE prediction texts, or an archive
   mogface-batch evaluate out --ground-truth instances.json --iou 0.5 0.75            COCO
   mogface-batch evaluate out --ground-truth wider_face_val_bbx_gt.txt --out curves   WIDER-style text
 
-A folder of WIDER FACE's .mat files gives average precision by its protocol (easy, medium, hard); with --iou also what
-the other two give: precision, recall and AP at each IoU by face size. Annotate with detect.score_threshold=0.02: a
-higher one cuts the curves short.
+A folder of WIDER FACE's .mat files gives average precision by its protocol (easy, medium, hard). The other two, and
+the first with --iou, give precision, recall and AP at each IoU by face size. Annotate with
+detect.score_threshold=0.02: a higher threshold truncates the curves.
 """
 
 
@@ -38,7 +38,7 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
         "--images", metavar="LIST", type=Path, help="only the images of this list, one a line"
     )
     parser.add_argument(
-        "--iou", metavar="T", type=float, nargs="+", help="boxes must overlap at least so much; default 0.5"
+        "--iou", metavar="T", type=float, nargs="+", help="IoU from which a box counts as found; default 0.5"
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="write evaluation.json and the curves as SVG there"
@@ -55,21 +55,21 @@ def run(arguments: argparse.Namespace) -> int:
     if not all(0 < iou <= 1 for iou in ious):
         raise ConfigError(f"--iou is a number above 0 and at most 1, not {' '.join(map(str, ious))}.")
     is_wider = arguments.ground_truth.is_dir()
-    given = (arguments.out_folder, arguments.ground_truth, arguments.images)
-    found, curves = summary.evaluate_wider(*given) if is_wider else ({}, {})
+    inputs = (arguments.out_folder, arguments.ground_truth, arguments.images)
+    precisions, curves = summary.evaluate_wider(*inputs) if is_wider else ({}, {})
     detail: dict[str, Any] = {}
     if arguments.iou or not is_wider:
-        detail, more = summary.evaluate_by_iou_and_size(*given, list(dict.fromkeys(ious)))
-        curves |= more
-    # JSON has no nan: a setting that scores no face of the images.
-    document = {name: None if math.isnan(value) else value for name, value in found.items()} | detail
+        detail, detail_curves = summary.evaluate_by_iou_and_size(*inputs, list(dict.fromkeys(ious)))
+        curves |= detail_curves
+    # A setting that scores no face of the images is nan, which JSON does not have.
+    document = {name: None if math.isnan(value) else value for name, value in precisions.items()} | detail
     if arguments.out is not None:
         summary.write_evaluation(arguments.out, document, curves)
     if arguments.json:
         print_json(document)
         return 0
-    if found:
-        print_pairs({setting: f"{precision:.6f}" for setting, precision in found.items()})
+    if precisions:
+        print_pairs({setting: f"{precision:.6f}" for setting, precision in precisions.items()})
     if detail:
         print(summary.format_table(detail))
     return 0

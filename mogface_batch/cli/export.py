@@ -94,10 +94,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _canvases(encoded: bytes, arguments: argparse.Namespace) -> "Canvases":
     from mogface_batch.export.graph.contract_graph import read_contract
-    from mogface_batch.export.passes.calibration import Canvases, synthetic
+    from mogface_batch.export.passes.calibration import Canvases, make_synthetic_canvases
 
     hw = parse_canvas_hw(arguments.canvas)
     if arguments.calibration is None:
-        return synthetic(_SYNTHETIC, hw)
+        return make_synthetic_canvases(_SYNTHETIC, hw)
     _, card = read_contract(encoded, "The file")
     return Canvases(letterbox_images(arguments.calibration, card, hw, arguments.limit), are_synthetic=False)

@@ -97,7 +97,7 @@ def letterbox_images(
 
     check_limit(limit)
     options = CanvasOptions(policy=Policy.LETTERBOX, sizes=(hw,))
-    canvas_policy = open_canvas_policy(options, card, max_canvas_px=LimitOptions().canvas_px)
+    canvas_policy = open_canvas_policy(options, card, LimitOptions())
     canvases = []
     for address in list_addresses(manifest, limit):
         try:

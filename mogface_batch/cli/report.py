@@ -7,11 +7,11 @@ from mogface_batch.cli.options import Subparsers, add_verb
 
 _TEXT = """\
 Write OUT/report.html: one self-contained page with counts, failures, histograms, the time by stage, pictures with
-their faces and a score slider, and what made it all.
+their faces and a score slider, and the model, settings and versions of the run.
 
   mogface-batch report out
 
-The page holds small pictures of some images: whoever gets it sees them. It asks nothing of any network.
+The page contains small pictures of some images. It loads nothing from the network.
 """
 
 

@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = [side for side in (model, other) if isinstance(side, verify_model.FileSide)]
     stride = math.lcm(*(_read_stride(side) for side in files))
     images = _place_images(arguments, card.model_copy(update={"stride": stride}))
-    report = verify_model.compare(model, other, images, verify_model.choose_gate(card))
+    report = verify_model.compare_models(model, other, images, verify_model.choose_gate(card))
     page = verify_model.render_markdown(report, model=arguments.file.name, against=name)
     if arguments.out is not None:
         _write(arguments.out, report, page)
@@ -138,7 +138,7 @@ def _place_images(arguments: argparse.Namespace, card: "ModelCard") -> "Iterator
     from mogface_batch.source_images import read_image
 
     options = CanvasOptions(policy=Policy.NATIVE, shrink_over_px=1500, shrink_to_px=1000)
-    canvas_policy = open_canvas_policy(options, card, max_canvas_px=LimitOptions().canvas_px)
+    canvas_policy = open_canvas_policy(options, card, LimitOptions())
     for address in list_addresses(arguments.images, arguments.limit):
         try:
             image = read_image(address)

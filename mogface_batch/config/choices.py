@@ -20,6 +20,14 @@ class Policy(StrEnum):
     LETTERBOX = "letterbox"
     BUCKETS = "buckets"
     NATIVE = "native"
+    TILES = "tiles"
+
+
+class Merge(StrEnum):
+    """How faces that several views of an image have found become one."""
+
+    NMS = "nms"
+    VOTE = "vote"
 
 
 class Engine(StrEnum):

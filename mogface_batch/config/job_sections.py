@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mogface_batch.config.choices import DrawStyle, ManifestFormat, Policy
+from mogface_batch.config.choices import DrawStyle, ManifestFormat, Merge, Policy
 from mogface_batch.config.option_types import (
     CanvasSize,
     Name,
@@ -59,13 +59,25 @@ def _reject_no_size(sizes: tuple[CanvasSize, ...]) -> tuple[CanvasSize, ...]:
     return sizes
 
 
+QuarterTurns = Annotated[int, Field(ge=1, le=3)]
+
+
 class CanvasOptions(Options):
-    """How images are fitted for the detector. They are never enlarged."""
+    """How images are fitted for the detector. Only `canvas.scales` above 1 enlarge them."""
 
     policy: Policy = Policy.LETTERBOX
-    """`letterbox`: one size for all images; `buckets`: the best of several sizes; `native`: the image's own size."""
+    """`letterbox`: one size for all images; `buckets`: the best of several sizes; `native`: the image's own size;
+    `tiles`: the whole image on one canvas, and overlapping tiles of it on others (docs/every-face.md)."""
     sizes: Annotated[tuple[CanvasSize, ...], AfterValidator(_reject_no_size)] | None = None
     """[height, width] pairs; null: the model's own canvas. With one size, policy `buckets` chooses smaller ones too."""
+    scales: tuple[Annotated[float, Field(gt=0.0, le=8.0)], ...] | None = None
+    """With policy `tiles`: the scales at which an image is cut into tiles; 2 enlarges it twofold; null: [1]."""
+    overlap: Annotated[float, Field(ge=0.0, le=0.9)] | None = None
+    """With policy `tiles`: the least share of a side that neighbouring tiles have in common; null: 0.25."""
+    flip: bool | None = None
+    """With policy `tiles`: whether every view is also run mirrored, for twice the time; null: no."""
+    turns: tuple[QuarterTurns, ...] | None = None
+    """With policy `tiles`: quarter turns, clockwise, in which every view is also run: [1, 3] for images on their side."""
     buckets: Annotated[int, Field(ge=1, le=6)] | None = None
     """How many canvases policy `buckets` chooses at most, unless `canvas.sizes` lists several; null: 3."""
     shrink_over_px: PositiveInt | None = None
@@ -79,14 +91,25 @@ class CanvasOptions(Options):
             raise ValueError(
                 "sizes have no meaning with policy native: remove them, or choose letterbox or buckets"
             )
-        if self.policy is Policy.LETTERBOX and self.sizes is not None and len(self.sizes) != 1:
+        if self.policy in {Policy.LETTERBOX, Policy.TILES} and self.sizes is not None and len(self.sizes) != 1:
             raise ValueError(
-                f"policy letterbox takes one size, not {len(self.sizes)}: choose buckets for several"
+                f"policy {self.policy} takes one size, not {len(self.sizes)}: choose buckets for several"
             )
         if self.buckets is not None and self.policy is not Policy.BUCKETS:
             raise ValueError("buckets has a meaning with policy buckets only")
         if self.buckets is not None and self.sizes is not None and len(self.sizes) > 1:
             raise ValueError("sizes names the canvases already: remove buckets, or all sizes but the largest")
+        return self
+
+    @model_validator(mode="after")
+    def _check_tiles(self) -> Self:
+        names = [name for name in ("scales", "overlap", "flip", "turns") if getattr(self, name) is not None]
+        if names and self.policy is not Policy.TILES:
+            raise ValueError(f"{names[0]} has a meaning with policy tiles only")
+        for name in ("scales", "turns"):
+            values = getattr(self, name)
+            if values is not None and len(set(values)) < max(1, len(values)):
+                raise ValueError(f"{name} names a value twice, or none: {list(values)}")
         return self
 
     @model_validator(mode="after")
@@ -110,6 +133,8 @@ class DetectOptions(Options):
     """Canvases in a session call; null: 8, with policy native 1, with buckets 1 without a GPU."""
     score_threshold: Share | None = None
     """Faces with a lower score are dropped; null: the model's own threshold."""
+    merge: Merge = Merge.VOTE
+    """How faces that several views of an image found become one: `nms` keeps the best box, `vote` averages them by score."""
     min_face_px: NonNegativeFloat = 0.0
     """Faces whose shorter side is less than this, in pixels of the image, are dropped."""
     workers: PositiveInt = 1
@@ -152,6 +177,8 @@ class LimitOptions(Options):
     """Size of the encoded file."""
     canvas_px: PositiveInt = 2_500_000
     """Height times width of a canvas."""
+    views: PositiveInt = 2000
+    """Canvases that policy `tiles` may cut from one image."""
     fetch_timeout_s: PositiveFloat = 60.0
     """Time for one attempt to read an image."""
     fetch_attempts: PositiveInt = 4

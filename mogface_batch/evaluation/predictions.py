@@ -66,7 +66,7 @@ def read_prediction_folder(folder: Path) -> Predictions:
     except OSError as error:
         raise InputError(f"The predictions in {folder} cannot be read ({error}).") from error
     if not predictions:
-        raise InputError(f"{folder} holds no predictions: there is no <event>/<name>.txt in it.")
+        raise InputError(f"{folder} has no predictions: there is no <event>/<name>.txt in it.")
     return predictions
 
 
@@ -76,7 +76,7 @@ def read_prediction_archive(path: Path) -> Predictions:
     The archive is read from its start to its end; nothing is written to the disk.
 
     Raises:
-        InputError: The archive cannot be read or holds no predictions.
+        InputError: The archive cannot be read or has no predictions.
     """
     try:
         # Not "r|*": in that mode tarfile does not notice a truncated archive.
@@ -87,7 +87,7 @@ def read_prediction_archive(path: Path) -> Predictions:
             f"{path} cannot be read as an archive of predictions: {_describe_archive_error(error)}."
         ) from error
     if not predictions:
-        raise InputError(f"{path} holds no predictions: there is no <event>/<name>.txt in it.")
+        raise InputError(f"{path} has no predictions: there is no <event>/<name>.txt in it.")
     return predictions
 
 

@@ -1,7 +1,8 @@
-"""Compiles a detector's weights into one ONNX file that obeys `contract/`; the only home of onnx and torch.
+"""Compiles a detector's weights into one ONNX file that obeys `contract/`; only this package imports onnx and torch.
 
-    weights -> `retinaface.py` (one file a detector) -> pieces of `head.py` -> bytes -> `files.py`
+    weights -> `detectors/` (one module per detector, built from the pieces in `graph/`) -> contract file in float32
+            -> `passes/` (float16, INT8, one device) -> contract file -> `verify_model.py` (are the faces the same?)
 
-A detector is added with one file here: it reads its weights, calls the pieces, and fills in a `ModelCard`.
-Knows nothing of images, manifests or how a file is run. Read `head.py` first.
+To add a detector, add one module to `detectors/` and one line to its table. This package knows nothing of images,
+manifests, or how a file is run. Read `graph/__init__.py` first.
 """

@@ -7,14 +7,14 @@ from mogface_batch.errors import ModelError, OutputError
 from mogface_batch.local_files import write_file
 
 _MAX_WEIGHTS_BYTES = 2**31
-"""No ONNX file is larger: protobuf's own limit."""
+"""Protobuf's own limit: no ONNX file is larger."""
 
 
 def read_weights_file(path: Path) -> tuple[bytes, str]:
-    """Return the bytes of a file of weights, and its name without its folder, for the model card.
+    """Return the bytes of a weight file, and its name without its folder for the model card.
 
     Raises:
-        ModelError: It is missing, is no file, is too large, or cannot be read.
+        ModelError: The file is missing, is not a file, is too large, or cannot be read.
     """
     try:
         if not path.is_file():
@@ -24,25 +24,25 @@ def read_weights_file(path: Path) -> tuple[bytes, str]:
         weights = path.read_bytes()
     except OSError as error:
         raise ModelError(f"The weights {path} cannot be read: {error.strerror}.") from None
-    # A file's name may hold bytes that are no text; a card may not.
+    # A file name may contain bytes that are not text; a card may not.
     return weights, os.fsencode(path.name).decode("utf-8", errors="replace")
 
 
 def check_out(out: Path) -> None:
-    """Refuse an output that is a folder, before any work is done for it.
+    """Refuse an output path that is a folder, before any work is done.
 
     Raises:
-        OutputError: It is one.
+        OutputError: The path is a folder.
     """
     if out.is_dir():
         raise OutputError(f"{out} is a folder: name a file in it, such as {out / 'model.onnx'}.")
 
 
 def write_model(out: Path, encoded: bytes) -> None:
-    """Write a contract file; its folder is created, and a failure leaves what was there before.
+    """Write a contract file and create its folder; a failure leaves the previous file in place.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
     check_out(out)
     try:

@@ -1,8 +1,8 @@
-"""``verify``: a contract file against the checkpoint that it was made from, or against another contract file.
+"""``verify``: compares a contract file with the checkpoint that it was made from, or with another contract file.
 
-Both sides get the same canvases, made as the job makes them with policy native and ModelScope's own shrinking, and are
-compared in canvas pixels after threshold and NMS, before clipping. The verdict is told in faces
-(`evaluation.parity`) and stored in the file's card.
+Both sides get the same canvases, made as the job makes them with canvas policy native and ModelScope's own shrinking.
+Their faces are compared in canvas pixels, after threshold and NMS, before clipping. The verdict counts faces
+(`evaluation.parity`) and is stored in the card of the file.
 """
 
 from collections.abc import Iterable
@@ -24,24 +24,24 @@ from mogface_batch.geometry import Faces, Pixels, choose_faces
 
 @dataclass(frozen=True, slots=True)
 class ComparedImage:
-    """An image as both sides see it."""
+    """An image as both sides get it."""
 
     rgb: Pixels
-    """(H, W, 3) upright source."""
+    """(H, W, 3), the upright source."""
     canvas: Pixels
-    """(h, w, 3): the source, shrunk by ``scale``, padded where the model's stride asks for it."""
+    """(h, w, 3), the source shrunk by ``scale``, padded if the model's stride requires it."""
     scale: float
 
 
 class Side(Protocol):
-    """What is compared: the model, and a checkpoint or another model."""
+    """One side of a comparison: a contract file, or a checkpoint in its own pipeline."""
 
-    def seen(self, canvas: Pixels) -> tuple[Faces, NDArray[np.float32]]:
-        """Return the faces of a canvas after NMS, and the raw scores, falling."""
+    def find_faces_and_scores(self, canvas: Pixels) -> tuple[Faces, NDArray[np.float32]]:
+        """Return the faces of a canvas after NMS, and all scores in descending order."""
 
 
 class FileSide:
-    """A contract file."""
+    """A contract file as one side of a comparison."""
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class FileSide:
         card = self.detector.card
         self._score_at_least = card.score_threshold if score_at_least is None else score_at_least
 
-    def faces(self, canvas: Pixels) -> Faces:
+    def find_faces(self, canvas: Pixels) -> Faces:
         """Return the faces of a canvas after NMS."""
-        return self.seen(canvas)[0]
+        return self.find_faces_and_scores(canvas)[0]
 
-    def seen(self, canvas: Pixels) -> tuple[Faces, NDArray[np.float32]]:
-        """See `Side.seen`."""
+    def find_faces_and_scores(self, canvas: Pixels) -> tuple[Faces, NDArray[np.float32]]:
+        """See `Side.find_faces_and_scores`."""
         card = self.detector.card
         (candidates,) = self.detector.detect_canvases(canvas[None])
         faces = choose_faces(
@@ -75,14 +75,14 @@ class FileSide:
         return faces, candidates.scores
 
 
-def compare(model: Side, other: Side, images: Iterable[ComparedImage], gate: Gate) -> dict[str, Any]:
+def compare_models(
+    model: Side, reference: Side, images: Iterable[ComparedImage], gate: Gate
+) -> dict[str, Any]:
     """Return the parity report of two sides; see `evaluation.parity.Parity.report`."""
     parity = Parity(gate)
-    for shown in images:
-        (faces, scores), (reference_faces, reference_scores) = (
-            model.seen(shown.canvas),
-            other.seen(shown.canvas),
-        )
+    for image in images:
+        faces, scores = model.find_faces_and_scores(image.canvas)
+        reference_faces, reference_scores = reference.find_faces_and_scores(image.canvas)
         parity.add(faces, reference_faces)
         parity.add_raw(scores, reference_scores)
     return parity.report()
@@ -92,7 +92,7 @@ def choose_gate(card: ModelCard) -> Gate:
     """Return the bounds for a file of this precision.
 
     Raises:
-        ModelError: There are none for it.
+        ModelError: There are no bounds for it.
     """
     if card.precision not in GATES:
         raise ModelError(
@@ -102,7 +102,7 @@ def choose_gate(card: ModelCard) -> Gate:
 
 
 def store_verdict(path: Path, report: dict[str, Any], against: str) -> None:
-    """Write the verdict into the model's card; everything else in the file stays.
+    """Write the verdict into the card of the model; the rest of the file does not change.
 
     Raises:
         OutputError: The file cannot be written.
@@ -111,8 +111,8 @@ def store_verdict(path: Path, report: dict[str, Any], against: str) -> None:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     card, _ = ModelCard.from_metadata(metadata)
     if card is None:
-        raise ModelError(f"{path} carries no model card.")
-    kept = (
+        raise ModelError(f"{path} has no model card.")
+    fields = (
         "images",
         "reference_faces",
         "matched_closely",
@@ -122,17 +122,17 @@ def store_verdict(path: Path, report: dict[str, Any], against: str) -> None:
         "score_difference_max",
         "box_difference_px_max",
     )
-    verdict = {name: report[name] for name in kept} | {"against": against, "passed": not report["failures"]}
+    verdict = {name: report[name] for name in fields} | {"against": against, "passed": not report["failures"]}
     onnx.helper.set_model_props(model, metadata | card.model_copy(update={"parity": verdict}).to_metadata())
     write_model(path, model.SerializeToString(deterministic=True))
 
 
 def render_markdown(report: dict[str, Any], *, model: str, against: str) -> str:
-    """Return the report as a page for people."""
+    """Return the report as a Markdown page."""
     lines = [
         f"# {model} against {against}",
         "",
-        _verdict(report),
+        _render_verdict(report),
         "",
         *(f"* {failure}" for failure in report["failures"]),
         "",
@@ -153,7 +153,7 @@ def render_markdown(report: dict[str, Any], *, model: str, against: str) -> str:
     return "\n".join(lines)
 
 
-def _verdict(report: dict[str, Any]) -> str:
+def _render_verdict(report: dict[str, Any]) -> str:
     return (
         f"**{'FAILED' if report['failures'] else 'Passed'}**: {report['matched_closely']} of {report['reference_faces']} faces "
         f"of {report['images']} images are matched at IoU >= {report['close_iou']}, {report['matched']} at IoU >= 0.5; "

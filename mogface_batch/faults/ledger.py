@@ -235,7 +235,7 @@ def _remove_published(store: Store, names: set[str]) -> None:
 
 
 class DrawingRecord:
-    """The record of the pictures of a unit in doubt, in the process that draws: each row is recorded before it is drawn.
+    """The record of the pictures of a unit in doubt; the process that draws records each row before it draws it.
 
     Args:
         store: The output folder.

@@ -1,6 +1,6 @@
 """SIGINT and SIGTERM: they end the job by a fault, and never while it cleans up.
 
-While an engine works, the first signal only requests a stop: the engine finishes what it can and raises the fault itself.
+While an engine works, the first signal only requests a stop: the engine finishes what it can and raises the fault.
 A second signal, or the first one at any other time, raises the fault at once.
 """
 

@@ -1,7 +1,7 @@
 """Ends this process when native code hangs: the hang becomes a death, which the engines can handle.
 
-The kernel ends the process, by a timer whose signal has no handler: a decoder in an endless loop runs no Python, and may
-even hold the lock that Python needs. Only processes that call `arm` are watched.
+The kernel ends the process, by a timer whose signal has no handler: a decoder in an endless loop runs no Python, and
+may even hold the lock that Python needs. Only processes that call `arm` are watched.
 """
 
 import contextlib

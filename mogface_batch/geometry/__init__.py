@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch.geometry.boxes import Boxes, Rows, compute_areas, compute_iou, compute_pairwise_iou
+from mogface_batch.geometry.boxes import Boxes, Rows, compute_areas, compute_iou, compute_overlaps, compute_pairwise_iou
 from mogface_batch.geometry.suppression import group_overlaps, suppress_overlaps
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "clip_to_image",
     "compute_areas",
     "compute_iou",
+    "compute_overlaps",
     "compute_pairwise_iou",
     "group_overlaps",
     "orient_hw",
@@ -62,7 +63,7 @@ class Faces:
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """One uniform scale from source to canvas pixels; the source lies at the top left, the rest is padding.
+    """One uniform scale from source to canvas pixels; the source is at the top left, the rest is padding.
 
     ``canvas = source * scale``. Map and inverse are one object, so that they cannot disagree.
     """
@@ -85,12 +86,10 @@ class Letterbox:
         return Faces(faces.boxes_xyxy / scale, faces.scores, landmarks)
 
 
-def scale_hw(source_hw: tuple[int, int], scale: float, at_most: tuple[int, int]) -> tuple[int, int]:
+def scale_hw(source_hw: HeightWidth, scale: float, at_most: HeightWidth | None = None) -> HeightWidth:
     """Return height and width after scaling, at least 1 px and at most ``at_most``."""
-    height, width = (
-        max(1, min(limit, round(side * scale))) for side, limit in zip(source_hw, at_most, strict=True)
-    )
-    return height, width
+    height, width = (max(1, round(side * scale)) for side in source_hw)
+    return (height, width) if at_most is None else (min(height, at_most[0]), min(width, at_most[1]))
 
 
 def pad_hw(source_hw: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -100,10 +99,10 @@ def pad_hw(source_hw: tuple[int, int], stride: int) -> tuple[int, int]:
 
 
 def choose_faces(candidates: Faces, *, score_at_least: float, iou_at_most: float, max_faces: int) -> Faces:
-    """Return the faces of one canvas: threshold, NMS and the cap, in this order, for every detector alike.
+    """Return the faces of one canvas: threshold, NMS and the limit, in this order, the same for every detector.
 
     Args:
-        candidates: What the detector's graph gave for one canvas, scores falling, canvas pixels.
+        candidates: The output of the detector's graph for one canvas, scores falling, canvas pixels.
         score_at_least: A face that scores less is dropped.
         iou_at_most: See `suppress_overlaps`.
         max_faces: At most this many, the best.
@@ -113,7 +112,7 @@ def choose_faces(candidates: Faces, *, score_at_least: float, iou_at_most: float
 
 
 def clip_to_image(faces: Faces, image_hw: tuple[int, int], *, min_side_px: float = 0.0) -> Faces:
-    """Return the faces with boxes cut at the image's border, without those that keep no area.
+    """Return the faces with boxes clipped to the image, without those that have no area left.
 
     Args:
         faces: In source pixels. Landmarks are not clipped.

@@ -9,7 +9,7 @@
 
 Read `annotate.py` first; from top to bottom it is the whole job:
 
-    config, model -> `resolved_job.py` -> plan (`planning/`) -> units -> engine (`engines/`) -> receipts -> `run_record.py`
+    `resolved_job.py` -> plan (`planning/`) -> units -> engine (`engines/`) -> receipts -> `run_record.py`
 
 An engine runs the stages (`stages/`) of each unit in other processes: fetch and decode, detect, then choose faces, draw
 and publish the part. A unit is visible in the output folder as soon as its part is published (`output/publish.py`), so

@@ -1,6 +1,6 @@
 """`annotate`: the whole job, from a config to exactly one row for each manifest row.
 
-    resolve the job -> start an engine -> plan -> run the units -> survey the table -> publish the run record
+    resolve the job -> start an engine -> plan -> run the units -> count the table -> publish the run record
 
 The engine loads in the background while the job plans; it is ready before the first plan file is published, so that a
 job that cannot run leaves no plan behind.
@@ -18,7 +18,7 @@ from mogface_batch.engines.open_engine import OpenEngine, open_engine
 from mogface_batch.errors import ConfigError, JobFault, OutputError
 from mogface_batch.faults import signals
 from mogface_batch.faults.ledger import remove_published_records
-from mogface_batch.jobs.forget import enforce
+from mogface_batch.jobs.forget import finish_forgetting
 from mogface_batch.jobs.progress import Progress
 from mogface_batch.jobs.resolved_job import ResolvedJob
 from mogface_batch.jobs.run_record import RunCounts, build_record
@@ -63,7 +63,7 @@ def annotate(
     counts = RunCounts(Survey(job.store), started_s)
     with signals.raise_on_signal() as stop_request:
         try:
-            job = job.with_canvases()
+            job = job.choose_canvases()
             exit_code = _run(job, counts, watch, open_engine)
             return _publish_record(job, counts, exit_code)
         except ConfigError:
@@ -80,7 +80,7 @@ def annotate(
 
 
 def _run(job: ResolvedJob, counts: RunCounts, watch: Watch | None, open_engine: OpenEngine) -> int:
-    """Plan, run the units, survey the table, and return the exit code."""
+    """Plan, run the units, count the table, and return the exit code."""
     job.check_output(counts.survey)
     manifest = open_manifest(job.config.manifest)
     if not job.config.output.single_writer:
@@ -96,7 +96,7 @@ def _run(job: ResolvedJob, counts: RunCounts, watch: Watch | None, open_engine: 
             table = TableState(job.store, job.fingerprint, planner, counts.survey, etags)
             work = find_work(job.config, table, rows_per_unit=job.rows_per_unit)
             _run_units(job, engine, work, planner, counts, watch)
-            _survey_table(job, counts, work, planner)
+            _count_table(job, counts, work, planner)
     allowed_failures = job.config.max_error_rate * (counts.manifest_rows - counts.forgotten_rows)
     return EXIT_TOO_MANY_FAILED if counts.failed_rows > allowed_failures else EXIT_OK
 
@@ -113,7 +113,7 @@ def _finish_interrupted_changes(job: ResolvedJob, survey: Survey, planner: Plann
     """Apply the retries and the deletions that earlier runs have begun, and survey the table as it is now."""
     changed = apply_staged_retries(job.store)
     if planner.tombstones:
-        enforce(job.store, job.fingerprint)
+        finish_forgetting(job.store, job.fingerprint)
         survey.forget_counts()
         planner.reload_facts()
     survey.refresh(changed)
@@ -143,20 +143,20 @@ def _run_units(
                 counts.add(event)
                 rows += event.unit_rows
                 if event.part in missing_parts:
-                    counts.survey.add(event, planner.is_named)
+                    counts.survey.add_receipt(event, planner.is_named)
     if rows != work.rows:
         raise RuntimeError(f"{rows} rows came out of {work.rows}: a bug")
 
 
-def _survey_table(job: ResolvedJob, counts: RunCounts, work: Work, planner: Planner) -> None:
+def _count_table(job: ResolvedJob, counts: RunCounts, work: Work, planner: Planner) -> None:
     """Count the whole table, after the results of retry units are merged into their parts."""
     retried_parts = {pick.part for unit in work.retry_units for pick in unit.picks}
     changed = retried_parts | apply_staged_retries(job.store)
     if read_tombstones(job.store).names != planner.tombstones.names:  # `forget` ran at the same time
-        enforce(job.store, job.fingerprint)
+        finish_forgetting(job.store, job.fingerprint)
         counts.survey.forget_counts()
     counts.survey.refresh(changed)
-    counts.failed_rows = counts.survey.failed(planner.is_named)
+    counts.failed_rows = counts.survey.count_failed_rows(planner.is_named)
 
 
 def _publish_record(

@@ -1,10 +1,10 @@
 """`compact`: fewer, larger parts, while jobs run and readers read.
 
-    decide (OUT/merged/, by number) -> build the merged part -> remove the parts that went into it
+    publish a decision (OUT/merged/, by number) -> build the merged part -> remove the parts that it was merged from
 
-`output/parts.py` says what a decision means. Any compact finishes what another one has begun: it builds what is decided
-and not there, and removes what has been merged. A merged part says which version of each part went into it; a part
-that was replaced after it was read (by a retry, or by `forget`) is put in again before it is removed.
+`output/parts.py` explains decisions. Each compact finishes what another one has begun: it builds decided parts that are
+missing, and removes parts that are merged. A merged part lists the version of each part that it was merged from; a part
+that was replaced after it was read (by a retry, or by `forget`) is merged again before it is removed.
 """
 
 import functools
@@ -19,7 +19,7 @@ from mogface_batch import storage
 from mogface_batch.errors import OutputError
 from mogface_batch.output.apply_retries import apply_staged_retries
 from mogface_batch.output.fingerprint import read_fingerprint
-from mogface_batch.output.footers import footers, list_environments
+from mogface_batch.output.footers import list_environments, read_footers
 from mogface_batch.output.layout import METADATA_PREFIX, PARTS_FOLDER, SOURCES
 from mogface_batch.output.parts import Parts, find_next_decision, list_parts, publish_decision
 from mogface_batch.output.plan import iterate_units
@@ -30,49 +30,55 @@ from mogface_batch.storage import Store
 
 ROWS_PER_PART = 50_000
 BYTES_PER_PART = 128 * 1024**2
-"""Of rows in memory: images with very many faces make smaller parts."""
-_TRIES = 100
+"""The size of the rows in memory: images with very many faces make smaller parts."""
+_MAX_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What became of the parts."""
+    """The parts before and after."""
 
     parts_before: int
     parts_after: int
     merged: int
-    """Parts that are in a larger one now."""
+    """Parts that were merged into larger ones."""
     rows: int
-    """Of the whole table."""
+    """Rows of the whole table."""
 
 
 def compact(output: str, *, rows_per_part: int = ROWS_PER_PART) -> Compacted:
-    """Merge small parts into larger ones, of about so many rows.
+    """Merge small parts into larger ones.
+
+    Args:
+        output: Path or URI of the output folder.
+        rows_per_part: Rows of a merged part, at most.
 
     Raises:
-        InputError: It is no output folder, or it is damaged.
-        OutputError: It cannot be written; what is there is whole, and the next compact goes on.
+        InputError: It is not an output folder, or it is damaged.
+        OutputError: It cannot be written. The table stays complete, and the next compact goes on.
     """
     store = storage.open_store(storage.make_absolute(output))
     fingerprint = read_fingerprint(store)
-    before = list_parts(store).live
+    parts_before = list_parts(store).live
     apply_staged_retries(store)
-    _finish(store)
-    for _ in range(_TRIES):
-        number = find_next_decision(store)  # before it is looked what there is to merge
-        groups = _groups(store, fingerprint, list_parts(store), rows_per_part)
-        if not groups or publish_decision(store, number, {_merged_name(group): group for group in groups}):
+    _finish_decisions(store)
+    for _ in range(_MAX_ATTEMPTS):
+        number = find_next_decision(store)  # before the parts are listed
+        groups = _group_parts(store, fingerprint, list_parts(store), rows_per_part)
+        if not groups or publish_decision(
+            store, number, {_name_merged_part(group): group for group in groups}
+        ):
             break
-        _finish(store)  # another compact was quicker
+        _finish_decisions(store)  # another compact was faster
     else:
         raise OutputError(f"{store.address} is being compacted by others: try again.")
-    _finish(store)
+    _finish_decisions(store)
     live = list_parts(store).live
-    rows = sum(footer.counts.rows for footer in footers(store, sorted(live)) if footer is not None)
-    return Compacted(len(before), len(live), len(before - live), rows)
+    rows = sum(footer.counts.rows for footer in read_footers(store, sorted(live)) if footer is not None)
+    return Compacted(len(parts_before), len(live), len(parts_before - live), rows)
 
 
-def _merged_name(parts: list[str]) -> str:
+def _name_merged_part(parts: list[str]) -> str:
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return f"part-merged-{digest[:24]}.parquet"
 
@@ -80,76 +86,77 @@ def _merged_name(parts: list[str]) -> str:
 # -- what to merge ---------------------------------------------------------------------------------------------
 
 
-def _groups(store: Store, fingerprint: str, parts: Parts, rows_per_part: int) -> list[list[str]]:
+def _group_parts(store: Store, fingerprint: str, parts: Parts, rows_per_part: int) -> list[list[str]]:
     """Return the parts to merge, each list into one, in the order of the plan."""
-    free = [part for part in _in_order(store, fingerprint, parts) if part not in parts.merged_into]
+    unmerged = [
+        part for part in _list_holders_in_order(store, fingerprint, parts) if part not in parts.merged_into
+    ]
     groups: list[list[str]] = []
     group: list[str] = []
     rows = size_bytes = 0
-    for footer in footers(store, free):
+    for footer in read_footers(store, unmerged):
         if footer is None or _is_large(footer.counts.rows, footer.size_bytes, rows_per_part):
             continue
-        more_rows, more_bytes = rows + footer.counts.rows, size_bytes + footer.size_bytes
-        if group and (more_rows > rows_per_part or more_bytes > BYTES_PER_PART):
+        group_rows, group_bytes = rows + footer.counts.rows, size_bytes + footer.size_bytes
+        if group and (group_rows > rows_per_part or group_bytes > BYTES_PER_PART):
             groups.append(group)
-            group, more_rows, more_bytes = [], footer.counts.rows, footer.size_bytes
+            group, group_rows, group_bytes = [], footer.counts.rows, footer.size_bytes
         group.append(footer.part)
-        rows, size_bytes = more_rows, more_bytes
+        rows, size_bytes = group_rows, group_bytes
     return [group for group in [*groups, group] if len(group) > 1]
 
 
 def _is_large(rows: int, size_bytes: int, rows_per_part: int) -> bool:
-    # So that a large part is not written anew each night for a few rows more.
+    # Else a large part would be rewritten each night for a few more rows.
     return 2 * rows > rows_per_part or 2 * size_bytes > BYTES_PER_PART
 
 
-def _in_order(store: Store, fingerprint: str, parts: Parts) -> Iterator[str]:
-    seen: set[str] = set()
+def _list_holders_in_order(store: Store, fingerprint: str, parts: Parts) -> Iterator[str]:
+    """Yield the live parts in the order of the plan."""
+    holders: set[str] = set()
     for unit in iterate_units(store, fingerprint):
         holder = parts.find_holder(unit.part)
-        if holder is not None and holder not in seen:
-            seen.add(holder)
+        if holder is not None and holder not in holders:
+            holders.add(holder)
             yield holder
 
 
 # -- merging ---------------------------------------------------------------------------------------------------
 
 
-def _finish(store: Store) -> None:
-    """Build what is decided and can be built, and remove what has been merged."""
+def _finish_decisions(store: Store) -> None:
+    """Build the merged parts that are decided and missing, and remove the parts that they were merged from."""
     parts = list_parts(store)
     sources: dict[str, list[str]] = {}
-    for part, heir in parts.merged_into.items():
-        sources.setdefault(heir, []).append(part)
-    for (
-        heir,
-        its_parts,
-    ) in sources.items():  # in the order of the decisions: one may merge what another has merged
-        if parts.find_holder(heir) is None:
-            _build(store, heir, its_parts)
+    for part, merged in parts.merged_into.items():
+        sources.setdefault(merged, []).append(part)
+    # In the order of the decisions: a decision may merge what an earlier one has merged.
+    for merged, source_parts in sources.items():
+        if parts.find_holder(merged) is None:
+            _build_merged_part(store, merged, source_parts)
     versions: dict[str, dict[str, str]] = {}
     for part, holder in list_parts(store).leftovers.items():
         if holder not in versions:
-            versions[holder] = _versions_in(store, holder)
-        _remove(store, part, holder, versions[holder].get(part))
+            versions[holder] = _read_merged_versions(store, holder)
+        _remove_merged_part(store, part, holder, versions[holder].get(part))
 
 
-def _build(store: Store, merged: str, its_parts: list[str]) -> None:
-    """Create a merged part, unless another process does, or one of the parts is not there (yet)."""
+def _build_merged_part(store: Store, merged: str, source_parts: list[str]) -> None:
+    """Create a merged part, unless another process does, or one of its source parts is missing."""
     tables, versions, environments = [], {}, set[str]()
-    for part in its_parts:
-        where = f"{PARTS_FOLDER}/{part}"
-        found = store.read_versioned(where)
-        if found is None:
+    for part in source_parts:
+        path = f"{PARTS_FOLDER}/{part}"
+        file = store.read_versioned(path)
+        if file is None:
             return
-        rows = read_part(found[0], store.build_address(where))
+        content, versions[part] = file
+        rows = read_part(content, store.build_address(path))
         environments.update(list_environments(rows.schema.metadata or {}))
         tables.append(rows)
-        versions[part] = found[1]
-    first = tables[0].schema.metadata or {}
+    first_metadata = tables[0].schema.metadata or {}
     metadata = {
         name.decode(): text.decode()
-        for name, text in first.items()
+        for name, text in first_metadata.items()
         if name.decode().startswith(METADATA_PREFIX)
     }
     rows = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
@@ -157,32 +164,32 @@ def _build(store: Store, merged: str, its_parts: list[str]) -> None:
     store.create(f"{PARTS_FOLDER}/{merged}", content)
 
 
-def _remove(store: Store, part: str, holder: str, merged_version: str | None) -> None:
-    """Remove a part that has been merged; what was changed in it since it was read goes into its holder first.
+def _remove_merged_part(store: Store, part: str, holder: str, merged_version: str | None) -> None:
+    """Remove a part that has been merged, after the changes since it was read are merged into its holder.
 
-    Whoever changes it after our look finds the holder by himself: it is there already.
+    A process that changes the part after that finds the holder, which exists by then.
     """
-    where = f"{PARTS_FOLDER}/{part}"
+    path = f"{PARTS_FOLDER}/{part}"
     while True:
-        found = store.read_versioned(where)
-        if found is None:
+        file = store.read_versioned(path)
+        if file is None:
             return
-        content, version = found
+        content, version = file
         if version == merged_version:
-            store.remove(where)
+            store.remove(path)
             return
-        others = read_part(content, store.build_address(where))
-        change_part(store, holder, functools.partial(merge_replaced, others=others))
+        replaced_rows = read_part(content, store.build_address(path))
+        change_part(store, holder, functools.partial(merge_replaced, replaced=replaced_rows))
         remove_forgotten_rows(store, holder)
         merged_version = version
 
 
-def _versions_in(store: Store, holder: str) -> dict[str, str]:
-    """Return which version of each part went into a merged one."""
-    where = f"{PARTS_FOLDER}/{holder}"
-    content = store.read(where)
+def _read_merged_versions(store: Store, holder: str) -> dict[str, str]:
+    """Return the version of each part that a merged part was built from."""
+    path = f"{PARTS_FOLDER}/{holder}"
+    content = store.read(path)
     if content is None:  # merged again meanwhile
         return {}
-    metadata = read_part(content, store.build_address(where), []).schema.metadata or {}
+    metadata = read_part(content, store.build_address(path), []).schema.metadata or {}
     versions: dict[str, str] = json.loads(metadata.get(SOURCES.encode(), b"{}"))
     return versions

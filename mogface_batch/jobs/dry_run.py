@@ -31,7 +31,7 @@ def dry_run(config: JobConfig, model: Model) -> dict[str, Any]:
     Raises:
         JobFault: The manifest, the model, the device or the output folder would end the job at once.
     """
-    job = ResolvedJob.of(config, model).with_canvases()
+    job = ResolvedJob.of(config, model).choose_canvases()
     survey = Survey(job.store)
     job.check_output(survey)
     settings = build_settings(job.config, model, threads=job.config.detect.cpus_per_worker or count_cores())
@@ -106,7 +106,7 @@ def _measure_sample(
         "canvases": canvases or "none",
         "read and decode": f"{1000 * run.decode_s / run.images:.1f} ms an image and core",
         "session": f"{1000 * run.infer_s / run.images:.1f} ms an image with {settings.threads} threads",
-        "time left": f"about {_format_duration(total_s)} if one process did everything in turn",
+        "time left": f"{_format_duration(total_s)} if one process did everything in turn",
     }
 
 
@@ -138,6 +138,8 @@ def _run_sample(settings: StageSettings, model: Model, addresses: list[str]) -> 
 
 
 def _format_duration(seconds: float) -> str:
+    if seconds < 1:
+        return "under a second"
     if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"

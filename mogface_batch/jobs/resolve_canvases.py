@@ -52,7 +52,7 @@ def _choose_sizes(
     from mogface_batch.planning.sample import sample_sizes  # noqa: PLC0415 - most jobs take no sample
 
     # No chosen canvas is larger, so checking this one is enough.
-    open_canvas_policy(config.canvas, card, max_canvas_px=config.limits.canvas_px)
+    open_canvas_policy(config.canvas, card, config.limits)
     if at_most == 1:
         return (within_hw,)
     mix = Mix(

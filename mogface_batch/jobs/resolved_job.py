@@ -17,7 +17,7 @@ from mogface_batch.stages.build_settings import Model
 
 @dataclass(frozen=True, slots=True)
 class ResolvedJob:
-    """A job with its output folder open and its engine chosen; `with_canvases` completes it."""
+    """A job with its output folder open and its engine chosen; `choose_canvases` completes it."""
 
     config: JobConfig
     model: Model
@@ -48,7 +48,7 @@ class ResolvedJob:
             environment=environment.read_environment(config),
         )
 
-    def with_canvases(self) -> "ResolvedJob":
+    def choose_canvases(self) -> "ResolvedJob":
         """Return the job with the canvases of its output, or with those chosen for a new output.
 
         Raises:
@@ -89,6 +89,6 @@ class ResolvedJob:
 def _resolve_settings(config: JobConfig, model: Model) -> dict[str, Any]:
     card = model.file.card
     return {
-        "canvas_policy": open_canvas_policy(config.canvas, card, max_canvas_px=config.limits.canvas_px),
+        "canvas_policy": open_canvas_policy(config.canvas, card, config.limits),
         "defining_settings": fingerprint.collect_settings(config, card, model.file.sha256),
     }

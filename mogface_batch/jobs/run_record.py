@@ -92,6 +92,7 @@ def build_record(
             "new": counts.new_rows,
             "failed": counts.failed_rows,
             "forgotten": counts.forgotten_rows,
+            "rows_not_named": None if error else _count_rows_not_named(counts),
         },
         "this_run": published.to_dict(),
         "again": {"rows": counts.repeated_rows, "unchanged": counts.unchanged_rows},
@@ -114,6 +115,12 @@ def build_record(
         "config": redact_uris(job.config.model_dump(mode="json")),
         "packages": records.list_package_versions(),
     }
+
+
+def _count_rows_not_named(counts: RunCounts) -> int:
+    """Return how many rows of the table this manifest does not name; at the end of a run it has all that it names."""
+    table_rows: int = counts.survey.to_dict()["rows"]
+    return table_rows - (counts.manifest_rows - counts.forgotten_rows)
 
 
 def redact_uris(config: dict[str, Any]) -> dict[str, Any]:

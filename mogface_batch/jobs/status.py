@@ -12,50 +12,50 @@ from mogface_batch.output.plan import iterate_units
 from mogface_batch.output.survey import Survey
 
 
-def status_of(output: str) -> dict[str, Any]:
-    """Return names and values for a person.
+def describe_output(output: str) -> dict[str, Any]:
+    """Return how far an output folder is, as names and values to print.
 
     Raises:
         InputError: There is no output folder, or it is damaged.
     """
     store = storage.open_store(storage.make_absolute(output))
     try:
-        return _described(store, output)
+        return _describe(store, output)
     except (ValueError, KeyError, TypeError):
         raise InputError(
             f"{store.address} is damaged: {FINGERPRINT_FILE} or {RUN_FILE} is not what a job writes."
         ) from None
 
 
-def _described(store: storage.Store, output: str) -> dict[str, Any]:
-    claimed = store.read(FINGERPRINT_FILE)
+def _describe(store: storage.Store, output: str) -> dict[str, Any]:
+    claim = store.read(FINGERPRINT_FILE)
     record = records.read_last_record(store)
-    if claimed is None and record is None:
+    if claim is None and record is None:
         raise InputError(
             f"{output} is neither a model file (.onnx), nor a config (.yaml), nor the output folder of a job."
         )
-    described: dict[str, Any] = {"output": store.address}
-    if claimed is not None:
-        document = json.loads(claimed)
-        described |= _progress(store, document["fingerprint"])
-        described |= {"fingerprint": document["fingerprint"], **document["settings"], **document["drawing"]}
+    status: dict[str, Any] = {"output": store.address}
+    if claim is not None:
+        document = json.loads(claim)
+        status |= _count_rows(store, document["fingerprint"])
+        status |= {"fingerprint": document["fingerprint"], **document["settings"], **document["drawing"]}
     if record is not None:
-        described |= _last_run(record)
-    return described
+        status |= _describe_last_run(record)
+    return status
 
 
-def live_part_addresses(output: str) -> list[str]:
+def list_live_part_addresses(output: str) -> list[str]:
     """Return the addresses of the parts that together hold each finished row once, sorted.
 
     Raises:
-        InputError: It is no output folder, or it is damaged.
+        InputError: It is not an output folder, or it is damaged.
     """
     store = storage.open_store(storage.make_absolute(output))
     fingerprint.read_fingerprint(store)
     return [store.build_address(f"{PARTS_FOLDER}/{part}") for part in sorted(live_parts(store))]
 
 
-def _progress(store: storage.Store, digest: str) -> dict[str, Any]:
+def _count_rows(store: storage.Store, digest: str) -> dict[str, Any]:
     survey = Survey(store)
     survey.refresh()
     planned = forgotten = finished = 0
@@ -64,30 +64,31 @@ def _progress(store: storage.Store, digest: str) -> dict[str, Any]:
         forgotten += unit.forgotten_rows
         is_finished = survey.parts.find_holder(unit.part) is not None
         finished += (unit.row_count - unit.forgotten_rows) * is_finished
-    described = {
+    counts = {
         "rows planned": planned,
         "rows finished": finished,
         "rows left": planned - forgotten - finished,
         "rows forgotten": forgotten,
         "parts": len(survey.parts.live),
     }
-    return described | _environments(survey)
+    return counts | _describe_environments(survey)
 
 
-def _environments(survey: Survey) -> dict[str, Any]:
-    (first, parts), *others = survey.environments.most_common() or [("", 0)]
+def _describe_environments(survey: Survey) -> dict[str, Any]:
+    (first, parts), *more_environments = survey.environments.most_common() or [("", 0)]
     if not first:
         return {}
-    if not others:
+    if not more_environments:
         return {"environment": environment.describe(first)}
     lines = [f"{environment.describe(first)} ({parts} parts)"]
     lines += [
-        f"{'; '.join(environment.list_differences(first, other))} ({count} parts)" for other, count in others
+        f"{'; '.join(environment.list_differences(first, text))} ({count} parts)"
+        for text, count in more_environments
     ]
     return {"environments": "\n".join(lines)}
 
 
-def _last_run(record: dict[str, Any]) -> dict[str, Any]:
+def _describe_last_run(record: dict[str, Any]) -> dict[str, Any]:
     table = record["table"]
     return {
         "last run": record["run_id"],

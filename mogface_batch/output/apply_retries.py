@@ -1,9 +1,10 @@
-"""Results of rows that were worked on again, put into the parts that hold them.
+"""Merge the results of retried rows into the parts that hold those rows.
 
-By `publish.change_part`: the same rows, never fewer; `precedence.merged` says which of two results stays.
+`publish.change_part` replaces the part: the same rows, never fewer. `precedence.merge_retried` decides which of two
+results stays.
 
-Many rows of one large part come in many units: each leaves its results under OUT/retried/, and they are put in
-together (`put_back_staged`), so that the part is not rewritten for each.
+If a large part has many retried rows, they are in several units. Each unit then writes its results to OUT/retried/, and
+`apply_staged_retries` merges them together, so that the part is not rewritten for each unit.
 """
 
 import io
@@ -26,14 +27,14 @@ _ENVIRONMENT = ENVIRONMENT.encode()
 
 
 def apply_retry(store: Store, unit: RetryUnit, rows: pa.Table, environment: str) -> None:
-    """Put the results of a unit into the parts that hold its rows, or leave them for `put_back_staged`.
+    """Merge the results of a unit into the parts that hold its rows, or stage them for `apply_staged_retries`.
 
     Args:
         store: The output folder.
-        unit: Whose rows these are.
-        rows: With the output's schema, then `BEFORE`; ``attempts`` counts those of this time alone, and the status of
-            a row whose bytes are as they were is `KNOWN`.
-        environment: In which they were made, see `footers.list_environments`.
+        unit: The unit of these rows.
+        rows: With the output's schema, followed by `BEFORE`; ``attempts`` counts only those of this run, and a row whose
+            bytes are unchanged has the status `KNOWN`.
+        environment: The one in which they were made, see `footers.list_environments`.
 
     Raises:
         OutputError: The store refuses it.
@@ -42,22 +43,22 @@ def apply_retry(store: Store, unit: RetryUnit, rows: pa.Table, environment: str)
     rows = rows.set_column(rows.schema.get_field_index("attempts"), rows.schema.field("attempts"), attempts)
     parts = rows[BEFORE_PART].to_pylist()
     for part in dict.fromkeys(parts):
-        its_rows = rows.filter(pc.equal(rows[BEFORE_PART], part))
-        its_rows = its_rows.filter(pa.array(map(_says_something, list_facts(its_rows)), pa.bool_()))
-        if not its_rows.num_rows:
+        part_rows = rows.filter(pc.equal(rows[BEFORE_PART], part))
+        part_rows = part_rows.filter(pa.array(map(_has_news, list_facts(part_rows)), pa.bool_()))
+        if not part_rows.num_rows:
             continue
         if unit.is_staged:
-            _stage(store, part, its_rows, environment)
+            _stage(store, part, part_rows, environment)
         else:
-            _put_into(store, part, its_rows, environment)
+            _merge_into_part(store, part, part_rows, environment)
 
 
-def _says_something(fresh: Mapping[str, Any]) -> bool:
+def _has_news(fresh: Mapping[str, Any]) -> bool:
     return bool(fresh["status"] != KNOWN or fresh["etag"] != fresh[BEFORE_ETAG])
 
 
-def _put_into(store: Store, part: str, fresh: pa.Table, environment: str) -> None:
-    # Who removes a part by hand wants its rows made anew: then these are not needed.
+def _merge_into_part(store: Store, part: str, fresh: pa.Table, environment: str) -> None:
+    # A part that somebody has removed is made again as a whole, so these results are not needed.
     change_part(
         store, part, lambda rows: merge_retried(rows, fresh), environment=environment, missing_ok=True
     )
@@ -71,10 +72,10 @@ def _stage(store: Store, part: str, rows: pa.Table, environment: str) -> None:
 
 
 def apply_staged_retries(store: Store) -> set[str]:
-    """Put in what units have left under `RETRIED_FOLDER`, also those of a run that was ended; return the parts.
+    """Merge the results under `RETRIED_FOLDER`, also those of an interrupted run; return the changed parts.
 
     Raises:
-        InputError: What they left cannot be read.
+        InputError: A staged file cannot be read.
         OutputError: The store refuses it.
     """
     by_part: dict[str, list[str]] = {}
@@ -88,12 +89,12 @@ def apply_staged_retries(store: Store) -> set[str]:
             read_part(content, store.build_address(name)) for name, content in contents if content is not None
         ]
         for environment in {(table.schema.metadata or {}).get(_ENVIRONMENT, b"") for table in tables}:
-            same = [
+            tables_of_it = [
                 table
                 for table in tables
                 if (table.schema.metadata or {}).get(_ENVIRONMENT, b"") == environment
             ]
-            _put_into(store, part, pa.concat_tables(same), environment.decode())
+            _merge_into_part(store, part, pa.concat_tables(tables_of_it), environment.decode())
         for name in names:
             store.remove(name)
     return set(by_part)

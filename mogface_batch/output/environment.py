@@ -1,4 +1,4 @@
-"""In what a result is made: provider, card and library versions. It does not define a detection, but may move it."""
+"""The environment of a result: provider, card and library versions. It may change a score in its last digits."""
 
 import json
 import logging
@@ -16,22 +16,22 @@ _CARDS = Path("/proc/driver/nvidia/gpus")
 
 
 def describe_machine(config: JobConfig) -> dict[str, str]:
-    """Return what stands in the metadata of each part about this machine."""
+    """Return what the metadata of each part says of this machine."""
     return {
         "provider": config.detect.provider.value,
-        "card": _card() if config.detect.provider.is_gpu else "",
+        "card": _read_card_names() if config.detect.provider.is_gpu else "",
         "packages": json.dumps(records.list_package_versions(), sort_keys=True),
     }
 
 
 def read_environment(config: JobConfig) -> str:
-    """Return this machine's environment, as `footers.list_environments` tells it."""
+    """Return this machine's environment, in the form of `footers.list_environments`."""
     return list_environments(
         {f"{INTERNAL}{name}".encode(): text.encode() for name, text in describe_machine(config).items()}
     )[0]
 
 
-def _card() -> str:
+def _read_card_names() -> str:
     """Return the names of this machine's NVIDIA cards; under Ray, those of the driver's node."""
     models = set()
     for file in sorted(_CARDS.glob("*/information")):
@@ -43,15 +43,15 @@ def _card() -> str:
 
 
 def check(survey: Survey, now: str, *, strict: bool) -> None:
-    """Warn where the table was made in another environment than this one.
+    """Warn if the table was made in another environment than this one.
 
     Raises:
-        ConfigError: ``strict``, and some of it was.
+        ConfigError: It was, and ``strict``.
     """
-    others = [text for text, _ in survey.environments.most_common() if text != now]
-    if not others or (now in survey.environments and not strict):
+    different = [text for text, _ in survey.environments.most_common() if text != now]
+    if not different or (now in survey.environments and not strict):
         return
-    listed = "; ".join(list_differences(others[0], now))
+    listed = "; ".join(list_differences(different[0], now))
     if strict:
         raise ConfigError(
             f"The table was made in another environment than this one: {listed}. Run the job there, or set "
@@ -59,14 +59,14 @@ def check(survey: Survey, now: str, *, strict: bool) -> None:
         )
     _LOG.warning(
         "The table was made in another environment than this one: %s. Scores may differ in their last digits; "
-        "strict_environment=true would have refused it.",
+        "with strict_environment=true the job would have stopped.",
         listed,
     )
 
 
 def list_differences(before: str, now: str) -> list[str]:
-    """Return what differs between two environments, in words."""
-    old, new = _flat(before), _flat(now)
+    """Return each difference between two environments as text."""
+    old, new = _flatten(before), _flatten(now)
     return [
         f"{name} {old.get(name, 'absent')}, then {new.get(name, 'absent')}"
         for name in {**old, **new}
@@ -76,10 +76,10 @@ def list_differences(before: str, now: str) -> list[str]:
 
 def describe(text: str) -> str:
     """Return an environment in one line."""
-    return ", ".join(f"{name} {value}" for name, value in _flat(text).items())
+    return ", ".join(f"{name} {value}" for name, value in _flatten(text).items())
 
 
-def _flat(text: str) -> dict[str, str]:
+def _flatten(text: str) -> dict[str, str]:
     document = json.loads(text)
-    own = {name: str(document[name]) for name in ("provider", "card") if document.get(name)}
-    return own | {name: str(version) for name, version in document["packages"].items()}
+    machine = {name: str(document[name]) for name in ("provider", "card") if document.get(name)}
+    return machine | {name: str(version) for name, version in document["packages"].items()}

@@ -1,4 +1,4 @@
-"""What defines a detection, and so which output folder a job may add to."""
+"""The settings that define a detection, and so the output folder that a job may add to."""
 
 import hashlib
 import json
@@ -13,16 +13,16 @@ from mogface_batch.schema import SCHEMA_VERSION
 from mogface_batch.storage import Store
 
 DECODE_POLICY = 2
-"""Raise it when the same bytes would be decoded or resized to other pixels."""
+"""Increase it when the same bytes would be decoded or resized to other pixels."""
 
 
 def decodes_scaled(config: JobConfig) -> bool:
-    """Return whether JPEGs are decoded at a part of their size where the canvas allows it."""
+    """Return whether JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the canvas allows it."""
     return config.decode.scaled and POLICIES[config.canvas.policy].may_decode_scaled
 
 
 def collect_settings(config: JobConfig, card: ModelCard, model_sha256: str) -> dict[str, Any]:
-    """Return the chosen settings that define a detection; neither paths nor the environment."""
+    """Return the settings that define a detection; paths and the environment are not among them."""
     threshold = config.detect.score_threshold
     return {
         "schema_version": SCHEMA_VERSION,
@@ -48,16 +48,16 @@ def collect_drawing_settings(config: JobConfig) -> dict[str, Any]:
 
 
 def digest(chosen: dict[str, Any]) -> str:
-    """Return the fingerprint of some settings, 64 hex digits."""
+    """Return the fingerprint of these settings, 64 hex digits."""
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
 def check(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
-    """Check that the output folder is new, or belongs to these settings; writes nothing.
+    """Check that the output folder is new or belongs to these settings; writes nothing.
 
     Raises:
-        ConfigError: It belongs to others; every difference is named.
-        InputError: What it belongs to cannot be read.
+        ConfigError: It belongs to other settings; every difference is named.
+        InputError: Its settings cannot be read.
     """
     before = read_settings(store)
     if before is None:
@@ -76,7 +76,7 @@ def check(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
 
 
 def read_settings(store: Store) -> dict[str, Any] | None:
-    """Return the settings that an output folder belongs to, those of the pictures included; None where it is new.
+    """Return the settings that an output folder belongs to, including those of the pictures; None if it is new.
 
     Raises:
         InputError: They cannot be read.
@@ -97,12 +97,12 @@ def read_fingerprint(store: Store) -> str:
     """Return the fingerprint that an output folder belongs to.
 
     Raises:
-        InputError: It is no output folder, or it is damaged.
+        InputError: It is not an output folder, or it is damaged.
     """
     content = store.read(FINGERPRINT_FILE)
     if content is None:
         raise InputError(
-            f"{store.address} is no output folder of a job: there is no {FINGERPRINT_FILE} in it."
+            f"{store.address} is not an output folder of a job: there is no {FINGERPRINT_FILE} in it."
         )
     try:
         return str(json.loads(content)["fingerprint"])
@@ -113,7 +113,7 @@ def read_fingerprint(store: Store) -> str:
 
 
 def claim(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
-    """Make the output folder belong to these settings, unless it belongs to some already.
+    """Make the output folder belong to these settings, unless it already belongs to others.
 
     Raises:
         ConfigError: As `check`.

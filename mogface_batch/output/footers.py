@@ -1,4 +1,4 @@
-"""What a part says of itself at its end: counts and environments, known without reading a row."""
+"""Read the footers of parts: counts and environments, without reading rows."""
 
 import functools
 import json
@@ -18,7 +18,7 @@ from mogface_batch.schema import Status
 from mogface_batch.storage import Store, is_remote, open_binary
 
 REQUESTS_IN_FLIGHT = 32
-_CHUNK = 4096
+_PARTS_PER_CHUNK = 4096
 _COUNTED = ("status", "face_count")
 
 
@@ -31,43 +31,43 @@ class PartCounts:
     by_status: Mapping[str, int]
 
     @property
-    def failed(self) -> int:
+    def failed_rows(self) -> int:
         """Rows that are not ok."""
         return self.rows - self.by_status.get(Status.OK.value, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What is known of a part."""
+    """What the metadata of a part says."""
 
     part: str
     counts: PartCounts
     environments: tuple[str, ...]
     size_bytes: int
-    """Of the rows in memory, about."""
+    """Approximate size of its rows in memory."""
 
 
 def list_environments(metadata: Mapping[bytes, bytes]) -> tuple[str, ...]:
     """Return the environments that a part's metadata names, each as JSON: provider, card and package versions."""
-    several = metadata.get(ENVIRONMENTS.encode())
-    if several is not None:
-        return tuple(json.loads(several))
-    own = {
+    encoded = metadata.get(ENVIRONMENTS.encode())
+    if encoded is not None:
+        return tuple(json.loads(encoded))
+    machine = {
         name: metadata.get(f"{METADATA_PREFIX}{name}".encode()) for name in ("provider", "card", "packages")
     }
-    if not any(own.values()):
+    if not any(machine.values()):
         return ()
-    return (encode_environment(**{name: (text or b"").decode() for name, text in own.items()}),)
+    return (encode_environment(**{name: (text or b"").decode() for name, text in machine.items()}),)
 
 
 def encode_environment(*, provider: str, card: str, packages: str) -> str:
-    """Return an environment as JSON, the same for the same; ``packages`` is JSON itself."""
+    """Return an environment as JSON, equal for equal environments; ``packages`` is already JSON."""
     versions = json.loads(packages or "{}")
     return json.dumps({"provider": provider, "card": card or None, "packages": versions}, sort_keys=True)
 
 
 def encode_counts(rows: pa.Table) -> str:
-    """Return the counts of a part's rows as its metadata says them."""
+    """Return the counts of a part's rows as JSON for its metadata."""
     document = {
         "rows": rows.num_rows,
         "faces": pc.sum(rows["face_count"]).as_py() or 0,
@@ -76,51 +76,57 @@ def encode_counts(rows: pa.Table) -> str:
     return json.dumps(document)
 
 
-def footers(store: Store, parts: Iterable[str]) -> Iterator[Footer | None]:
-    """Yield what each part says of itself, in their order; None where it is no longer there.
+def read_footers(store: Store, parts: Iterable[str]) -> Iterator[Footer | None]:
+    """Yield the footer of each part, in their order; None for a part that does not exist any more.
 
     Raises:
         InputError: A part cannot be read.
     """
     if not is_remote(store.address):
-        yield from (_footer(store, part) for part in parts)
+        yield from (_read_footer(store, part) for part in parts)
         return
     names = list(parts)
     with ThreadPoolExecutor(REQUESTS_IN_FLIGHT) as pool:
-        for start in range(0, len(names), _CHUNK):
-            yield from pool.map(functools.partial(_footer, store), names[start : start + _CHUNK])
+        for start in range(0, len(names), _PARTS_PER_CHUNK):
+            yield from pool.map(
+                functools.partial(_read_footer, store), names[start : start + _PARTS_PER_CHUNK]
+            )
 
 
-def _footer(store: Store, part: str) -> Footer | None:
+def _read_footer(store: Store, part: str) -> Footer | None:
     where = f"{PARTS_FOLDER}/{part}"
     try:
         with open_binary(store.build_address(where)) as source:
-            return _read(source, part, store.build_address(where))
+            return _parse_footer(source, part, store.build_address(where))
     except InputError:
         if store.read_versioned(where) is None:
             return None
         raise
 
 
-def _read(source: Any, part: str, address: str) -> Footer:  # noqa: ANN401 - a binary file
+def _parse_footer(source: Any, part: str, address: str) -> Footer:  # noqa: ANN401 - a binary file
     try:
         metadata = pq.read_metadata(source)
-        named = metadata.metadata or {}
-        text = named.get(COUNTS.encode())
-        if text is None:  # made by others
+        entries = metadata.metadata or {}
+        text = entries.get(COUNTS.encode())
+        if text is None:  # not written by us
             text = encode_counts(pq.ParquetFile(source).read(columns=list(_COUNTED))).encode()
         size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-        return Footer(part, _counted(text), _environments(named.get(ENVIRONMENTS.encode(), b"[]")), size)
+        return Footer(
+            part, _parse_counts(text), _parse_environments(entries.get(ENVIRONMENTS.encode(), b"[]")), size
+        )
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
-        raise InputError(f"{address} is no part of the table: the output folder is damaged.") from None
+        raise InputError(
+            f"{address} cannot be read as a part of the table: the output folder is damaged."
+        ) from None
 
 
-@functools.lru_cache(maxsize=1024)  # most parts say the same
-def _counted(text: bytes) -> PartCounts:
+@functools.lru_cache(maxsize=1024)  # most parts have the same counts
+def _parse_counts(text: bytes) -> PartCounts:
     document = json.loads(text)
     return PartCounts(int(document["rows"]), int(document["faces"]), dict(document["by_status"]))
 
 
 @functools.lru_cache(maxsize=64)
-def _environments(text: bytes) -> tuple[str, ...]:
+def _parse_environments(text: bytes) -> tuple[str, ...]:
     return tuple(json.loads(text))

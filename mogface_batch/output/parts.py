@@ -1,12 +1,12 @@
-"""Which files of an output folder hold its rows.
+"""Which part files of an output folder are the table.
 
-A part holds the rows of one unit, `output/plan.py`. `compact` puts the rows of many parts into one: it first
-publishes its decision, OUT/merged/merge-000000.json, merge-000001.json, ..., then the merged part, and only then
-removes the others. A part's rows are in the part that it was merged into as soon as that one is there, and so on up;
-whatever else is still there is a leftover that nobody counts.
+A part holds the rows of one unit (`output/plan.py`). `compact` merges many parts into one. It first publishes its
+decision, OUT/merged/merge-000000.json, merge-000001.json, ..., then the merged part, and then removes the others.
+As soon as the merged part exists, it holds the rows; it may be merged again. The parts that were merged into it and
+still exist are leftovers, which are not part of the table.
 
-Decisions are numbered, and each is published by create-if-absent by one who has read all before it: no part is ever
-merged into two.
+Decisions are numbered. A process publishes one by create-if-absent, after it has read all decisions before it, so no
+part is ever merged into two.
 """
 
 import functools
@@ -32,13 +32,13 @@ class Parts:
     present: frozenset[str]
     """Names of all part files, below `PARTS_FOLDER`."""
     merged_into: dict[str, str]
-    """Part -> the part that it is, or will be, merged into."""
+    """Part -> the part that it is merged into, or will be: the decision may be older than the merged part."""
 
     def find_holder(self, part: str) -> str | None:
-        """Return the part that holds the rows of this one: itself or one it was merged into; None: they are not there."""
+        """Return the part that holds the rows of this one: itself or one it was merged into; None if there is none."""
         holder = part if part in self.present else None
-        while (heir := self.merged_into.get(part)) is not None:
-            part = heir
+        while (target := self.merged_into.get(part)) is not None:
+            part = target
             holder = part if part in self.present else holder
         return holder
 
@@ -49,7 +49,7 @@ class Parts:
 
     @property
     def leftovers(self) -> dict[str, str]:
-        """Parts whose rows are in another part already -> that part."""
+        """Parts whose rows are already in another part -> that part."""
         holders = ((part, self.find_holder(part)) for part in self.merged_into if part in self.present)
         return {part: holder for part, holder in holders if holder is not None and holder != part}
 
@@ -64,32 +64,32 @@ def live_parts(store: Store) -> set[str]:
 
 
 def list_parts(store: Store) -> Parts:
-    """Return what parts there are.
+    """Return the parts of an output folder.
 
     Raises:
         InputError: As `live_parts`.
     """
-    _decision.cache_clear()  # a folder of this name may have been another one before
-    parts = _listed(store)
+    _read_decision.cache_clear()  # another folder may have had this name before
+    parts = _list_once(store)
     for _ in range(_LISTINGS - 1):
-        missing = _missing(parts)
+        missing = _find_missing(parts)
         if not missing:
             break
-        # A listing takes a while: what was merged meanwhile may be in it neither as it was nor as it became.
+        # A part that is merged during a listing may be in it neither as itself nor as the merged part: list again.
         time.sleep(_BETWEEN_LISTINGS_S)
-        parts = _listed(store)
-        if _missing(parts) == missing:
+        parts = _list_once(store)
+        if _find_missing(parts) == missing:
             break
     return parts
 
 
-def _listed(store: Store) -> Parts:
-    # In this order: whoever sees a merged part must see the decision that it follows.
+def _list_once(store: Store) -> Parts:
+    # In this order, so that with a merged part its decision is read too.
     present = frozenset(name for name in store.list_names(PARTS_FOLDER) if is_part(name))
     return Parts(present, read_merges(store))
 
 
-def _missing(parts: Parts) -> list[str]:
+def _find_missing(parts: Parts) -> list[str]:
     return [part for part in parts.merged_into if parts.find_holder(part) is None]
 
 
@@ -99,36 +99,36 @@ def is_part(name: str) -> bool:
 
 
 def read_merges(store: Store) -> dict[str, str]:
-    """Return what all decisions say: part -> the part that it is merged into.
+    """Return the decisions of `compact`: part -> the part that it is merged into.
 
     Raises:
         InputError: A decision cannot be read.
     """
-    found: dict[str, str] = {}
-    for name in _decision_names(store):
-        for heir, parts in _decision(store.address, name):
-            found |= dict.fromkeys(parts, heir)
-    return found
+    merged_into: dict[str, str] = {}
+    for name in _list_decisions(store):
+        for target, parts in _read_decision(store.address, name):
+            merged_into |= dict.fromkeys(parts, target)
+    return merged_into
 
 
 def find_next_decision(store: Store) -> int:
     """Return the number of the next decision."""
-    names = _decision_names(store)
+    names = _list_decisions(store)
     return int(names[-1].removeprefix("merge-").removesuffix(".json")) + 1 if names else 0
 
 
-def _decision_names(store: Store) -> list[str]:
+def _list_decisions(store: Store) -> list[str]:
     return [name for name in store.list_names(MERGES_FOLDER) if _DECISION.fullmatch(name)]
 
 
 @functools.lru_cache(maxsize=4096)
-def _decision(address: str, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _read_decision(address: str, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     store = open_store(address)
     where = f"{MERGES_FOLDER}/{name}"
     content = store.read(where)
     try:
         merged: dict[str, list[str]] = json.loads(content or b"")["merged"]
-        return tuple((heir, tuple(parts)) for heir, parts in merged.items())
+        return tuple((target, tuple(parts)) for target, parts in merged.items())
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
             f"{store.build_address(where)} cannot be read: the output folder is damaged."
@@ -141,5 +141,5 @@ def publish_decision(store: Store, number: int, merged: dict[str, Iterable[str]]
     Raises:
         OutputError: The store refuses it.
     """
-    document = {"merged": {heir: list(parts) for heir, parts in merged.items()}}
+    document = {"merged": {target: list(parts) for target, parts in merged.items()}}
     return store.create(f"{MERGES_FOLDER}/merge-{number:06d}.json", json.dumps(document).encode())

@@ -6,24 +6,26 @@ import unicodedata
 from mogface_batch.storage import parse_scheme
 
 KEPT_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-"""What keeps its type; another name gets .jpg added."""
+"""Names that keep their type; other names get .jpg added."""
 MAX_SEGMENT_BYTES = 200
 MAX_PATH_BYTES = 900
 
-# What no file system or object store has trouble with; the separators are taken out before.
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
-_PLAIN = re.compile(r"[0-9A-Za-z_-]([0-9A-Za-z_. -]{0,198}[0-9A-Za-z_-])?")
-"""Most names: nothing in them needs a look, unless they are reserved."""
+# Characters that some file system or object store does not allow; `/` has been split off before.
+_UNSAFE_CHARACTERS = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
+_SAFE_NAME = re.compile(r"[0-9A-Za-z_-]([0-9A-Za-z_. -]{0,198}[0-9A-Za-z_-])?")
+"""Most names: they need no further check except for reserved words."""
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
 def name_picture(address: str) -> tuple[str, bool]:
     """Return the path of an address's picture below OUT/annotated, and whether its name had to be changed."""
     scheme = parse_scheme(address)
-    rest = address[len(scheme) + 3 :] if "://" in address and scheme != "file" else address.lstrip("/")
-    wanted = [segment for segment in rest.split("/") if segment]
-    segments = [*map(_safe_folder, wanted[:-1]), *map(_safe, wanted[-1:])] or ["_"]
-    first = _safe_folder(scheme)
+    path_in_scheme = (
+        address[len(scheme) + 3 :] if "://" in address and scheme != "file" else address.lstrip("/")
+    )
+    wanted = [segment for segment in path_in_scheme.split("/") if segment]
+    segments = [*map(_clean_folder_name, wanted[:-1]), *map(_clean_name, wanted[-1:])] or ["_"]
+    first = _clean_folder_name(scheme)
     changed = segments != wanted or first != scheme
     path = "/".join([first, *segments])
     if len(path.encode()) > MAX_PATH_BYTES:
@@ -34,26 +36,26 @@ def name_picture(address: str) -> tuple[str, bool]:
 
 
 def mark_name(path: str, image_id_digest: str) -> str:
-    """Return the name of a picture whose own name was changed or taken: with ~<8 hex> before the extension."""
+    """Return the name for a picture whose plain name was changed or is in use: with ~<8 hex> before the extension."""
     stem, dot, suffix = path.rpartition(".")
     return f"{stem}~{image_id_digest[:8]}{dot}{suffix}"
 
 
 def fold_name(path: str) -> str:
-    """Return what two names share that some file system would take for one."""
+    """Return a key that is equal for names that some file system does not tell apart."""
     if path.isascii():
         return path.lower()
-    # Compatible forms too (ZFS can be told so): a full-width letter is its plain one.
+    # Compatible forms too, which ZFS can be configured to treat as equal: a full-width letter equals its plain form.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
 
 
-def _safe(segment: str) -> str:
-    if _PLAIN.fullmatch(segment) and not _RESERVED.match(segment):
+def _clean_name(segment: str) -> str:
+    if _SAFE_NAME.fullmatch(segment) and not _RESERVED.match(segment):
         return segment
-    return _cleaned(segment)
+    return _replace_unsafe(segment)
 
 
-def _cleaned(segment: str) -> str:
+def _replace_unsafe(segment: str) -> str:
     if unicodedata.normalize("NFKC", segment) in {".", ".."}:
         return "_" * len(segment)
     cleaned = "".join("_" if _is_unsafe(letter) else letter for letter in segment)
@@ -64,14 +66,18 @@ def _cleaned(segment: str) -> str:
 
 
 def _is_unsafe(letter: str) -> bool:
-    """Whether a letter, or what it is a form of (a full-width slash), means something to a file system."""
+    """Whether a character, or the one that it is a form of (a full-width slash), is special to a file system."""
     plain = letter if letter.isascii() else unicodedata.normalize("NFKC", letter)
-    return "/" in plain or _UNSAFE.search(plain) is not None or not (letter.isprintable() or letter == " ")
+    return (
+        "/" in plain
+        or _UNSAFE_CHARACTERS.search(plain) is not None
+        or not (letter.isprintable() or letter == " ")
+    )
 
 
-def _safe_folder(segment: str) -> str:
-    # In a bucket, a.jpg and a.jpg/b.jpg can both be there; on a disk, a name is a file or a folder.
-    safe = _safe(segment)
+def _clean_folder_name(segment: str) -> str:
+    # A bucket can have both a.jpg and a.jpg/b.jpg; on a disk a name is either a file or a folder.
+    safe = _clean_name(segment)
     return f"{safe}_" if safe.lower().endswith(KEPT_SUFFIXES) else safe
 
 

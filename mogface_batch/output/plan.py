@@ -1,11 +1,11 @@
-"""The plan's files: every manifest row belongs to exactly one work unit, for ever. Who assigns them is `planner.py`.
+"""The plan files: every manifest row belongs to exactly one work unit, permanently. `planner.py` assigns them.
 
 OUT/plan/plan-000000.parquet, plan-000001.parquet, ... hold a row group for each unit.
 
-A unit becomes one part, named by the fingerprint and the rows that it holds: what is missing is a matter of names.
-Each file's metadata says what its units' parts are named after, so that nobody reads rows to learn a name.
+A unit becomes one part, whose name is a digest of the fingerprint and the unit's ids, so missing parts are found by
+comparing names. The metadata of each plan file has the digest of each unit's ids, so no rows are read for that.
 
-`forget` blanks rows: they keep their place and nothing else, so that whoever has read the plan before still agrees.
+`forget` blanks rows: only their place remains, so that the row numbers of an older copy of the plan stay valid.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _UNITS = UNITS.encode()
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Some rows that become one part together."""
+    """Rows that become one part together."""
 
     plan_file: str
     row_group: int
@@ -37,7 +37,7 @@ class Unit:
     part: str
     """Name of the part below OUT/detections."""
     forgotten_rows: int = 0
-    """Rows that are blank by now, and give nothing."""
+    """Rows that `forget` has made blank; they have no result."""
 
     def read(self, store: Store, columns: list[str] | None = None) -> pa.Table:
         """Return the unit's rows: `schema.PLAN_COLUMNS`, then the manifest's own columns; or only some columns."""
@@ -57,19 +57,19 @@ def read_unit(store: Store, unit: Unit) -> pa.Table:
 
 
 def open_plan_file(address: str, name: str) -> pq.ParquetFile:
-    """Return a plan file, whose bytes are kept for the next who asks; call it inside `guard_plan_reading`."""
-    content, metadata = _plan_file(address, name)
-    # Opened anew each time: two threads that share an open file crash Arrow.
+    """Return a plan file, whose bytes are cached; call it inside `guard_plan_reading`."""
+    content, metadata = _load_plan_file(address, name)
+    # Opened for each call: Arrow crashes where two threads share an open file.
     return pq.ParquetFile(pa.BufferReader(content), metadata=metadata)
 
 
-@functools.lru_cache(maxsize=2)  # a worker's units lie beside each other
-def _plan_file(address: str, name: str) -> tuple[pa.Buffer, pq.FileMetaData]:
+@functools.lru_cache(maxsize=2)  # a worker's units are next to each other
+def _load_plan_file(address: str, name: str) -> tuple[pa.Buffer, pq.FileMetaData]:
     store = open_store(address)
     content = store.read(f"{PLAN_FOLDER}/{name}")
     if content is None:
         raise InputError(
-            f"{store.build_address(f'{PLAN_FOLDER}/{name}')} has vanished: the output folder is damaged."
+            f"{store.build_address(f'{PLAN_FOLDER}/{name}')} does not exist: the output folder is damaged."
         )
     with guard_plan_reading(store, name):
         buffer = pa.py_buffer(content)
@@ -80,23 +80,23 @@ def _plan_file(address: str, name: str) -> tuple[pa.Buffer, pq.FileMetaData]:
 
 
 def clear_plan_cache() -> None:
-    """Read plan files anew from now on: one may have been replaced, or a folder of this name been another one before."""
-    _plan_file.cache_clear()
+    """Clear the cache of plan files: one may have been replaced, or another folder may have had this name before."""
+    _load_plan_file.cache_clear()
 
 
 @contextlib.contextmanager
 def guard_plan_reading(store: Store, name: str) -> Iterator[None]:
-    """Let what cannot be read in a plan file be an `InputError` that names it."""
+    """Turn errors while a plan file is read into an `InputError` that names it."""
     try:
         yield
     except (pa.ArrowException, OSError):
         raise InputError(
-            f"{store.build_address(f'{PLAN_FOLDER}/{name}')} is no plan that can be read: the output folder is damaged."
+            f"{store.build_address(f'{PLAN_FOLDER}/{name}')} cannot be read as a plan file: the output folder is damaged."
         ) from None
 
 
 def iterate_units(store: Store, fingerprint: str) -> Iterator[Unit]:
-    """Yield all units that are planned, in the order of the manifest; reads no rows.
+    """Yield all planned units in the order of the manifest; reads no rows.
 
     Raises:
         InputError: The plan cannot be read.
@@ -106,22 +106,22 @@ def iterate_units(store: Store, fingerprint: str) -> Iterator[Unit]:
 
 
 def read_unit_facts(store: Store, name: str) -> list[tuple[str, int, int]]:
-    """Return `parse_unit_facts` of a file, of which only the footer is read."""
+    """Return `parse_unit_facts` of a plan file; only its footer is read."""
     with guard_plan_reading(store, name), open_binary(store.build_address(f"{PLAN_FOLDER}/{name}")) as source:
         return parse_unit_facts(pq.read_metadata(source).metadata)
 
 
 def build_units(name: str, facts: list[tuple[str, int, int]], fingerprint: str) -> Iterator[Unit]:
-    """Yield the units of a file with these `parse_unit_facts`."""
+    """Yield the units of a plan file from its `parse_unit_facts`."""
     for group, (ids_digest, row_count, forgotten) in enumerate(facts):
-        yield Unit(name, group, row_count, _part_of(fingerprint, ids_digest), forgotten)
+        yield Unit(name, group, row_count, _name_part(fingerprint, ids_digest), forgotten)
 
 
 def parse_unit_facts(metadata: dict[bytes, bytes] | None) -> list[tuple[str, int, int]]:
-    """Return what a plan file's metadata says: of each unit the digest of its ids, its rows, and those forgotten.
+    """Return the facts in a plan file's metadata: for each unit the digest of its ids, its rows, and its forgotten rows.
 
     Raises:
-        pa.ArrowInvalid: It says nothing of units.
+        pa.ArrowInvalid: There are none.
     """
     try:
         return [(str(a), int(b), int(c)) for a, b, c in json.loads((metadata or {})[_UNITS])]
@@ -131,21 +131,21 @@ def parse_unit_facts(metadata: dict[bytes, bytes] | None) -> list[tuple[str, int
 
 def name_part(fingerprint: str, image_ids: list[str]) -> str:
     """Return the name of the part that holds these rows."""
-    return _part_of(fingerprint, digest_ids(image_ids))
+    return _name_part(fingerprint, digest_ids(image_ids))
 
 
 def digest_ids(image_ids: list[str]) -> str:
-    """Return what a unit's part is named after, beside the fingerprint."""
+    """Return the digest of a unit's ids, which with the fingerprint gives the name of its part."""
     return hashlib.sha256("\n".join(image_ids).encode()).hexdigest()[:32]
 
 
-def _part_of(fingerprint: str, ids_digest: str) -> str:
+def _name_part(fingerprint: str, ids_digest: str) -> str:
     named_after = f"{fingerprint}\n{ids_digest}"
     return f"part-{hashlib.sha256(named_after.encode()).hexdigest()[:24]}.parquet"
 
 
 def list_plan_files(store: Store) -> list[str]:
-    """Return the names of the plan's files, below `PLAN_FOLDER`, in their order."""
+    """Return the names of the plan files, below `PLAN_FOLDER`, in their order."""
     return [
         name
         for name in store.list_names(PLAN_FOLDER)
@@ -154,11 +154,11 @@ def list_plan_files(store: Store) -> list[str]:
 
 
 def encode_plan_file(planned: list[pa.Table], digests: list[str]) -> bytes:
-    """Return a plan file.
+    """Return the bytes of a plan file.
 
     Args:
         planned: The rows of each unit, at least one row each.
-        digests: What its part is named after: `digest_ids` of the ids that it had when it was planned.
+        digests: For each unit, `digest_ids` of the ids that it had when it was planned.
     """
     facts = [
         (digest, rows.num_rows, sum(map(is_forgotten, rows["image_id"].to_pylist())))
@@ -173,9 +173,9 @@ def encode_plan_file(planned: list[pa.Table], digests: list[str]) -> bytes:
 
 
 FORGOTTEN = f"{INTERNAL}forgotten-"
-"""What the id of a blank row begins with."""
+"""The prefix of the id of a blank row."""
 
 
 def is_forgotten(image_id: str) -> bool:
-    """Whether this is the id of a blank row, from which nothing is to be made."""
+    """Whether this is the id of a blank row, which has no result."""
     return image_id.startswith(FORGOTTEN)

@@ -1,7 +1,7 @@
-"""Which of two results for one row stays.
+"""Decide which of two results for one row stays.
 
-The rule gives the same whoever comes first and however often it is applied, so retries may overlap, be cut off and
-be repeated.
+The outcome does not depend on the order in which results arrive or on how often the rule is applied, so retries may
+overlap, be interrupted and be repeated.
 """
 
 from collections.abc import Mapping
@@ -18,68 +18,69 @@ class _Verdict(Enum):
     KEEP = auto()
     REPLACE = auto()
     RENEW = auto()
-    """The bytes are the same under another etag."""
+    """Keep the result, with the new etag: the bytes are the same."""
 
 
 _FACTS = ["image_id", "status", "attempts", "sha256", "etag"]
 
 
 def merge_retried(rows: pa.Table, fresh: pa.Table) -> pa.Table | None:
-    """Return a part's rows with fresh results in the place of those that they outdo; None where none does.
+    """Return a part's rows with the retried results that replace older ones; None if none does.
 
-    * A row that failed gives way to a good one, or to one with more attempts.
-    * A good row gives way only where the image was compared and its bytes are others, could be read, and nobody else
-      has put in another result meanwhile.
+    * A failed row is replaced by a good one, or by one with more attempts.
+    * A good row is replaced only if the image was compared, its bytes have changed and could be read, and no other
+      result has been merged in the meantime.
 
     Args:
-        rows: Of the part.
-        fresh: The same columns, then `BEFORE` or none of it; rows that the part does not have are left out.
+        rows: The rows of the part.
+        fresh: The same columns, followed by all of `BEFORE` or none; rows that the part does not have are ignored.
     """
-    place = {image_id: number for number, image_id in enumerate(rows["image_id"].to_pylist())}
+    row_by_id = {image_id: number for number, image_id in enumerate(rows["image_id"].to_pylist())}
     facts = list_facts(rows)
-    taken, etags = list(range(rows.num_rows)), dict[int, str | None]()
-    for number, new in enumerate(list_facts(fresh)):
-        at = place.get(new["image_id"])
-        if at is None:
+    row_numbers, etags = list(range(rows.num_rows)), dict[int, str | None]()
+    for number, result in enumerate(list_facts(fresh)):
+        row = row_by_id.get(result["image_id"])
+        if row is None:
             continue
-        verdict = _verdict(facts[at], new)
+        verdict = _judge(facts[row], result)
         if verdict is _Verdict.REPLACE:
-            taken[at] = rows.num_rows + number
-            facts[at] = new
+            row_numbers[row] = rows.num_rows + number
+            facts[row] = result
         elif verdict is _Verdict.RENEW:
-            etags[at] = new["etag"]
-    if taken == list(range(rows.num_rows)) and not etags:
+            etags[row] = result["etag"]
+    if row_numbers == list(range(rows.num_rows)) and not etags:
         return None
-    return _renewed(_taken(rows, fresh, taken), etags)
+    return _renew_etags(_take_rows(rows, fresh, row_numbers), etags)
 
 
 def list_facts(rows: pa.Table) -> list[dict[str, Any]]:
-    """Return what decides about each row."""
+    """Return, for each row, the values that decide which result stays."""
     return rows.select([*_FACTS, *(name for name in BEFORE.names if name in rows.schema.names)]).to_pylist()  # type: ignore[no-any-return]
 
 
-def _verdict(now: Mapping[str, Any], new: Mapping[str, Any]) -> _Verdict:
-    if new["status"] == KNOWN:
-        is_as_it_was = now["sha256"] == new["sha256"] and now["etag"] == new[BEFORE_ETAG]
-        return _Verdict.RENEW if is_as_it_was and now["etag"] != new["etag"] else _Verdict.KEEP
-    if new.get(COMPARED):
-        was = (new[BEFORE_SHA256], new[BEFORE_ETAG])
-        # What could not be read says nothing about the image: the row goes on describing what was there.
-        if new["status"] != Status.FETCH_FAILED and (now["sha256"], now["etag"]) == was:
+def _judge(current: Mapping[str, Any], result: Mapping[str, Any]) -> _Verdict:
+    if result["status"] == KNOWN:
+        is_unchanged = current["sha256"] == result["sha256"] and current["etag"] == result[BEFORE_ETAG]
+        has_new_etag = current["etag"] != result["etag"]
+        return _Verdict.RENEW if is_unchanged and has_new_etag else _Verdict.KEEP
+    if result.get(COMPARED):
+        before = (result[BEFORE_SHA256], result[BEFORE_ETAG])
+        # An image that could not be read may not have changed: the row keeps describing the earlier bytes.
+        if result["status"] != Status.FETCH_FAILED and (current["sha256"], current["etag"]) == before:
             return _Verdict.REPLACE
-    if now["status"] == Status.OK:
+    if current["status"] == Status.OK:
         return _Verdict.KEEP
-    is_better = new["status"] == Status.OK or new["attempts"] > now["attempts"]
+    is_better = result["status"] == Status.OK or result["attempts"] > current["attempts"]
     return _Verdict.REPLACE if is_better else _Verdict.KEEP
 
 
-def _taken(rows: pa.Table, fresh: pa.Table, taken: list[int]) -> pa.Table:
+def _take_rows(rows: pa.Table, fresh: pa.Table, row_numbers: list[int]) -> pa.Table:
     schema = rows.schema.remove_metadata()
     both = pa.concat_tables([rows.cast(schema), fresh.select(schema.names).cast(schema)])
-    return both.take(pa.array(taken, pa.int64())).replace_schema_metadata(rows.schema.metadata)
+    return both.take(pa.array(row_numbers, pa.int64())).replace_schema_metadata(rows.schema.metadata)
 
 
-def _renewed(rows: pa.Table, etags: Mapping[int, str | None]) -> pa.Table:
+def _renew_etags(rows: pa.Table, etags: Mapping[int, str | None]) -> pa.Table:
     if not etags:
         return rows
     column = [etags.get(number, etag) for number, etag in enumerate(rows["etag"].to_pylist())]
@@ -87,25 +88,25 @@ def _renewed(rows: pa.Table, etags: Mapping[int, str | None]) -> pa.Table:
     return rows.set_column(index, rows.schema.field(index), pa.array(column, pa.string()))
 
 
-def merge_replaced(rows: pa.Table, others: pa.Table) -> pa.Table | None:
-    """Return a merged part's rows with what has changed, meanwhile, in a part that it was merged from.
+def merge_replaced(rows: pa.Table, replaced: pa.Table) -> pa.Table | None:
+    """Return a merged part's rows with the changes made meanwhile in a part that it was merged from; None if none.
 
-    A row's attempts grow with each replacement, so they tell the newer of two; still no failed result outdoes a good
-    one, unless it is about other bytes.
+    A row's attempts grow with each replacement, so the larger number is the newer result. A failed result still never
+    replaces a good one, unless it is about other bytes.
     """
-    place = {image_id: number for number, image_id in enumerate(rows["image_id"].to_pylist())}
+    row_by_id = {image_id: number for number, image_id in enumerate(rows["image_id"].to_pylist())}
     facts = list_facts(rows)
-    taken = list(range(rows.num_rows))
-    for number, other in enumerate(list_facts(others)):
-        at = place.get(other["image_id"])
-        if at is not None and _is_newer(other, facts[at]):
-            taken[at] = rows.num_rows + number
-    return None if taken == list(range(rows.num_rows)) else _taken(rows, others, taken)
+    row_numbers = list(range(rows.num_rows))
+    for number, result in enumerate(list_facts(replaced)):
+        row = row_by_id.get(result["image_id"])
+        if row is not None and _is_newer(result, facts[row]):
+            row_numbers[row] = rows.num_rows + number
+    return None if row_numbers == list(range(rows.num_rows)) else _take_rows(rows, replaced, row_numbers)
 
 
-def _is_newer(other: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    if other["status"] == Status.OK != now["status"]:
+def _is_newer(result: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
+    if result["status"] == Status.OK != current["status"]:
         return True
-    is_about_others = other["sha256"] is not None and other["sha256"] != now["sha256"]
-    may = other["status"] == Status.OK or now["status"] != Status.OK or is_about_others
-    return bool(may and other["attempts"] > now["attempts"])
+    has_other_bytes = result["sha256"] is not None and result["sha256"] != current["sha256"]
+    may_replace = result["status"] == Status.OK or current["status"] != Status.OK or has_other_bytes
+    return bool(may_replace and result["attempts"] > current["attempts"])

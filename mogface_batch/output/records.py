@@ -1,4 +1,4 @@
-"""What is left of a run: OUT/runs/<run_id>.json for ever, and OUT/run.json, a copy of the last to finish."""
+"""The records of runs: OUT/runs/<run_id>.json, which never change, and OUT/run.json, a copy of the last to finish."""
 
 import functools
 import importlib.metadata
@@ -38,9 +38,9 @@ def read_utc_time() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-@functools.cache  # each takes a look at all that is installed
+@functools.cache  # each lookup scans all installed packages
 def list_package_versions() -> dict[str, str]:
-    """Return the versions of what decides about a result, and of Python."""
+    """Return the versions of Python and of the packages that may change a result."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -72,17 +72,17 @@ class Counts:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def session(self) -> dict[str, Any]:
-        """Return what the session has seen, and which share of its canvases only filled a batch."""
+        """Return how many images and canvases the session has processed, and the share of canvases that only filled batches."""
         share = round(1 - self.seen / self.slots, 4) if self.slots else None
         return {"images": self.seen, "canvases": self.slots, "padded_share": share}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what stands in a run record."""
+        """Return the counts for a run record."""
         return {"rows": self.rows, "faces": self.faces, "by_status": dict(sorted(self.by_status.items()))}
 
 
 def publish_record(store: Store, record: dict[str, Any]) -> None:
-    """Publish a run's record, and make it the last.
+    """Publish a run's record and copy it to `run.json`.
 
     Raises:
         OutputError: The store refuses it.
@@ -93,7 +93,7 @@ def publish_record(store: Store, record: dict[str, Any]) -> None:
 
 
 def read_last_record(store: Store) -> dict[str, Any] | None:
-    """Return the record of the last run, None where there is none.
+    """Return the record of the last run, None if there is none.
 
     Raises:
         InputError: It is damaged.
@@ -104,5 +104,5 @@ def read_last_record(store: Store) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(content)
     except ValueError:
-        raise InputError(f"{store.build_address(RUN_FILE)} is damaged: it is no JSON.") from None
+        raise InputError(f"{store.build_address(RUN_FILE)} is damaged: it is not valid JSON.") from None
     return record

@@ -1,4 +1,4 @@
-"""What the table holds, by what its parts say of themselves: no row is read where nothing has failed."""
+"""Count the table from the metadata of its parts; rows are read only where some have failed."""
 
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from mogface_batch.output.footers import PartCounts, footers
+from mogface_batch.output.footers import PartCounts, read_footers
 from mogface_batch.output.parts import Parts, list_parts
 from mogface_batch.output.publish import Receipt, read_part_rows
 from mogface_batch.schema import Status
@@ -14,68 +14,70 @@ from mogface_batch.storage import Store
 
 
 class Survey:
-    """The parts of an output folder and their counts: as `refresh` last saw them, with what a run adds."""
+    """The parts of an output folder and their counts, as `refresh` last read them and as a run has added to them."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.parts = Parts(frozenset(), {})
-        self._known: dict[str, PartCounts] = {}
-        self._failed_named: dict[str, int] = {}
-        self._statuses: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}
-        """The same for the same: there are many parts."""
+        self._counts: dict[str, PartCounts] = {}
+        self._failed_rows: dict[str, int] = {}
+        self._status_counts: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}
+        """One dictionary for equal counts, to save memory: there are many parts."""
         self.environments: Counter[str] = Counter()
-        """In which rows were made -> parts that have such rows, of all that was ever looked at."""
+        """Environment -> parts with rows that were made in it, over all parts ever read."""
 
     def may_have_failed(self, part: str) -> bool:
         """Whether a live part has rows that are not ok."""
-        return part in self._known and self._known[part].failed > 0
+        return part in self._counts and self._counts[part].failed_rows > 0
 
-    def add(self, receipt: Receipt, is_named: Callable[[str], bool]) -> None:
-        """Take in a part that this run has published."""
-        by_status = self._statuses.setdefault(tuple(receipt.by_status.items()), receipt.by_status)
-        self._known[receipt.part] = PartCounts(receipt.rows, receipt.faces, by_status)
-        self._failed_named[receipt.part] = sum(map(is_named, receipt.failed_ids))
+    def add_receipt(self, receipt: Receipt, is_named: Callable[[str], bool]) -> None:
+        """Add a part that this run has published."""
+        by_status = self._status_counts.setdefault(tuple(receipt.by_status.items()), receipt.by_status)
+        self._counts[receipt.part] = PartCounts(receipt.rows, receipt.faces, by_status)
+        self._failed_rows[receipt.part] = sum(map(is_named, receipt.failed_ids))
 
     def refresh(self, changed: Collection[str] = ()) -> None:
-        """Take in what has become of the parts; of those that are known only the changed ones are looked at.
+        """Read the parts that are new or changed, and drop those that are no longer live.
 
         Raises:
             InputError: A part cannot be read.
         """
         self.parts = list_parts(self._store)
         live = self.parts.live
-        for part in [part for part in self._known if part not in live or part in changed]:
-            del self._known[part]
-            self._failed_named.pop(part, None)
-        for footer in footers(self._store, sorted(part for part in live if part not in self._known)):
+        for part in [part for part in self._counts if part not in live or part in changed]:
+            del self._counts[part]
+            self._failed_rows.pop(part, None)
+        for footer in read_footers(self._store, sorted(part for part in live if part not in self._counts)):
             if footer is not None:
-                self._known[footer.part] = footer.counts
+                self._counts[footer.part] = footer.counts
                 self.environments.update(footer.environments)
 
     def forget_counts(self) -> None:
-        """Look at every part the next time."""
-        self._known.clear()
-        self._failed_named.clear()
+        """Make `refresh` read every part again."""
+        self._counts.clear()
+        self._failed_rows.clear()
 
-    def failed(self, is_named: Callable[[str], bool]) -> int:
-        """Return how many rows that the manifest names are not ok."""
-        for part, counted in self._known.items():
-            if part not in self._failed_named:
-                self._failed_named[part] = self._count_failed(part, is_named) if counted.failed else 0
-        return sum(self._failed_named.values())
+    def count_failed_rows(self, is_named: Callable[[str], bool]) -> int:
+        """Return how many of the rows that the manifest names have failed."""
+        for part, counts in self._counts.items():
+            if part not in self._failed_rows:
+                self._failed_rows[part] = (
+                    self._count_failed_rows_of(part, is_named) if counts.failed_rows else 0
+                )
+        return sum(self._failed_rows.values())
 
-    def _count_failed(self, part: str, is_named: Callable[[str], bool]) -> int:
+    def _count_failed_rows_of(self, part: str, is_named: Callable[[str], bool]) -> int:
         rows = read_part_rows(self._store, part, ["image_id", "status"])
         failed = rows.filter(pc.not_equal(rows["status"], Status.OK.value))
         return sum(map(is_named, failed["image_id"].to_pylist()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what stands in a run record."""
+        """Return the counts for a run record."""
         by_status: Counter[str] = Counter()
-        for counted in self._known.values():
-            by_status.update(counted.by_status)
+        for counts in self._counts.values():
+            by_status.update(counts.by_status)
         return {
-            "rows": sum(counted.rows for counted in self._known.values()),
-            "faces": sum(counted.faces for counted in self._known.values()),
+            "rows": sum(counts.rows for counts in self._counts.values()),
+            "faces": sum(counts.faces for counts in self._counts.values()),
             "by_status": dict(sorted(by_status.items())),
         }

@@ -1,7 +1,7 @@
-"""What must not come back: OUT/forgotten/<digest>.json, digests of the addresses and ids of forgotten images.
+"""Tombstones: OUT/forgotten/<digest>.json, digests of the addresses and ids of images that `forget` removed.
 
-A digest tells nobody a URI, but who has a URI can look whether it was forgotten. An image is known again by its
-address (so it is never planned again) and by its id (so rows that were on their way are known too).
+A digest does not reveal a URI, but for a given URI one can check whether it was forgotten. An image is recognised by its
+address, so that it is never planned again, and by its id, so that rows in work at that moment are recognised too.
 """
 
 import functools
@@ -20,7 +20,7 @@ from mogface_batch.storage import Store, open_store
 
 @dataclass(frozen=True, slots=True)
 class Tombstones:
-    """All that was forgotten in an output folder; false where nothing was."""
+    """Everything that was forgotten in an output folder; falsy if nothing was."""
 
     names: tuple[str, ...] = ()
     """Of the files."""
@@ -31,15 +31,15 @@ class Tombstones:
 
     def has_address(self, address: str) -> bool:
         """Whether the image at this address was forgotten."""
-        return bool(self.digests) and _of_address(address) in self.digests
+        return bool(self.digests) and _digest_address(address) in self.digests
 
     def has_id(self, image_id: str) -> bool:
         """Whether the row of this id was forgotten."""
-        return bool(self.digests) and _of_id(image_id) in self.digests
+        return bool(self.digests) and _digest_id(image_id) in self.digests
 
 
 def read_tombstones(store: Store) -> Tombstones:
-    """Return what was forgotten.
+    """Return the tombstones of an output folder.
 
     Raises:
         InputError: It cannot be read.
@@ -58,53 +58,56 @@ def _read(address: str, names: tuple[str, ...]) -> Tombstones:
             digests.update(map(str, json.loads(content or b"")["forgotten"]))
         except (ValueError, KeyError, TypeError):
             raise InputError(
-                f"{store.build_address(f'{TOMBSTONES_FOLDER}/{name}')} cannot be read: the output folder is damaged, and what was "
-                "forgotten in it could come back."
+                f"{store.build_address(f'{TOMBSTONES_FOLDER}/{name}')} cannot be read: the output folder is damaged, and "
+                "forgotten images could come back."
             ) from None
     return Tombstones(names, frozenset(digests))
 
 
 def add_tombstones(store: Store, *, addresses: Iterable[str], image_ids: Iterable[str]) -> None:
-    """Keep in mind that these images are forgotten.
+    """Record that these images are forgotten.
 
     Raises:
         OutputError: The store refuses it.
     """
-    digests = {*map(_of_address, addresses), *map(_of_id, image_ids)}
+    digests = {*map(_digest_address, addresses), *map(_digest_id, image_ids)}
     if digests - read_tombstones(store).digests:
         content = json.dumps({"forgotten": sorted(digests)}, indent=0).encode()
         store.create(f"{TOMBSTONES_FOLDER}/{hashlib.sha256(content).hexdigest()[:32]}.json", content)
 
 
 def remove_forgotten_rows(store: Store, part: str) -> int:
-    """Take what was forgotten out of a part, with its pictures; return how many rows that were.
+    """Remove forgotten rows and their pictures from a part; return how many rows.
 
     Raises:
         OutputError: The store refuses it.
     """
     tombstones = read_tombstones(store)
-    dropped: dict[str, str | None] = {}
+    picture_by_id: dict[str, str | None] = {}
 
-    def without(rows: pa.Table) -> pa.Table | None:
-        gone = rows.filter(pa.array(map(tombstones.has_id, rows["image_id"].to_pylist()), pa.bool_()))
-        if not gone.num_rows:
+    def remove_rows(rows: pa.Table) -> pa.Table | None:
+        forgotten = rows.filter(pa.array(map(tombstones.has_id, rows["image_id"].to_pylist()), pa.bool_()))
+        if not forgotten.num_rows:
             return None
-        dropped.update(zip(gone["image_id"].to_pylist(), gone["annotated_uri"].to_pylist(), strict=True))
-        return rows.filter(pa.array([one not in dropped for one in rows["image_id"].to_pylist()], pa.bool_()))
+        picture_by_id.update(
+            zip(forgotten["image_id"].to_pylist(), forgotten["annotated_uri"].to_pylist(), strict=True)
+        )
+        keep = [image_id not in picture_by_id for image_id in rows["image_id"].to_pylist()]
+        return rows.filter(pa.array(keep, pa.bool_()))
 
-    change_part(store, part, without, missing_ok=True)
+    change_part(store, part, remove_rows, missing_ok=True)
     root = store.build_address("")
-    for picture in dropped.values():
+    for picture in picture_by_id.values():
         if picture is not None and picture.startswith(root):
             store.remove(picture.removeprefix(root))
-    return len(dropped)
+    return len(picture_by_id)
 
 
-def _of_address(address: str) -> str:
+def _digest_address(address: str) -> str:
     return _digest("address", address)
 
 
-def _of_id(image_id: str) -> str:
+def _digest_id(image_id: str) -> str:
     return _digest("image_id", image_id)
 
 

@@ -123,7 +123,7 @@ class _Scheduler(Generic[T, R]):
 
     def run(self, chunks: Iterator[Sequence[T]]) -> Iterator[tuple[Sequence[T], list[R | None]]]:
         while True:
-            while self._host.has_room() and (piece := self._next_piece(chunks)) is not None:
+            while self._host.has_room() and (piece := self._take_next_piece(chunks)) is not None:
                 self._running[self._host.submit(piece.items)] = piece
             if not self._running:
                 return
@@ -132,7 +132,7 @@ class _Scheduler(Generic[T, R]):
                 if chunk.is_complete:
                     yield chunk.items, [chunk.results[position] for position in range(len(chunk.items))]
 
-    def _next_piece(self, chunks: Iterator[Sequence[T]]) -> _Piece[T, R] | None:
+    def _take_next_piece(self, chunks: Iterator[Sequence[T]]) -> _Piece[T, R] | None:
         if self._requeued:
             return self._requeued.popleft()
         items = next(chunks, None)

@@ -1,4 +1,4 @@
-"""What every worker process has in common: how it starts, which signals it ignores, and that it ends with its parent."""
+"""What all worker processes have in common: how they start, which signals they ignore, and when they end."""
 
 import multiprocessing
 import os

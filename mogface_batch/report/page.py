@@ -1,4 +1,4 @@
-"""Statistics, facts and pictures -> one HTML text that requests nothing.
+"""Render the page: one HTML text that requests nothing.
 
 The templates are in ``templates/``. Three rules keep texts from the table and the records from doing harm:
 

@@ -1,7 +1,6 @@
-"""What the run records of an output folder say, for the page."""
+"""Read what the run records of an output folder say, for the page."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +10,12 @@ from mogface_batch.output.layout import RUN_FILE, RUNS_FOLDER
 from mogface_batch.storage import Store
 
 RUNS_AT_MOST = 200
-"""Of a nightly job, the last half year's."""
+"""The latest ones: half a year of a nightly job."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the page says of the runs."""
+    """What the page says about the runs."""
 
     verdict: str
     is_good: bool
@@ -28,15 +27,15 @@ class RunFacts:
     timed_rows: int = 0
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
     advice: str = ""
-    """Of the last run that worked on rows."""
+    """From the last run that processed rows."""
 
 
-def run_facts(store: Store, table_lineage: dict[str, str]) -> RunFacts:
+def read_run_facts(store: Store, table_lineage: dict[str, str]) -> RunFacts:
     """Return the facts of an output folder's runs.
 
     Args:
         store: The output folder.
-        table_lineage: What its parts say of their making.
+        table_lineage: The metadata of its parts.
 
     Raises:
         InputError: A record is damaged.
@@ -46,28 +45,28 @@ def run_facts(store: Store, table_lineage: dict[str, str]) -> RunFacts:
         verdict = "No run has finished yet: this is what the table holds so far."
         return RunFacts(verdict, is_good=False, lineage=dict(sorted(table_lineage.items())))
     try:
-        return _facts(store, last, table_lineage)
+        return _build_facts(store, last, table_lineage)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
-            f"{store.address}: {RUN_FILE} or a record under {RUNS_FOLDER} is not what a job writes."
+            f"{store.address}: {RUN_FILE} or a record under {RUNS_FOLDER} was not written by a job."
         ) from None
 
 
-def _facts(store: Store, last: dict[str, Any], table_lineage: dict[str, str]) -> RunFacts:
+def _build_facts(store: Store, last: dict[str, Any], table_lineage: dict[str, str]) -> RunFacts:
     runs, rows = 0, 0
     seconds: dict[str, float] = {}
     advice = ""
-    for record in _records(store) or [last]:
+    for record in _read_records(store) or [last]:
         if record["this_run"]["rows"] and record["seconds_by_stage"]:
             runs, rows = runs + 1, rows + int(record["this_run"]["rows"])
             advice = str(record.get("advice") or "")
-            for stage, took in record["seconds_by_stage"].items():
-                seconds[stage] = seconds.get(stage, 0.0) + float(took)
-    is_good, verdict = _verdict(last)
+            for stage, duration_s in record["seconds_by_stage"].items():
+                seconds[stage] = seconds.get(stage, 0.0) + float(duration_s)
+    is_good, verdict = _judge_run(last)
     return RunFacts(
         verdict,
         is_good,
-        _lineage(last, table_lineage),
+        _build_lineage(last, table_lineage),
         images_per_s=float(last["images_per_s"]),
         last_rows=int(last["this_run"]["rows"]),
         last_wall_s=float(last["wall_s"]),
@@ -78,26 +77,22 @@ def _facts(store: Store, last: dict[str, Any], table_lineage: dict[str, str]) ->
     )
 
 
-def _records(store: Store) -> list[dict[str, Any]]:
-    def read() -> Iterator[dict[str, Any]]:
-        for name in [name for name in store.list_names(RUNS_FOLDER) if name.endswith(".json")][-RUNS_AT_MOST:]:
-            content = store.read(f"{RUNS_FOLDER}/{name}")
-            if content is not None:
-                yield json.loads(content)
-
-    return list(read())
+def _read_records(store: Store) -> list[dict[str, Any]]:
+    names = [name for name in store.list_names(RUNS_FOLDER) if name.endswith(".json")]
+    contents = [store.read(f"{RUNS_FOLDER}/{name}") for name in names[-RUNS_AT_MOST:]]
+    return [json.loads(content) for content in contents if content is not None]
 
 
-def _verdict(last: dict[str, Any]) -> tuple[bool, str]:
-    when = str(last["finished"]).replace("T", " ").replace("+00:00", " UTC")
+def _judge_run(last: dict[str, Any]) -> tuple[bool, str]:
+    finished = str(last["finished"]).replace("T", " ").replace("+00:00", " UTC")
     if last["exit_code"] == 0:
-        return True, f"Finished {when}"
+        return True, f"Finished {finished}"
     if last["error"]:
-        return False, f"Exit code {last['exit_code']}, {when}: {last['error']}"
-    return False, f"Exit code {last['exit_code']}, {when}: more rows failed than max_error_rate allows"
+        return False, f"Exit code {last['exit_code']}, {finished}: {last['error']}"
+    return False, f"Exit code {last['exit_code']}, {finished}: more rows failed than max_error_rate allows"
 
 
-def _lineage(last: dict[str, Any], table_lineage: dict[str, str]) -> dict[str, str]:
+def _build_lineage(last: dict[str, Any], table_lineage: dict[str, str]) -> dict[str, str]:
     model = last["model"]
     facts = {
         "run": last["run_id"],

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from mogface_batch.report.charts import BarTable, ColumnChart, build_bar_table, build_column_chart
 from mogface_batch.report.run_facts import RunFacts
-from mogface_batch.report.statistics import FACE_PX, FACES_AN_IMAGE, SCORE_BARS, Shown, Statistics
+from mogface_batch.report.shown_images import ShownImage
+from mogface_batch.report.statistics import FACE_PX, FACES_AN_IMAGE, SCORE_COLUMNS, Statistics
 from mogface_batch.report.text import format_number, format_rate, format_seconds, format_share
 from mogface_batch.report.thumbnails import Pictures, Thumbnail
 from mogface_batch.schema import Status
@@ -25,7 +26,7 @@ class Section:
     title: str
     table: BarTable | None = None
     charts: Sequence[ColumnChart] = ()
-    pictures: Sequence[tuple[Shown, Thumbnail | str]] = ()
+    pictures: Sequence[tuple[ShownImage, Thumbnail | str]] = ()
     """An image and its thumbnail, or a sentence that says why there is none."""
     lowest_score: float = 0.0
     """Where the slider begins."""
@@ -34,9 +35,9 @@ class Section:
 def build_sections(statistics: Statistics, facts: RunFacts, pictures: Pictures | None) -> list[Section]:
     """Return the sections in the order of the page."""
     sections = [
-        Section("outcomes", "What became of the images", table=_tabulate_statuses(statistics)),
-        Section("histograms", "How many, how large, how sure", charts=_build_histograms(statistics)),
-        Section("time", "Where the time went", table=_tabulate_stages(facts)),
+        Section("outcomes", "Images by status", table=_tabulate_statuses(statistics)),
+        Section("histograms", "Number, size and score of the faces", charts=_build_histograms(statistics)),
+        Section("time", "Time by stage", table=_tabulate_stages(facts)),
     ]
     if pictures is not None and statistics.gallery:
         sections.append(_build_sample(statistics.gallery, pictures.gallery))
@@ -44,7 +45,7 @@ def build_sections(statistics: Statistics, facts: RunFacts, pictures: Pictures |
         sections.append(_build_crowds(statistics.crowds, pictures))
     if statistics.faintest:
         sections.append(_build_faintest(statistics.faintest, pictures))
-    return [*sections, Section("lineage", "What made it")]
+    return [*sections, Section("lineage", "Lineage")]
 
 
 def _tabulate_statuses(statistics: Statistics) -> BarTable:
@@ -84,7 +85,7 @@ def _tabulate_stages(facts: RunFacts) -> BarTable | None:
 def _build_histograms(statistics: Statistics) -> list[ColumnChart]:
     return [
         build_column_chart(
-            "Faces an image",
+            "Faces per image",
             "images",
             _label_ranges(FACES_AN_IMAGE, statistics.faces_an_image.tolist()),
             caption=f"Images that could be read. {_CHART_CAPTION}",
@@ -99,7 +100,7 @@ def _build_histograms(statistics: Statistics) -> list[ColumnChart]:
             "Score",
             "faces",
             _label_scores(statistics.scores.tolist()),
-            caption=f"How sure the detector is of each face. {_CHART_CAPTION}",
+            caption=f"How certain the detector is of each face. {_CHART_CAPTION}",
         ),
     ]
 
@@ -116,24 +117,24 @@ def _label_ranges(edges: Sequence[int], counts: Sequence[int]) -> list[tuple[str
 
 def _label_scores(counts: Sequence[int]) -> list[tuple[str, str, int]]:
     """Return tick, label and count of the columns from the lowest score that was given; every second has a tick."""
-    first = next((column for column, count in enumerate(counts) if count), SCORE_BARS - 1)
-    first = min(first, SCORE_BARS - _SCORE_COLUMNS_AT_LEAST)
-    labels = [f"{column / SCORE_BARS:.2f}" for column in range(first, SCORE_BARS)]
+    first = next((column for column, count in enumerate(counts) if count), SCORE_COLUMNS - 1)
+    first = min(first, SCORE_COLUMNS - _SCORE_COLUMNS_AT_LEAST)
+    labels = [f"{column / SCORE_COLUMNS:.2f}" for column in range(first, SCORE_COLUMNS)]
     ticks = [label if position % 2 == 0 else "" for position, label in enumerate(labels)]
     return list(zip(ticks, labels, counts[first:], strict=True))
 
 
-def _build_sample(images: Sequence[Shown], thumbnails: Sequence[Thumbnail | str]) -> Section:
+def _build_sample(images: Sequence[ShownImage], thumbnails: Sequence[Thumbnail | str]) -> Section:
     lowest = min(float(image.faces.scores[-1]) for image in images)
     return Section(
         "sample",
-        "A sample",
+        "Sample of images with faces",
         pictures=list(zip(images, thumbnails, strict=True)),
         lowest_score=math.floor(20 * lowest) / 20,
     )
 
 
-def _build_crowds(images: Sequence[Shown], pictures: Pictures | None) -> Section:
+def _build_crowds(images: Sequence[ShownImage], pictures: Pictures | None) -> Section:
     title = "The largest crowds"
     if pictures is not None:
         return Section("crowds", title, pictures=list(zip(images, pictures.crowds, strict=True)))
@@ -141,7 +142,7 @@ def _build_crowds(images: Sequence[Shown], pictures: Pictures | None) -> Section
     return Section("crowds", title, table=build_bar_table(title, ("image", "faces"), rows))
 
 
-def _build_faintest(images: Sequence[Shown], pictures: Pictures | None) -> Section:
+def _build_faintest(images: Sequence[ShownImage], pictures: Pictures | None) -> Section:
     title = "The faintest faces"
     if pictures is not None:
         return Section("faintest", title, pictures=list(zip(images, pictures.faintest, strict=True)))

@@ -1,4 +1,7 @@
-"""Small pictures for the page, within a budget of bytes. Made in processes of their own: see `processes/pool.py`."""
+"""Make small pictures for the page, within a budget of bytes.
+
+They are made in other processes, since a damaged image can end the process that decodes it: `processes/pool.py`.
+"""
 
 import base64
 from collections.abc import Sequence
@@ -12,22 +15,22 @@ from mogface_batch.images.crops import crop_faces
 from mogface_batch.images.decode import use_one_thread
 from mogface_batch.images.encode import encode_small
 from mogface_batch.processes.pool import map_in_processes
-from mogface_batch.report.statistics import Shown
+from mogface_batch.report.shown_images import ShownImage
 from mogface_batch.source_images import read_image_of_row
 from mogface_batch.table.image_addresses import ImageAddress
 
-WORKERS = 2
-WHOLE_PX, FACE_PX = 560, 160
-"""Longer sides, in pixels of the page at two for a dot on a telephone."""
-FACE_MARGIN = 0.75
-WHOLE_BYTES, FACE_BYTES = 64_000, 12_000
+_WORKERS = 2
+_WHOLE_PX, _FACE_PX = 560, 160
+"""Longer sides in pixels: two for each pixel of the page, as the screens of telephones have."""
+_FACE_MARGIN = 0.75
+_WHOLE_BYTES, _FACE_BYTES = 64_000, 12_000
 """At most: 32 whole images and 16 faces are 2.2 MB, 3.0 MB in base64."""
 _LIMITS = LimitOptions(fetch_timeout_s=20.0, fetch_attempts=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A picture as a URL that holds it, and its size."""
+    """A picture as a data: URL, and its size in pixels."""
 
     url: str
     width: int
@@ -36,7 +39,7 @@ class Thumbnail:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """A thumbnail for each shown image, in the order of the statistics' lists; a sentence where there is none."""
+    """For each image of a list of the statistics, in its order, a thumbnail or a sentence that says why there is none."""
 
     gallery: Sequence[Thumbnail | str]
     crowds: Sequence[Thumbnail | str]
@@ -44,51 +47,54 @@ class Pictures:
 
     @property
     def missing(self) -> int:
-        """How many could not be made."""
-        return sum(isinstance(one, str) for one in (*self.gallery, *self.crowds, *self.faintest))
+        """The number of images without a thumbnail."""
+        return sum(isinstance(picture, str) for picture in (*self.gallery, *self.crowds, *self.faintest))
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    shown: Shown
+class _Request:
+    image: ShownImage
     source: ImageAddress
     is_face: bool
 
 
-def thumbnails(
-    wholes: Sequence[tuple[Shown, ImageAddress]], faces: Sequence[tuple[Shown, ImageAddress]]
-) -> tuple[list[Thumbnail | str], list[Thumbnail | str]]:
-    """Return a thumbnail of each image, and of each one's only face; a sentence where there can be none."""
-    wanted = [
-        *(_Wanted(shown, source, is_face=False) for shown, source in wholes),
-        *(_Wanted(shown, source, is_face=True) for shown, source in faces),
+def make_pictures(
+    gallery: Sequence[tuple[ShownImage, ImageAddress]],
+    crowds: Sequence[tuple[ShownImage, ImageAddress]],
+    faintest: Sequence[tuple[ShownImage, ImageAddress]],
+) -> Pictures:
+    """Return the pictures of the page: whole images, and of the faintest only the one face."""
+    requests = [
+        *(_Request(image, source, is_face=False) for image, source in (*gallery, *crowds)),
+        *(_Request(image, source, is_face=True) for image, source in faintest),
     ]
-    made: dict[int, Thumbnail | str] = {}
-    chunks = [[(number, one)] for number, one in enumerate(wanted)]
-    for chunk, results in map_in_processes(_numbered, chunks, workers=min(WORKERS, len(chunks) or 1)):
-        made[chunk[0][0]] = results[0] or "Decoding this image killed its process."
-    ordered = [made[number] for number in range(len(wanted))]
-    return ordered[: len(wholes)], ordered[len(wholes) :]
+    pictures: dict[int, Thumbnail | str] = {}
+    chunks = [[(number, request)] for number, request in enumerate(requests)]
+    for chunk, results in map_in_processes(_make_or_explain, chunks, workers=min(_WORKERS, len(chunks) or 1)):
+        pictures[chunk[0][0]] = results[0] or "Decoding this image ended its process."
+    ordered = [pictures[number] for number in range(len(requests))]
+    split, end = len(gallery), len(gallery) + len(crowds)
+    return Pictures(ordered[:split], ordered[split:end], ordered[end:])
 
 
-def _numbered(numbered: tuple[int, _Wanted]) -> Thumbnail | str:
+def _make_or_explain(numbered: tuple[int, _Request]) -> Thumbnail | str:
     use_one_thread()
     try:
-        return _made(numbered[1])
-    except MogfaceBatchError as fault:  # also that a store cannot be reached at all
+        return _make_thumbnail(numbered[1])
+    except MogfaceBatchError as fault:  # also a JobFault: the store cannot be reached
         return str(fault)
 
 
-def _made(wanted: _Wanted) -> Thumbnail:
-    shown, longest_px = wanted.shown, FACE_PX if wanted.is_face else WHOLE_PX
+def _make_thumbnail(request: _Request) -> Thumbnail:
+    image = request.image
     rgb = read_image_of_row(
-        wanted.source.address, sha256=shown.sha256, size_bytes=shown.size_bytes, limits=_LIMITS
+        request.source.address, sha256=image.sha256, size_bytes=image.size_bytes, limits=_LIMITS
     ).rgb
-    if wanted.is_face:
-        rgb = crop_faces(rgb, Faces(shown.faces.boxes_xyxy, shown.faces.scores), margin=FACE_MARGIN)[0]
+    if request.is_face:
+        rgb = crop_faces(rgb, Faces(image.faces.boxes_xyxy, image.faces.scores), margin=_FACE_MARGIN)[0]
     image_hw = (rgb.shape[0], rgb.shape[1])
-    scale = min(1.0, longest_px / max(image_hw))
+    scale = min(1.0, (_FACE_PX if request.is_face else _WHOLE_PX) / max(image_hw))
     small_hw = scale_hw(image_hw, scale, at_most=image_hw)
     small = place_on_canvas(rgb, Letterbox(scale, small_hw, small_hw), (0, 0, 0))
-    encoded = encode_small(small, at_most_bytes=FACE_BYTES if wanted.is_face else WHOLE_BYTES)
+    encoded = encode_small(small, at_most_bytes=_FACE_BYTES if request.is_face else _WHOLE_BYTES)
     return Thumbnail(f"data:image/webp;base64,{base64.b64encode(encoded).decode()}", small_hw[1], small_hw[0])

@@ -50,7 +50,7 @@ def build_settings(config: JobConfig, model: Model, *, threads: int) -> StageSet
     lanes = count_lanes(config, model, threads)
     return StageSettings(
         output=storage.make_absolute(config.output.uri),
-        canvas_policy=open_canvas_policy(config.canvas, card, max_canvas_px=config.limits.canvas_px),
+        canvas_policy=open_canvas_policy(config.canvas, card, config.limits),
         pad_rgb=card.pad_rgb,
         limits=config.limits,
         provider=config.detect.provider.value,

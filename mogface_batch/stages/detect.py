@@ -1,4 +1,4 @@
-"""`Detect`: runs the session on canvases. On a CPU the threads of a session each run their own canvases if that pays."""
+"""`Detect`: runs the session on canvases. On a CPU each thread of a session runs its own canvases if that pays."""
 
 import functools
 import time
@@ -151,7 +151,7 @@ class Detect:
         row_faces: list[Faces | None],
         unit: str | None,
     ) -> dict[HeightWidth, list[int]]:
-        """Fill ``row_faces`` where the bytes were seen in this unit before; return the rows that the session must run."""
+        """Fill ``row_faces`` where the bytes were seen in this unit before; return the rows for the session."""
         if unit is None or unit != self._unit:
             self._unit_faces.clear()
         self._unit = unit

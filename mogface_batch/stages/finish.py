@@ -79,7 +79,7 @@ class Finish:
             name.removeprefix(INTERNAL): float(np.nansum(detected[name]))
             for name in (FETCH_S, DECODE_S, WAIT_S, INFER_S)
         }
-        seen, slots = _count_session_images(detected)
+        session_images, slots = _count_session_images(detected)
         is_forgotten_row = [
             is_forgotten(image_id) or tombstones.has_id(image_id)
             for image_id in detected["image_id"].to_pylist()
@@ -99,7 +99,7 @@ class Finish:
             for part in _list_parts(unit):
                 remove_forgotten_rows(store, part)
         seconds["write_s"] = time.perf_counter() - start_s
-        return replace(receipt, seen=seen, slots=slots)
+        return replace(receipt, seen=session_images, slots=slots)
 
     def _choose_all_faces(self, detected: pa.Table, is_forgotten_row: list[bool]) -> Iterator[Faces | None]:
         """Yield the faces of each row in source pixels, None for a row without candidates or a forgotten one."""

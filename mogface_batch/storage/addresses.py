@@ -19,25 +19,25 @@ def parse_scheme(text: str) -> str:
 
 
 def is_remote(address: str) -> bool:
-    """Whether an address is not a path on this machine."""
+    """Return whether an address is not a path on this machine."""
     return parse_scheme(address) != "file"
 
 
 def is_url(address: str) -> bool:
-    """Whether an address is parsed as a URL, in which ``?`` and ``#`` end the path."""
+    """Return whether an address is parsed as a URL, in which ``?`` and ``#`` end the path."""
     return parse_scheme(address) in {"http", "https"}
 
 
 def strip_query(address: str) -> str:
-    """Return an address up to the query or fragment that a URL may have; any other address whole."""
+    """Return a URL without its query and fragment; any other address unchanged."""
     return re.split("[?#]", address, maxsplit=1)[0] if is_url(address) else address
 
 
 def redact(address: str) -> str:
-    """Return an address as people may see it: without a user's name and password, and without a signature.
+    """Return an address that may be shown to people: without a user's name and password, and without a signature.
 
-    The whole query of a URL is left out, since any part of it may let the reader in; of another address what
-    follows a ``?`` is, where it looks like a signature, since there ``?`` may belong to the name.
+    The whole query of a URL is left out, because any part of it may grant access. In another address ``?`` may be part
+    of the name, so the text after it is left out only if it looks like a signature.
     """
     if not is_remote(address):
         return address
@@ -53,11 +53,11 @@ def make_absolute(text: str, base: str = ".") -> str:
     path = _SCHEME.sub("", text)
     if is_remote(base) and not path.startswith("/"):
         return f"{base.rstrip('/')}/{path}"
-    return os.path.abspath(os.path.join(_SCHEME.sub("", base), path))  # noqa: PTH100, PTH118 - text, kept as it is
+    return os.path.abspath(os.path.join(_SCHEME.sub("", base), path))  # noqa: PTH100, PTH118 - keeps the text
 
 
 def find_parent(address: str) -> str:
-    """Return the folder that an address lies in; a bucket or a host is its own."""
+    """Return the folder that contains an address; for a bucket or a host, itself."""
     match = _SCHEME.match(address)
     root = match[0] if match else "/"
     place, slash, _ = strip_query(address)[len(root) :].rstrip("/").rpartition("/")
@@ -65,7 +65,7 @@ def find_parent(address: str) -> str:
 
 
 def parse_store(address: str) -> str:
-    """Return the bucket or host that an address lies in, with its scheme: what fails as one."""
+    """Return the bucket or host of an address, with its scheme: the unit that can be unavailable."""
     match = _SCHEME.match(address)
     if match is None:
         return "/"
@@ -74,5 +74,5 @@ def parse_store(address: str) -> str:
 
 
 def has_wildcard(text: str) -> bool:
-    """Whether a text has characters that make it a pattern; in a URL that is the star alone."""
+    """Return whether a text has wildcards that make it a pattern; in a URL only the star is one."""
     return "*" in strip_query(text) if is_url(text) else _GLOB.search(text) is not None

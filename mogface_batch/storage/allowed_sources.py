@@ -1,4 +1,4 @@
-"""Which addresses a job may read: a manifest from elsewhere is not to be trusted with this machine's network and disk."""
+"""Which addresses a job may read: a remote manifest is not trusted with this machine's network and disk."""
 
 import errno
 import ipaddress
@@ -17,23 +17,23 @@ from mogface_batch.storage.addresses import (
     parse_store,
     redact,
 )
-from mogface_batch.storage.clients.filesystems import EXTRAS
+from mogface_batch.storage.clients.schemes import EXTRAS
 
 
 @dataclass(frozen=True, slots=True)
 class AllowedSources:
-    """What may be read; without arguments everything, as a person may who writes a manifest on this machine."""
+    """The addresses that may be read; without arguments all, as for a person who writes a manifest on this machine."""
 
     allow: tuple[str, ...] | None = None
     """`sources.allow`: prefixes of addresses, each up to a slash."""
     is_foreign: bool = False
-    """Whether the manifest lies elsewhere."""
+    """Whether the manifest is remote."""
     named: tuple[str, ...] = ()
     """The addresses that the config itself names: the manifest's and `manifest.base_uri`."""
 
     @classmethod
     def of(cls, allow: tuple[str, ...] | None, manifest: str, base: str | None) -> "AllowedSources":
-        """Return what a job with this manifest may read.
+        """Return the addresses that a job with this manifest may read.
 
         Args:
             allow: `sources.allow`.
@@ -41,7 +41,7 @@ class AllowedSources:
             base: `manifest.base_uri`.
         """
         manifest = make_absolute(manifest)
-        prefixes = None if allow is None else tuple(_prefix(text) for text in allow)
+        prefixes = None if allow is None else tuple(_normalize_prefix(text) for text in allow)
         named = (manifest,) if base is None else (manifest, make_absolute(base))
         return cls(prefixes, is_remote(manifest), named)
 
@@ -51,16 +51,16 @@ class AllowedSources:
         Raises:
             FetchFault: It may not (``not_allowed``).
         """
-        if self._allows(address):
+        if self._is_allowed(address):
             return
         why = (
             "sources.allow does not name it"
             if self.allow is not None
-            else "a manifest that lies elsewhere may not name it unless sources.allow does"
+            else "a remote manifest may not name it unless sources.allow does"
         )
         raise FetchFault(ErrorCode.NOT_ALLOWED, f"{redact(address)} was not read: {why}.")
 
-    def _allows(self, address: str) -> bool:
+    def _is_allowed(self, address: str) -> bool:
         if self.allow is not None:
             return any(_is_within(address, prefix) for prefix in self.allow)
         if not self.is_foreign or parse_scheme(address) in EXTRAS:
@@ -68,7 +68,7 @@ class AllowedSources:
         return any(_is_within(address, folder) for folder in self.named)
 
     def must_be_public(self, url: str) -> bool:
-        """Whether a URL's host must lie on the public Internet: not on loopback or a private network."""
+        """Return whether a URL's host must be on the public Internet: not on loopback or a private network."""
         if self.allow is not None:
             return not any(
                 parse_store(prefix) == parse_store(url) for prefix in self.allow if not prefix.endswith("://")
@@ -77,56 +77,56 @@ class AllowedSources:
 
 
 ALL_SOURCES = AllowedSources()
-"""What a person may read who has no manifest from elsewhere."""
+"""All addresses, for a person whose manifest is on this machine."""
 
 
-def _prefix(text: str) -> str:
+def _normalize_prefix(text: str) -> str:
     return text if text.endswith("://") and text != "file://" else make_absolute(text).rstrip("/") or "/"
 
 
 def _is_within(address: str, prefix: str) -> bool:
-    if prefix.endswith("://"):  # a scheme, all of it
+    if prefix.endswith("://"):  # a whole scheme
         return parse_scheme(address) == parse_scheme(prefix)
-    if parse_scheme(address) != parse_scheme(prefix) or _climbs(address):
+    if parse_scheme(address) != parse_scheme(prefix) or _has_parent_part(address):
         return False
-    if not is_remote(address):  # nor by a link
+    if not is_remote(address):  # a link cannot lead out of a folder either
         address, prefix = os.path.realpath(address), os.path.realpath(prefix)
         return address == prefix or address.startswith(prefix.rstrip("/") + "/")
     if parse_store(address) != parse_store(prefix):
         return False
-    path, folder = _path(address), _path(prefix)
+    path, folder = _strip_store(address), _strip_store(prefix)
     return not folder or path == folder or path.startswith((folder + "/", folder + "?"))
 
 
-def _path(address: str) -> str:
+def _strip_store(address: str) -> str:
     return address[len(parse_store(address)) :]
 
 
-def _climbs(address: str) -> bool:
+def _has_parent_part(address: str) -> bool:
     parts = address.split("/")
     return any(unquote(part) in {".", ".."} for part in parts) if is_url(address) else ".." in parts
 
 
-PRIVATE = "its host lies on this machine or a private network"
+PRIVATE = "its host is on this machine or a private network"
 
 
-def open_public_socket(found: Any) -> socket.socket:  # noqa: ANN401 - a tuple of `socket.getaddrinfo`
-    """Return a socket for an address that was found for a host, where that address is public.
+def open_public_socket(address_info: Any) -> socket.socket:  # noqa: ANN401 - a tuple of `socket.getaddrinfo`
+    """Return a socket for an address that a host's name resolved to, if that address is public.
 
-    Asked for the very address that is connected to, so that a name cannot mean one host when it is checked and
-    another one when it is used.
+    The check is made for the very address that is connected to, so that a name cannot mean one host when it is checked
+    and another one when it is used.
 
     Raises:
-        PermissionError: It is not; `PRIVATE` is in its text, and in that of what aiohttp makes of it.
+        PermissionError: It is not public; `PRIVATE` is in the text, also of the exception that aiohttp raises for it.
     """
-    family, kind, protocol, _, place = found
-    if not is_public(place[0]):
+    family, kind, protocol, _, socket_address = address_info
+    if not is_public(socket_address[0]):
         raise PermissionError(errno.EACCES, PRIVATE)
     return socket.socket(family, kind, protocol)
 
 
 def is_public(ip: str) -> bool:
-    """Whether an IP address, in digits, can be reached from everywhere, and is so no business of a firewall."""
+    """Return whether an IP address, in digits, can be reached from everywhere, so that no firewall protects it."""
     address = ipaddress.ip_address(ip.partition("%")[0])
     inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
     if inner is None and address in ipaddress.ip_network("64:ff9b::/96"):  # NAT64

@@ -1,4 +1,4 @@
-"""Fetch the bytes of an image: bounded in size, time and attempts."""
+"""Fetches the bytes of an image within limits of size, time and attempts."""
 
 import errno
 import hashlib
@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from mogface_batch.errors import ErrorCode, FetchFault, JobFault, RowFault
 from mogface_batch.storage.addresses import is_remote, parse_scheme, redact
 from mogface_batch.storage.allowed_sources import ALL_SOURCES, AllowedSources
-from mogface_batch.storage.clients.filesystems import has_client
 from mogface_batch.storage.clients.open_client import open_client
+from mogface_batch.storage.clients.schemes import has_client
 from mogface_batch.storage.error_codes import TRANSIENT_CODES, classify_error
+from mogface_batch.storage.list_versions import describe_version
 from mogface_batch.storage.retries import choose_backoff_s
 from mogface_batch.storage.size_limit import check_size
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The bytes of one image, what the store calls this version of it, and the attempts that it took."""
+    """The bytes of one image, the etag of this version of it, and the number of attempts."""
 
     encoded: bytes
     etag: str | None
@@ -34,17 +35,17 @@ class Fetched:
 def fetch(
     address: str, *, max_bytes: int, timeout_s: float, attempts: int, sources: AllowedSources = ALL_SOURCES
 ) -> Fetched:
-    """Return the bytes at an address, trying again with backoff after what may pass.
+    """Return the bytes at an address, retried with backoff after transient errors.
 
     Args:
         address: Absolute, see `make_absolute`.
         max_bytes: A larger file is not read.
         timeout_s: For one attempt.
-        attempts: How often at most, at least 1.
+        attempts: Maximum number of attempts, at least 1.
         sources: What may be read.
 
     Raises:
-        FetchFault: They could not be had; its code is not_found, forbidden, not_a_file, refused, unsupported
+        FetchFault: They could not be fetched; its code is not_found, forbidden, not_a_file, refused, unsupported
             (of its scheme or name), not_allowed, timeout, unavailable or corrupt.
         TooLargeFault: The file is larger than ``max_bytes``.
     """
@@ -52,7 +53,7 @@ def fetch(
     attempt = 1
     while True:
         try:
-            encoded, etag = _read_once(address, max_bytes=max_bytes, timeout_s=timeout_s, sources=sources)
+            encoded, etag = _fetch_once(address, max_bytes=max_bytes, timeout_s=timeout_s, sources=sources)
         except (RowFault, JobFault):
             raise
         except Exception as error:  # noqa: BLE001 - each client has its own exceptions: classify_error tells them apart
@@ -72,7 +73,7 @@ def fetch_start(
 
     Args:
         address: Absolute, see `make_absolute`.
-        at_most_bytes: No more are read, and no more than about that travel; fewer come where the file is smaller.
+        at_most_bytes: No more are returned, and about as many are transferred; fewer if the file is smaller.
         timeout_s: For the attempt.
         sources: What may be read.
 
@@ -95,7 +96,7 @@ def fetch_start(
 
 
 def is_responding(address: str, *, timeout_s: float) -> bool:
-    """Whether anybody answers where an address leads; that a file is not there is an answer as well."""
+    """Return whether the store of an address is responding; the response that a file does not exist is enough."""
     try:
         open_client(address).ping(address, timeout_s=timeout_s)
     except (RowFault, JobFault):
@@ -105,7 +106,7 @@ def is_responding(address: str, *, timeout_s: float) -> bool:
     return True
 
 
-def _read_once(
+def _fetch_once(
     address: str, *, max_bytes: int, timeout_s: float, sources: AllowedSources
 ) -> tuple[bytes, str | None]:
     if not is_remote(address):
@@ -117,19 +118,21 @@ def _read_once(
 
 def _check_client(address: str) -> None:
     if not has_client(parse_scheme(address)):
-        what = f"there is no way to read {parse_scheme(address)}://"
-        raise FetchFault(ErrorCode.UNSUPPORTED, f"{redact(address)} could not be read: {what}.")
+        why = f"there is no way to read {parse_scheme(address)}://"
+        raise FetchFault(ErrorCode.UNSUPPORTED, f"{redact(address)} could not be read: {why}.")
 
 
 def _read_local(path: str, *, max_bytes: int, only_bytes: int = -1) -> tuple[bytes, str]:
-    # Non-blocking, so that a pipe nobody writes to is refused instead of waited for.
+    # Non-blocking, so that a pipe without a writer is refused instead of waited for.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):  # asked before `open`, which refuses a folder and leaves it open
-            raise IsADirectoryError(errno.EISDIR, "it is no regular file")
+        if not stat.S_ISREG(
+            facts.st_mode
+        ):  # checked before `open`, which refuses a folder and leaves the descriptor open
+            raise IsADirectoryError(errno.EISDIR, "it is not a regular file")
         check_size(path, facts.st_size, max_bytes)
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read(only_bytes), f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
+            return file.read(only_bytes), describe_version(facts)
     finally:
         os.close(descriptor)

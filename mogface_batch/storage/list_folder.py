@@ -1,4 +1,4 @@
-"""What there is: files, folders, globs."""
+"""Lists files, folders and globs."""
 
 import glob
 import os
@@ -15,15 +15,15 @@ from mogface_batch.storage.error_codes import classify_error
 
 
 def exists(address: str) -> bool:
-    """Whether there is a file or folder at a local address."""
+    """Return whether there is a file or folder at a local address."""
     return os.path.lexists(address)
 
 
 def is_folder(address: str) -> bool:
-    """Whether there is a folder at an address.
+    """Return whether there is a folder at an address.
 
     Raises:
-        InputError: The store cannot be asked.
+        InputError: The store is not responding.
     """
     if not is_remote(address):
         return os.path.isdir(address)  # noqa: PTH112 - Path raises where a name is too long
@@ -38,10 +38,10 @@ def is_folder(address: str) -> bool:
 
 
 def is_glob_pattern(address: str) -> bool:
-    """Whether an address is a glob, and no file or folder has this very name.
+    """Return whether an address is a glob, and no file or folder has exactly this name.
 
     Raises:
-        InputError: The store cannot be asked.
+        InputError: The store is not responding.
     """
     if not has_wildcard(address):
         return False
@@ -56,9 +56,9 @@ def is_glob_pattern(address: str) -> bool:
 
 
 def list_files(address: str) -> Iterator[str]:
-    """Yield the addresses of all files below a folder, or of those that a glob names, in a fixed order.
+    """Yield the addresses of all files below a folder, or of those that match a glob, in a fixed order.
 
-    Names that begin with a dot are left out. A folder is streamed.
+    Names that begin with a dot are left out. A folder is listed as a stream.
 
     Raises:
         InputError: It cannot be listed.
@@ -66,7 +66,7 @@ def list_files(address: str) -> Iterator[str]:
     try:
         if is_glob_pattern(address):
             yield from (
-                open_client(address).list_matches(address) if is_remote(address) else _local_matches(address)
+                open_client(address).list_matches(address) if is_remote(address) else _match_local(address)
             )
         elif is_remote(address):
             yield from open_client(address).list_files(address)
@@ -78,41 +78,41 @@ def list_files(address: str) -> Iterator[str]:
         raise InputError(f"{redact(address)} cannot be listed: {classify_error(error)[1]}.") from None
 
 
-def _local_matches(pattern: str) -> Iterator[str]:
-    folder, rest = _literal_folder(pattern)
+def _match_local(pattern: str) -> Iterator[str]:
+    folder, rest = _split_pattern(pattern)
     if "**" not in rest:
-        found = sorted(glob.iglob("/".join([glob.escape(folder), *rest])))  # noqa: PTH207 - keeps the text
-        yield from (path for path in found if os.path.isfile(path))  # noqa: PTH113 - as above
+        paths = sorted(glob.iglob("/".join([glob.escape(folder), *rest])))  # noqa: PTH207 - keeps the text
+        yield from (path for path in paths if os.path.isfile(path))  # noqa: PTH113 - as above
         return
-    # Not by `glob`, which follows a link that leads back up until the system stops it.
+    # Not by `glob`, which follows a link to a parent folder until the system stops it.
     wanted = re.compile(fsspec.utils.glob_translate("/".join(rest)))
-    found = sorted(_walk_local(folder or "/", seen=set()))
-    yield from (path for path in found if wanted.match(path[len(folder) + 1 :]) and os.path.isfile(path))  # noqa: PTH113
+    paths = sorted(_walk_local(folder or "/", seen=set()))
+    yield from (path for path in paths if wanted.match(path[len(folder) + 1 :]) and os.path.isfile(path))  # noqa: PTH113
 
 
-def _literal_folder(pattern: str) -> tuple[str, list[str]]:
-    """Return the deepest folder that the pattern begins with, and its other parts.
+def _split_pattern(pattern: str) -> tuple[str, list[str]]:
+    """Return the deepest existing folder that the pattern begins with, and the other parts of the pattern.
 
-    A folder that is there is taken by its name, though that may look like a pattern itself.
+    An existing folder is matched by its exact name, even if that contains wildcards.
     """
     folder, rest = "", pattern.lstrip("/").split("/")
     while len(rest) > 1 and os.path.isdir(f"{folder}/{rest[0]}"):  # noqa: PTH112 - keeps the text
         folder = f"{folder}/{rest.pop(0)}"
-    # Two stars mean any folders only where they are a whole part.
+    # Two stars match any folders only if they are a whole part.
     return folder, [part if part == "**" else re.sub(r"\*+", "*", part) for part in rest]
 
 
 def _walk_local(folder: str, seen: set[str]) -> Iterator[str]:
-    real = os.path.realpath(folder)
-    if real in seen:  # a link that leads back up
+    real_path = os.path.realpath(folder)
+    if real_path in seen:  # a link to a parent folder
         return
-    seen.add(real)
+    seen.add(real_path)
     with os.scandir(folder) as entries:
         visible = sorted(
             (entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name
         )
     for entry in visible:
-        if os.path.isdir(entry.path):  # noqa: PTH112 - `entry.is_dir` raises where a link leads to itself
+        if os.path.isdir(entry.path):  # noqa: PTH112 - `entry.is_dir` raises for a link to itself
             yield from _walk_local(entry.path, seen)
         else:
             yield entry.path

@@ -23,16 +23,16 @@ _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.E
 
 @dataclass(frozen=True, slots=True)
 class LocalStore:
-    """A folder on disk: a temporary file, fsync, then one link or rename, then fsync of the folder."""
+    """A folder on disk. A file is written to a temporary file, flushed, then linked or renamed; then the folder is flushed."""
 
     address: str
 
     def create(self, name: str, content: bytes) -> bool:
-        """See `Store.create`; atomic by a hard link, which fails where the name exists.
+        """See `Store.create`; atomic by a hard link, which fails if the name exists.
 
         On a file system without hard links (FAT, some network and FUSE mounts) by a rename under a lock.
         """
-        with self._temporary(name, content) as temporary:
+        with self._write_temporary(name, content) as temporary:
             target = Path(self.build_address(name))
             try:
                 target.hardlink_to(temporary)
@@ -41,7 +41,7 @@ class LocalStore:
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise
-                with self._locked():
+                with self._hold_lock():
                     if os.path.lexists(target):
                         return False
                     temporary.replace(target)
@@ -50,7 +50,7 @@ class LocalStore:
 
     def replace(self, name: str, content: bytes) -> None:
         """See `Store.replace`; atomic by a rename."""
-        with self._temporary(name, content) as temporary:
+        with self._write_temporary(name, content) as temporary:
             target = Path(self.build_address(name))
             temporary.replace(target)
             _sync_folder(target.parent)
@@ -65,21 +65,21 @@ class LocalStore:
             raise InputError(f"{self.build_address(name)} cannot be read: {error.strerror}.") from None
 
     def read_versioned(self, name: str) -> tuple[bytes, str] | None:
-        """See `Store.read_versioned`; a version is told by size, time and inode, which a rename always changes."""
+        """See `Store.read_versioned`; a version is size, time and inode, which a rename always changes."""
         try:
             with Path(self.build_address(name)).open("rb") as file:
-                return file.read(), _version(os.fstat(file.fileno()))
+                return file.read(), _describe_version(os.fstat(file.fileno()))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise InputError(f"{self.build_address(name)} cannot be read: {error.strerror}.") from None
 
     def replace_if(self, name: str, content: bytes, version: str) -> bool:
-        """See `Store.replace_if`; a rename under a lock, which the system takes away from a process that dies."""
-        with self._temporary(name, content) as temporary, self._locked():
+        """See `Store.replace_if`; a rename under a lock, which the system releases when its process dies."""
+        with self._write_temporary(name, content) as temporary, self._hold_lock():
             target = Path(self.build_address(name))
             try:
-                if _version(target.stat()) != version:
+                if _describe_version(target.stat()) != version:
                     return False
             except FileNotFoundError:
                 return False
@@ -100,7 +100,7 @@ class LocalStore:
 
     def remove(self, name: str) -> None:
         """See `Store.remove`."""
-        with _publishing(self.build_address(name)):
+        with _translate_errors(self.build_address(name)):
             Path(self.build_address(name)).unlink(missing_ok=True)
 
     def build_address(self, name: str) -> str:
@@ -108,7 +108,7 @@ class LocalStore:
         return f"{self.address}/{name}"
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _hold_lock(self) -> Iterator[None]:
         if sys.platform == "win32":
             raise OutputError(
                 f"{self.address} cannot be changed safely on Windows: use WSL, or object storage."
@@ -118,8 +118,8 @@ class LocalStore:
             yield
 
     @contextlib.contextmanager
-    def _temporary(self, name: str, content: bytes) -> Iterator[Path]:
-        with _publishing(self.build_address(name)):
+    def _write_temporary(self, name: str, content: bytes) -> Iterator[Path]:
+        with _translate_errors(self.build_address(name)):
             folder = Path(self.build_address(TEMPORARY))
             folder.mkdir(parents=True, exist_ok=True)
             Path(self.build_address(name)).parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ class LocalStore:
                 yield temporary
 
 
-def _version(facts: os.stat_result) -> str:
+def _describe_version(facts: os.stat_result) -> str:
     return f"{facts.st_size:x}-{facts.st_mtime_ns:x}-{facts.st_ino:x}"
 
 
@@ -142,7 +142,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _publishing(address: str) -> Iterator[None]:
+def _translate_errors(address: str) -> Iterator[None]:
     try:
         yield
     except JobFault:

@@ -10,24 +10,24 @@ from mogface_batch.storage.store import TEMPORARY, Store
 
 
 def open_store(address: str) -> Store:
-    """Return the store at an address; it is made when something is first published in it.
+    """Return the store at an address; its folder is created when a file is first published in it.
 
     Raises:
-        ConfigError: The address holds credentials, which would stand in all that is written.
+        ConfigError: The address contains credentials, which would appear in every file that is written.
     """
     if redact(address) != address:
         raise ConfigError(
-            f"{redact(address)}: credentials do not belong in an output's address. Give them as the store's own "
-            "tools take them (environment variables, a profile, an identity of the machine)."
+            f"{redact(address)}: credentials do not belong in an output's address. Provide them as for the store's own "
+            "tools (environment variables, a profile, an identity of the machine)."
         )
     return RemoteStore(address.rstrip("/")) if is_remote(address) else LocalStore(address)
 
 
 def check_create_if_absent(store: Store) -> None:
-    """Check that a store elsewhere keeps its word on create-if-absent, by a probe that is removed again.
+    """Check that a remote store respects create-if-absent, with a probe file that is removed again.
 
     Raises:
-        ConfigError: It overwrites what is there.
+        ConfigError: It overwrites an existing file.
         OutputError: It cannot be written at all.
     """
     if isinstance(store, LocalStore):
@@ -37,7 +37,7 @@ def check_create_if_absent(store: Store) -> None:
         if not store.create(name, b"first") or store.create(name, b"second"):
             raise ConfigError(
                 f"{redact(store.address)} ignores create-if-absent: two runs at once could lose or double rows there. "
-                "Choose another output.uri; or set output.single_writer=true, and never start a second run."
+                "Choose another output.uri; or set output.single_writer=true and never start a second run."
             )
     finally:
         store.remove(name)

@@ -1,4 +1,4 @@
-"""Read manifests, models and other whole files."""
+"""Reads manifests, models and other whole files."""
 
 import contextlib
 import io
@@ -28,48 +28,48 @@ def read_bytes(address: str) -> bytes:
 
 @contextlib.contextmanager
 def open_binary(address: str) -> Iterator[IO[bytes]]:
-    """Open an address for reading; a name that ends in .gz, .bz2, .xz or .zst is decompressed on the way.
+    """Open an address for reading; a name that ends in .gz, .bz2, .xz or .zst is decompressed.
 
     Raises:
         InputError: It cannot be read, at the start or later.
     """
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(_opened(address))
+            file = stack.enter_context(_open_decompressed(address))
         except JobFault:
             raise
         except Exception as error:  # noqa: BLE001 - each client has its own exceptions
-            raise _unreadable(address, error) from None
+            raise _build_read_error(address, error) from None
         try:
             yield file
         except _READ_ERRORS as error:
-            raise _unreadable(address, error) from None
+            raise _build_read_error(address, error) from None
 
 
 _READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
-def _unreadable(address: str, error: Exception) -> InputError:
+def _build_read_error(address: str, error: Exception) -> InputError:
     is_compressed = strip_query(address).endswith((".gz", ".bz2", ".xz", ".zst"))
-    damaged = is_compressed and isinstance(error, OSError) and error.errno is None
-    why = "it is no whole compressed file" if damaged else classify_error(error)[1]
+    is_damaged = is_compressed and isinstance(error, OSError) and error.errno is None
+    why = "it is not a complete compressed file" if is_damaged else classify_error(error)[1]
     return InputError(f"{redact(address)} cannot be read: {why}.")
 
 
 @contextlib.contextmanager
-def _opened(address: str) -> Iterator[IO[bytes]]:
+def _open_decompressed(address: str) -> Iterator[IO[bytes]]:
     with contextlib.ExitStack() as stack:
         file: IO[bytes]
         if not is_remote(address):
             file = stack.enter_context(open(address, "rb"))  # noqa: PTH123 - keeps the text
         else:
             file = stack.enter_context(open_client(address).open(address))
-        yield stack.enter_context(_decompressed(file, strip_query(address)))
+        yield stack.enter_context(_decompress(file, strip_query(address)))
 
 
-def _decompressed(file: IO[bytes], name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+def _decompress(file: IO[bytes], name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
     if name.lower().endswith(".zst"):
-        import pyarrow as pa  # noqa: PLC0415 - Python reads zstd by itself from 3.14 on
+        import pyarrow as pa  # noqa: PLC0415 - Python itself reads zstd from 3.14 on
 
         return io.BufferedReader(cast("io.RawIOBase", pa.CompressedInputStream(file, "zstd")), 1 << 16)
     codec = fsspec.utils.infer_compression(name)

@@ -13,32 +13,32 @@ from mogface_batch.storage.store import build_write_error
 
 @dataclass(frozen=True, slots=True)
 class RemoteStore:
-    """A prefix in an object store, where one PUT appears whole."""
+    """A prefix in an object store, where the file of one PUT appears complete."""
 
     address: str
 
     def create(self, name: str, content: bytes) -> bool:
         """See `Store.create`; by the store's own create-if-absent."""
         address = self.build_address(name)
-        with _publishing_remotely(address):
+        with _translate_write_errors(address):
             return open_client(address).create(address, content)
 
     def replace(self, name: str, content: bytes) -> None:
         """See `Store.replace`."""
         address = self.build_address(name)
-        with _publishing_remotely(address):
+        with _translate_write_errors(address):
             open_client(address).write(address, content)
 
     def read(self, name: str) -> bytes | None:
         """See `Store.read`."""
-        found = self.read_versioned(name)
-        return None if found is None else found[0]
+        versioned = self.read_versioned(name)
+        return None if versioned is None else versioned[0]
 
     def read_versioned(self, name: str) -> tuple[bytes, str] | None:
         """See `Store.read_versioned`."""
         address = self.build_address(name)
         try:
-            with _reading_remotely(address, "read"):
+            with _translate_read_errors(address, "read"):
                 return open_client(address).read_versioned(address)
         except FileNotFoundError:
             return None
@@ -46,7 +46,7 @@ class RemoteStore:
     def replace_if(self, name: str, content: bytes, version: str) -> bool:
         """See `Store.replace_if`; by the store's own conditional write."""
         address = self.build_address(name)
-        with _publishing_remotely(address):
+        with _translate_write_errors(address):
             try:
                 return open_client(address).replace_if(address, content, version)
             except FileNotFoundError:
@@ -56,7 +56,7 @@ class RemoteStore:
         """See `Store.list_names`."""
         address = self.build_address(folder)
         try:
-            with _reading_remotely(address, "listed"):
+            with _translate_read_errors(address, "listed"):
                 return sorted(open_client(address).list_names(address))
         except FileNotFoundError:
             return []
@@ -64,7 +64,7 @@ class RemoteStore:
     def remove(self, name: str) -> None:
         """See `Store.remove`."""
         address = self.build_address(name)
-        with _publishing_remotely(address), contextlib.suppress(FileNotFoundError):
+        with _translate_write_errors(address), contextlib.suppress(FileNotFoundError):
             open_client(address).remove(address)
 
     def build_address(self, name: str) -> str:
@@ -73,20 +73,20 @@ class RemoteStore:
 
 
 @contextlib.contextmanager
-def _reading_remotely(address: str, done: str) -> Iterator[None]:
+def _translate_read_errors(address: str, action: str) -> Iterator[None]:
     try:
         yield
     except (JobFault, FileNotFoundError):
         raise
     except Exception as error:  # noqa: BLE001 - each client has its own exceptions
         code, why = classify_error(error)
-        what = f"{redact(address)} cannot be {done}: {why}."
-        # A store that is gone is not an output folder that cannot be understood.
-        raise (OutputError if code in TRANSIENT_CODES else InputError)(what) from None
+        message = f"{redact(address)} cannot be {action}: {why}."
+        # A store that is not responding is not an output folder that cannot be read.
+        raise (OutputError if code in TRANSIENT_CODES else InputError)(message) from None
 
 
 @contextlib.contextmanager
-def _publishing_remotely(address: str) -> Iterator[None]:
+def _translate_write_errors(address: str) -> Iterator[None]:
     try:
         yield
     except JobFault:

@@ -1,4 +1,4 @@
-"""How often, and for how long, something is tried again."""
+"""Decides how often, and for how long, a call is repeated."""
 
 import contextlib
 import contextvars
@@ -11,50 +11,50 @@ from mogface_batch.errors import JobFault
 from mogface_batch.storage.error_codes import TRANSIENT_CODES, classify_error
 
 PATIENCE_S = 180.0
-"""How long a store may be away before what the job itself reads and writes there is given up."""
+"""How long the job keeps retrying its own reads and writes in a store that is not responding."""
 READING_PATIENCE_S = 30.0
-"""The same for manifests, models and listings, for which a person may wait."""
-HURRY_S = 3.0
-"""The same for what is tidied up while a job ends."""
-_most_s = contextvars.ContextVar[float]("most_s", default=float("inf"))
+"""The same for manifests, models and listings, which a person may be waiting for."""
+ENDING_PATIENCE_S = 3.0
+"""The same for cleaning up while a job ends."""
+_max_s = contextvars.ContextVar[float]("max_s", default=float("inf"))
 T = TypeVar("T")
 
 
 def choose_backoff_s(attempt: int) -> float:
-    """Return how long to wait after so many attempts: longer each time, and never the same for two clients."""
-    longest_s = min(20.0, 0.25 * float(2**attempt))
-    return random.uniform(0.5, 1.0) * longest_s  # noqa: S311 - jitter, no secret
+    """Return how long to wait after so many attempts: longer each time, and random, so that clients do not collide."""
+    max_s = min(20.0, 0.25 * float(2**attempt))
+    return random.uniform(0.5, 1.0) * max_s  # noqa: S311 - jitter, no secret
 
 
 _BUGS = (AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError)
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether an exception is of a kind that may pass."""
+    """Return whether an exception is of a transient kind."""
     return not isinstance(error, (JobFault, *_BUGS)) and classify_error(error)[0] in TRANSIENT_CODES
 
 
 @contextlib.contextmanager
 def limit_patience() -> Iterator[None]:
-    """Give a store up after `HURRY_S` for as long as the context lasts: a job that ends must not wait for one that is gone."""
-    token = _most_s.set(HURRY_S)
+    """Retry for at most `ENDING_PATIENCE_S` inside this context: a job that ends must not wait for a store that is gone."""
+    token = _max_s.set(ENDING_PATIENCE_S)
     try:
         yield
     finally:
-        _most_s.reset(token)
+        _max_s.reset(token)
 
 
 def retry_call(
-    call: Callable[[], T], *, for_s: float | None = None, doubtful: Callable[[], None] = lambda: None
+    call: Callable[[], T], *, for_s: float | None = None, on_doubt: Callable[[], None] = lambda: None
 ) -> T:
-    """Return what the call returns, made again while it fails in a way that may pass.
+    """Return the result of a call, repeated while it fails with a transient error.
 
     Args:
         call: Made at least once.
-        for_s: No new attempt after so long; None: `PATIENCE_S`.
-        doubtful: Called after such a failure: the store may have done what it was asked for all the same.
+        for_s: No new attempt starts after this time; None: `PATIENCE_S`.
+        on_doubt: Called after each transient error: the store may have carried out the request nevertheless.
     """
-    give_up_at = time.monotonic() + min(PATIENCE_S if for_s is None else for_s, _most_s.get())
+    give_up_at = time.monotonic() + min(PATIENCE_S if for_s is None else for_s, _max_s.get())
     attempt = 1
     while True:
         try:
@@ -62,11 +62,11 @@ def retry_call(
         except Exception as error:
             if not is_transient(error) or time.monotonic() >= give_up_at:
                 raise
-        doubtful()
+        on_doubt()
         time.sleep(choose_backoff_s(attempt))
         attempt += 1
 
 
 def retry_read(call: Callable[[], T]) -> T:
-    """Return what the call returns, as `retry_call`, but for `READING_PATIENCE_S`."""
+    """Return the result of a call, repeated as by `retry_call`, but for `READING_PATIENCE_S`."""
     return retry_call(call, for_s=READING_PATIENCE_S)

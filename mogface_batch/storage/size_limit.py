@@ -1,4 +1,4 @@
-"""How large a file may be."""
+"""The limit on the size of a file."""
 
 from mogface_batch.errors import ErrorCode, TooLargeFault
 from mogface_batch.storage.addresses import redact

@@ -11,32 +11,32 @@ TEMPORARY = "_tmp"
 
 
 class Store(Protocol):
-    """An output folder. What it shows is whole at every moment: a file appears, or is replaced, in one step."""
+    """An output folder. Every file in it is complete at every moment: it appears, or is replaced, in one step."""
 
     @property
     def address(self) -> str:
-        """Where it is."""
+        """The address of the folder."""
 
     def create(self, name: str, content: bytes) -> bool:
-        """Publish a file unless one of this name exists; return whether it is ours."""
+        """Publish a file unless one with this name exists; return whether it was published."""
 
     def replace(self, name: str, content: bytes) -> None:
-        """Publish a file in place of what may be there."""
+        """Publish a file; replace the one with this name, if there is one."""
 
     def read(self, name: str) -> bytes | None:
-        """Return a file's content, None where there is none."""
+        """Return the content of a file, None if there is none."""
 
     def list_names(self, folder: str) -> list[str]:
-        """Return the sorted names of the files directly in a folder; none where it does not exist."""
+        """Return the sorted names of the files directly in a folder; none if it does not exist."""
 
     def read_versioned(self, name: str) -> tuple[bytes, str] | None:
-        """Return a file's content and what this version of it is called, None where there is none."""
+        """Return the content of a file and the name of its version, None if there is none."""
 
     def replace_if(self, name: str, content: bytes, version: str) -> bool:
-        """Publish a file in place of this version of it; False where another, or none, is there."""
+        """Replace this version of a file and return True; return False if the file has another version or is missing."""
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
 
     def build_address(self, name: str) -> str:
         """Return the address of a file in this store."""

@@ -1,4 +1,4 @@
-"""Faces as rows of their own: what most people want to query."""
+"""A table with one row for each face, for queries about faces."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 from mogface_batch.schema import FACE
 
 IMAGE_COLUMNS = ("image_id", "uri", "width", "height")
-"""What a face's row says of its image."""
+"""The columns of the image in a face's row."""
 
 
 def flatten_schema(schema: pa.Schema, image_columns: Sequence[str] = IMAGE_COLUMNS) -> pa.Schema:
@@ -17,7 +17,7 @@ def flatten_schema(schema: pa.Schema, image_columns: Sequence[str] = IMAGE_COLUM
 
 
 def flatten_faces(batch: pa.RecordBatch, image_columns: Sequence[str] = IMAGE_COLUMNS) -> pa.RecordBatch:
-    """Return one row a face: the image's columns, the face's number from 0 (best first), x1 ... landmarks.
+    """Return one row for each face: the image's columns, the face's number from 0 (best first), x1 ... landmarks.
 
     An image without faces, or that failed, has no row.
 

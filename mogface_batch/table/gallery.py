@@ -20,37 +20,40 @@ class Shown:
 
     uri: str
     address: str
-    """Absolute; empty where nobody knows what the URI is relative to."""
+    """Absolute; empty if it is not known what the URI is relative to."""
     faces: Faces
 
 
 class Gallery:
-    """Images with their faces marked; an image that cannot be had is a sentence in its place."""
+    """Images with their faces marked; in place of an image that cannot be read there is a sentence."""
 
-    def __init__(self, shown: Sequence[Shown]) -> None:
-        self._shown = shown
+    def __init__(self, images: Sequence[Shown]) -> None:
+        self._images = images
 
     def __len__(self) -> int:
-        return len(self._shown)
+        return len(self._images)
 
     def __repr__(self) -> str:
-        return "\n".join(f"{one.uri}: {_counted(one.faces)}" for one in self._shown) or "no image with faces"
+        return (
+            "\n".join(f"{image.uri}: {_describe_count(image.faces)}" for image in self._images)
+            or "no image with faces"
+        )
 
     def _repr_html_(self) -> str:
         return self._html
 
     @functools.cached_property
     def _html(self) -> str:
-        if not self._shown:
+        if not self._images:
             return "<p>no image with faces</p>"
-        return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{"".join(map(_figure, self._shown))}</div>'
+        return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{"".join(map(_render_figure, self._images))}</div>'
 
 
-def _figure(one: Shown) -> str:
-    caption = escape(f"{one.uri}: {_counted(one.faces)}")
+def _render_figure(image: Shown) -> str:
+    caption = escape(f"{image.uri}: {_describe_count(image.faces)}")
     try:
-        check_has_address(one.address)
-        encoded = base64.b64encode(draw_picture(one.address, one.faces, longest_px=_LONGEST_PX)).decode()
+        check_has_address(image.address)
+        encoded = base64.b64encode(draw_picture(image.address, image.faces, longest_px=_LONGEST_PX)).decode()
         inside = f'<img alt="{caption}" src="data:image/jpeg;base64,{encoded}">'
     except RowFault as fault:
         inside = f"<p>{escape(str(fault))}</p>"
@@ -58,5 +61,5 @@ def _figure(one: Shown) -> str:
     return f'<figure style="{style}">{inside}<figcaption>{caption}</figcaption></figure>'
 
 
-def _counted(faces: Faces) -> str:
+def _describe_count(faces: Faces) -> str:
     return "1 face" if len(faces) == 1 else f"{len(faces)} faces"

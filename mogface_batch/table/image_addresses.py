@@ -1,4 +1,4 @@
-"""Where the images of an output table lie, and what their pictures are called: the plan knows."""
+"""The address of each image of an output table and the name of its picture, from the plan."""
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
@@ -21,20 +21,20 @@ class ImageAddress:
     """An image of the table."""
 
     address: str
-    """Absolute; empty where the manifest named none, or nobody knows what a relative name was relative to."""
+    """Absolute; empty if the manifest named none, or if it is not known what a relative name was relative to."""
     picture: str
     """The name of its picture below a folder of pictures."""
 
 
 class ImageAddresses:
-    """The plan of an output folder, by image. Its memory does not grow with the plan: it lies in a temporary file."""
+    """The plan of an output folder, by image. It is kept in a temporary file, so memory does not grow with the plan."""
 
     def __init__(self, store: Store, *, only: Collection[str] | None = None) -> None:
         """Read the plan.
 
         Args:
             store: The output folder.
-            only: Of these images; None: of all.
+            only: The ids of the images to keep; None: all.
 
         Raises:
             InputError: A plan file cannot be read.
@@ -44,27 +44,27 @@ class ImageAddresses:
             cache_kib=16_384,
         )
         wanted = None if only is None else pa.array(only, pa.string())
-        for rows in _planned(store):
-            some = rows if wanted is None else rows.filter(pc.is_in(rows["image_id"], wanted))
-            columns = (column.to_pylist() for column in some.columns)
+        for rows in _iterate_plan(store):
+            kept = rows if wanted is None else rows.filter(pc.is_in(rows["image_id"], wanted))
+            columns = (column.to_pylist() for column in kept.columns)
             self._database.executemany(
                 "INSERT OR IGNORE INTO planned VALUES (?, ?, ?)", zip(*columns, strict=True)
             )
 
-    def of(self, image_ids: Sequence[str], uris: Sequence[str]) -> Iterator[ImageAddress]:
-        """Yield where each image lies; one that the plan does not know lies where its own URI says, if that is absolute."""
+    def find_addresses(self, image_ids: Sequence[str], uris: Sequence[str]) -> Iterator[ImageAddress]:
+        """Yield the address of each image; one that is not in the plan has its URI as address, if that is absolute."""
         for image_id, uri in zip(image_ids, uris, strict=True):
-            found = self._database.execute(
+            row = self._database.execute(
                 "SELECT address, picture FROM planned WHERE image_id = ?", (image_id,)
             ).fetchone()
-            yield ImageAddress(*found) if found else _unplanned(uri)
+            yield ImageAddress(*row) if row else _derive_address(uri)
 
     def close(self) -> None:
-        """Give the temporary file back."""
+        """Delete the temporary file."""
         self._database.close()
 
 
-def _planned(store: Store) -> Iterator[pa.RecordBatch]:
+def _iterate_plan(store: Store) -> Iterator[pa.RecordBatch]:
     for name in store.list_names(PLAN_FOLDER):
         if name.startswith("plan-") and name.endswith(".parquet"):
             try:
@@ -72,11 +72,11 @@ def _planned(store: Store) -> Iterator[pa.RecordBatch]:
                 yield from file.iter_batches(columns=["image_id", ADDRESS, PICTURE], use_threads=False)
             except (pa.ArrowException, OSError):
                 raise InputError(
-                    f"{store.build_address(f'{PLAN_FOLDER}/{name}')} is no plan that can be read: the output folder is damaged."
+                    f"{store.build_address(f'{PLAN_FOLDER}/{name}')} cannot be read as a plan file: the output folder is damaged."
                 ) from None
 
 
-def _unplanned(uri: str) -> ImageAddress:
+def _derive_address(uri: str) -> ImageAddress:
     name, is_changed = picture_names.name_picture(uri)
     address = uri if is_remote(uri) or uri.startswith("/") else ""
     digest = hashlib.sha256(uri.encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""The rows of an output folder, streamed: a part after the other, a few megabytes at a time.
+"""Read the rows of an output folder as a stream: one part after another, a few megabytes at a time.
 
-What cannot be read right is refused, never skipped: another schema version, a part that is cut, a folder that was
-copied half.
+Whatever cannot be read correctly is an error, never skipped: another schema version, a part that is cut short, a folder
+that was copied in part.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mogface_batch.errors import InputError
-from mogface_batch.output.footers import footers
+from mogface_batch.output.footers import read_footers
 from mogface_batch.output.layout import METADATA_PREFIX, PARTS_FOLDER, RUN_FILE, TOMBSTONES_FOLDER
 from mogface_batch.output.parts import live_parts
 from mogface_batch.schema import RESULT_COLUMNS, SCHEMA_VERSION
@@ -22,7 +22,7 @@ from mogface_batch.storage import Store, make_absolute, open_binary, open_store
 
 _PREFIX = METADATA_PREFIX.encode()
 _BATCH_BYTES = 8 << 20
-_BATCH_ROWS_AT_MOST = 16_384
+_MAX_BATCH_ROWS = 16_384
 _BUFFER_BYTES = 1 << 20
 
 
@@ -36,7 +36,7 @@ class OutputTable:
     schema: pa.Schema
     """Our columns, then the manifest's own; without metadata."""
     lineage: dict[str, str]
-    """What the first part says of its making: fingerprint, model, settings, packages, ..."""
+    """What the first part says of how it was made: fingerprint, model, settings, packages, ..."""
 
     @property
     def addresses(self) -> list[str]:
@@ -44,13 +44,13 @@ class OutputTable:
         return [self.store.build_address(f"{PARTS_FOLDER}/{part}") for part in self.parts]
 
     def read_counts(self) -> tuple[int, int]:
-        """Return how many rows and how many faces the parts say that they hold; rows are not read.
+        """Return how many rows and faces there are, from the metadata of the parts; rows are not read.
 
         Raises:
             InputError: A part is damaged.
         """
-        counted = [footer.counts for footer in footers(self.store, self.parts) if footer is not None]
-        return sum(one.rows for one in counted), sum(one.faces for one in counted)
+        counts = [footer.counts for footer in read_footers(self.store, self.parts) if footer is not None]
+        return sum(part.rows for part in counts), sum(part.faces for part in counts)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield all rows, in the order of the parts, as batches of about 8 MB or less.
@@ -59,14 +59,14 @@ class OutputTable:
             columns: Only these, in this order; None: all.
 
         Raises:
-            InputError: A part cannot be read, is of another schema version or has no such column; or fewer rows
-                were there than the last run left.
+            InputError: A part cannot be read, is of another schema version or has no such column; or there are fewer
+                rows than after the last run.
         """
         names = list(self.schema.names if columns is None else columns)
-        wanted = _chosen(self.schema, names, self.store.address)
+        wanted = _select_fields(self.schema, names, self.store.address)
         rows = 0
         for part in self.parts:
-            for batch in _part_batches(self.store, part, wanted):
+            for batch in _iterate_part(self.store, part, wanted):
                 rows += batch.num_rows
                 yield batch
         _check_row_count(self.store, rows)
@@ -76,16 +76,16 @@ def open_table(output: str) -> OutputTable:
     """Return the table of an output folder, local or remote.
 
     Raises:
-        InputError: It is no output folder, holds no rows yet, or is of another schema version.
+        InputError: It is not an output folder, has no rows yet, or is of another schema version.
     """
     store = open_store(make_absolute(output))
     parts = tuple(sorted(live_parts(store)))
     if not parts:
         raise InputError(
-            f"{output} holds no rows: there is no {PARTS_FOLDER}/part-*.parquet in it. It must be the output folder "
+            f"{output} has no rows: there is no {PARTS_FOLDER}/part-*.parquet in it. It must be the output folder "
             "of `mogface-batch annotate`."
         )
-    with _opened(store, parts[0]) as file:
+    with _open_part(store, parts[0]) as file:
         metadata = file.schema_arrow.metadata or {}
         schema = file.schema_arrow.remove_metadata()
     lineage = {
@@ -96,35 +96,35 @@ def open_table(output: str) -> OutputTable:
     return OutputTable(store, parts, schema, lineage)
 
 
-def _chosen(schema: pa.Schema, names: Sequence[str], where: str) -> pa.Schema:
+def _select_fields(schema: pa.Schema, names: Sequence[str], where: str) -> pa.Schema:
     """Return the fields of these names."""
     fields = []
     for name in names:
         if name not in schema.names:
-            raise InputError(f"{where} has no column {name!r}; it has {', '.join(schema.names)}.")
+            raise InputError(f"{where} has no column {name!r}; its columns are: {', '.join(schema.names)}.")
         fields.append(schema.field(name))
     return pa.schema(fields)
 
 
 @contextlib.contextmanager
-def _opened(store: Store, part: str) -> Iterator[pq.ParquetFile]:
-    """Open a part, after a look at its schema version and columns."""
+def _open_part(store: Store, part: str) -> Iterator[pq.ParquetFile]:
+    """Open a part and check its schema version and columns."""
     address = store.build_address(f"{PARTS_FOLDER}/{part}")
-    with _source(store, part, address) as source:
+    with _open_bytes(store, part, address) as source:
         try:
-            # Buffered, so that of a large row group only what is being decoded is in memory.
+            # Buffered, so that only the pages being decoded are in memory, not a whole row group.
             file = pq.ParquetFile(source, buffer_size=_BUFFER_BYTES, pre_buffer=False)
             _check_version(address, file.schema_arrow)
             yield file
         except (pa.ArrowException, OSError):
             raise InputError(
-                f"{address} is no whole part of a table: it was cut or altered. Copy the folder again, or remove "
-                "that file and start the job again: it makes what is missing."
+                f"{address} cannot be read as a part of a table: it was cut short or changed. Copy the folder again, or remove "
+                "that file and start the job again: it makes missing parts."
             ) from None
 
 
 @contextlib.contextmanager
-def _source(store: Store, part: str, address: str) -> Iterator[IO[bytes]]:
+def _open_bytes(store: Store, part: str, address: str) -> Iterator[IO[bytes]]:
     """Open the bytes of a part."""
     with contextlib.ExitStack() as stack:
         try:
@@ -133,7 +133,7 @@ def _source(store: Store, part: str, address: str) -> Iterator[IO[bytes]]:
             if part in live_parts(store):
                 raise
             raise InputError(
-                f"{address} is no longer there: `compact` put its rows elsewhere meanwhile. Start again."
+                f"{address} does not exist any more: `compact` has merged it into another part. Start again."
             ) from None
         yield source
 
@@ -148,30 +148,30 @@ def _check_version(address: str, schema: pa.Schema) -> None:
     for field in RESULT_COLUMNS:
         if field.name not in schema.names or schema.field(field.name).type != field.type:
             raise InputError(
-                f"{address} is no part of a mogface-batch table: its column {field.name!r} is missing or is no "
+                f"{address} is not a part of a mogface-batch table: its column {field.name!r} is missing or is not "
                 f"{field.type}."
             )
 
 
-def _part_batches(store: Store, part: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _iterate_part(store: Store, part: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
     address = store.build_address(f"{PARTS_FOLDER}/{part}")
-    with _opened(store, part) as file:
-        if _chosen(file.schema_arrow, wanted.names, address).types != wanted.types:
+    with _open_part(store, part) as file:
+        if _select_fields(file.schema_arrow, wanted.names, address).types != wanted.types:
             raise InputError(f"{address} has columns of other types than the parts before it.")
         for batch in file.iter_batches(
-            batch_size=_batch_rows(file.metadata), columns=wanted.names, use_threads=False
+            batch_size=_choose_batch_rows(file.metadata), columns=wanted.names, use_threads=False
         ):
             yield pa.RecordBatch.from_arrays([batch.column(name) for name in wanted.names], schema=wanted)
 
 
-def _batch_rows(metadata: pq.FileMetaData) -> int:
+def _choose_batch_rows(metadata: pq.FileMetaData) -> int:
     size_bytes = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     row_bytes: int = max(1, size_bytes // max(1, metadata.num_rows))
-    return max(1, min(_BATCH_ROWS_AT_MOST, _BATCH_BYTES // row_bytes))
+    return max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES // row_bytes))
 
 
 def _check_row_count(store: Store, rows: int) -> None:
-    """Refuse a folder that has lost rows since the last run; what `forget` removes is not lost."""
+    """Refuse a folder that has fewer rows than after the last run, unless `forget` was used."""
     content = store.read(RUN_FILE)
     if content is None or store.list_names(TOMBSTONES_FOLDER):
         return
@@ -181,6 +181,6 @@ def _check_row_count(store: Store, rows: int) -> None:
         raise InputError(f"{store.build_address(RUN_FILE)} is damaged: copy the folder again.") from None
     if rows < before:
         raise InputError(
-            f"{store.address} holds {rows} rows, its last run left {before}: it was copied half, or parts of it were "
-            "removed. Copy it again, or start the job again: it makes what is missing."
+            f"{store.address} has {rows} rows, but its last run left {before}: it was copied in part, or parts of it were "
+            "removed. Copy it again, or start the job again: it makes missing parts."
         )

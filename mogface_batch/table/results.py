@@ -1,8 +1,8 @@
 """`read`: an output folder for notebooks and scripts.
 
 results = mogface_batch.read("out")
-results.images     an Arrow table, a row an image
-results.faces      an Arrow table, a row a face
+results.images     an Arrow table, a row for each image
+results.faces      an Arrow table, a row for each face
 results.batches()  the same as `images`, streamed
 results.parts      addresses of the files that hold the rows, for DuckDB, Polars, Spark
 results.show(6)    pictures, in Jupyter
@@ -30,27 +30,27 @@ def read(output: str) -> "Results":
     """Return the results in an output folder, local or remote.
 
     Raises:
-        InputError: It is no output folder, holds no rows yet, or is of another schema version.
+        InputError: It is not an output folder, has no rows yet, or is of another schema version.
     """
     return Results(open_table(str(output)))
 
 
 class Results:
-    """An output folder's rows; what is large is read when it is asked for."""
+    """An output folder's rows, which are read at first use."""
 
     def __init__(self, table: OutputTable) -> None:
         self._table = table
 
     @functools.cached_property
     def images(self) -> pa.Table:
-        """All rows with all columns but ``faces``: one row an image. Held in memory once read."""
+        """All rows with all columns except ``faces``: one row for each image. Kept in memory once read."""
         names = [name for name in self._table.schema.names if name != "faces"]
         schema = pa.schema([self._table.schema.field(name) for name in names])
         return pa.Table.from_batches(self._table.batches(names), schema)
 
     @functools.cached_property
     def faces(self) -> pa.Table:
-        """One row a face: image_id, uri, width, height, face, x1, y1, x2, y2, score, landmarks. Held in memory."""
+        """One row for each face: image_id, uri, width, height, face, x1, y1, x2, y2, score, landmarks. Kept in memory."""
         batches = self._table.batches([*IMAGE_COLUMNS, "faces"])
         return pa.Table.from_batches(map(flatten_faces, batches), flatten_schema(self._table.schema))
 
@@ -61,7 +61,7 @@ class Results:
 
     @property
     def lineage(self) -> dict[str, str]:
-        """What the table says of its making."""
+        """How the table was made: fingerprint, model, settings, packages, ..."""
         return dict(self._table.lineage)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -78,15 +78,15 @@ class Results:
     def show(self, n: int = 6) -> Gallery:
         """Return the first ``n`` images that have faces, as pictures that Jupyter shows.
 
-        The images are fetched again, from where the table says that they are.
+        The images are read again, from their addresses in the plan.
 
         Raises:
             InputError: A part cannot be read.
         """
-        return Gallery(self._first_with_faces(n))
+        return Gallery(self._find_shown(n))
 
-    def _first_with_faces(self, n: int) -> list[Shown]:
-        found: list[tuple[str, str, Faces]] = []
+    def _find_shown(self, n: int) -> list[Shown]:
+        images: list[tuple[str, str, Faces]] = []
         for batch in self._table.batches(["image_id", "uri", "status", "faces"]):
             rows = zip(
                 batch.column("image_id").to_pylist(),
@@ -95,17 +95,20 @@ class Results:
                 decode_faces(batch.column("faces")),
                 strict=True,
             )
-            found.extend(
+            images.extend(
                 (image_id, uri, faces)
                 for image_id, uri, status, faces in rows
                 if status == Status.OK and faces
             )
-            if len(found) >= n:
+            if len(images) >= n:
                 break
-        ids, uris = [one[0] for one in found[:n]], [one[1] for one in found[:n]]
-        with contextlib.closing(ImageAddresses(self._table.store, only=ids)) as sources:
-            places = [source.address for source in sources.of(ids, uris)]
-        return [Shown(uri, place, faces) for (_, uri, faces), place in zip(found, places, strict=False)]
+        images = images[:n]
+        image_ids, uris = [image_id for image_id, _, _ in images], [uri for _, uri, _ in images]
+        with contextlib.closing(ImageAddresses(self._table.store, only=image_ids)) as addresses:
+            sources = list(addresses.find_addresses(image_ids, uris))
+        return [
+            Shown(uri, source.address, faces) for (_, uri, faces), source in zip(images, sources, strict=True)
+        ]
 
     def __repr__(self) -> str:
         return f"<Results of {self._table.store.address}: {len(self.parts)} parts>"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from networks import noise, session
 
-from mogface_batch.benchmark import gpu_plan, machine
+from mogface_batch.benchmark import gpu_job, gpu_plan, machine
 from mogface_batch.benchmark.gpu import parse_stages
 from mogface_batch.benchmark.gpu_bench import Bench, Rows, Settings
 from mogface_batch.benchmark.gpu_card import find_peak_tflop_per_s
@@ -194,6 +194,35 @@ def test_a_form_that_cannot_be_opened_is_a_row_with_the_reason(document, folder,
     assert rows[1]["images_per_s"] is None
     assert rows[2]["images_per_s"] == one.find_rate(runs) > 0
     assert len(one.finish().rows) == 3
+
+
+def test_a_whole_job_is_measured_against_the_bare_session(document, folder, monkeypatch):
+    monkeypatch.setenv(*next(iter(ONE_THREAD.items())))
+    monkeypatch.setattr(gpu_job, "_SECONDS", 1.0)
+    rows = []
+    own_bench = bench(folder, rows)
+
+    with ExitStack() as stack:
+        own_bench.open_reference(stack)
+        gpu_job.measure_job(own_bench)
+
+    _, session, job = rows
+    assert (session["stage"], job["stage"]) == ("job", "job")
+    assert job["variant"] == "whole job, engine=local: ONNX Runtime fp32, plain"
+    assert job["images_per_s"] > 0
+    assert re.fullmatch(r"\d+\.\d\d of the bare session", job["remark"])
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "rows"),
+    [
+        pytest.param(5000, 8, 80, id="as-in-a-job"),
+        pytest.param(400, 8, 24, id="sixteen-parts"),
+        pytest.param(3, 8, 8, id="one-batch-at-least"),
+    ],
+)
+def test_parts_of_the_whole_job_are_whole_batches(images, batch, rows):
+    assert gpu_job._choose_rows_per_part(images, batch) == rows
 
 
 def test_where_no_session_runs_the_first_reason_ends_it(document, folder):
@@ -438,7 +467,7 @@ def test_without_nvidia_smi_nothing_is_known(monkeypatch, tmp_path):
         pytest.param(["--minutes", "0"], "--minutes 0 is not more than 0", id="minutes"),
         pytest.param(["--turn-seconds", "nan"], "--turn-seconds nan is not more than 0", id="turn"),
         pytest.param(["--stages", "all"], "There is no stage 'all'", id="stage"),
-        pytest.param(["--provider", "cpu", "--levels", "2-6"], "levels '2-6' are none of", id="levels"),
+        pytest.param(["--provider", "cpu", "--levels", "2-6"], "levels '2-6' is not one of", id="levels"),
     ],
 )
 def test_bad_words_are_one_sentence(capsys, words, says):

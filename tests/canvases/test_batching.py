@@ -38,7 +38,7 @@ def test_a_unit_is_whole_batches_that_flow_as_one_block(tmp_path, words, rows):
     config = tiny_config(tmp_path, *words)
     card = model_of(config).file.card
 
-    policy = open_canvas_policy(config.canvas, card, max_canvas_px=config.limits.canvas_px)
+    policy = open_canvas_policy(config.canvas, card, config.limits)
     assert choose_rows_per_unit(config, policy.sizes) == rows
     assert PADDED_SHARE < 0.05
 

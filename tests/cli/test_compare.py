@@ -49,4 +49,4 @@ def test_wrong_options_are_exit_2(folders, words, code, capsys):
 
 def test_no_output_folder_is_exit_3(folders, tmp_path, capsys):
     assert main(["compare", folders[0], str(tmp_path / "none")]) == 3
-    assert "none holds no rows" in capsys.readouterr().err
+    assert "none has no rows" in capsys.readouterr().err

@@ -25,7 +25,7 @@ def test_what_was_written_is_said(out, tmp_path, capsys):
 def test_scores_that_are_not_kept_are_said(out, tmp_path, capsys):
     assert main(["convert", out, "--to", "yolo", "--out", str(tmp_path / "yolo")]) == 0
 
-    assert "has no room for scores" in capsys.readouterr().out
+    assert "cannot hold scores" in capsys.readouterr().out
 
 
 def test_frame_scores_and_band_reach_the_file(out, tmp_path, capsys):
@@ -65,7 +65,7 @@ def test_wrong_words_are_exit_2(out, tmp_path, capsys):
 
 def test_no_output_folder_is_exit_3(tmp_path, capsys):
     assert main(["convert", str(tmp_path / "none"), "--to", "csv", "--out", str(tmp_path / "x.csv")]) == 3
-    assert "holds no rows" in capsys.readouterr().err
+    assert "has no rows" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_exit_7(out, tmp_path, capsys):

@@ -79,7 +79,7 @@ def test_a_file_for_cuda_is_made_and_described_without_a_gpu(tmp_path, weights, 
     [
         pytest.param(["--precision", "int8"], 2, "mogface-batch quantize", id="int8"),
         pytest.param(["--precision", "fp16", "--for", "cpu"], 2, "slower than fp32", id="fp16-cpu"),
-        pytest.param(["--for", "gpu"], 2, "none of any, cpu, cuda", id="no-such-device"),
+        pytest.param(["--for", "gpu"], 2, "not one of any, cpu, cuda", id="no-such-device"),
         pytest.param(["--calibration", "photos"], 2, "is for --precision fp16", id="calibration-of-fp32"),
         pytest.param(["--precision", "fp16", "--canvas", "64"], 2, "no height and width", id="canvas"),
         pytest.param(["--precision", "fp16", "--calibration", "absent"], 3, "no manifest absent", id="no-manifest"),

@@ -25,7 +25,7 @@ def test_a_file_in_int8_is_made_proved_and_described(tmp_path, capsys):
 
 
 def test_a_file_that_loses_too_many_faces_is_written_and_ends_with_4(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("mogface_batch.export.passes.int8_search.MOST_RESTORED", 0.25)
+    monkeypatch.setattr("mogface_batch.export.passes.int8_search.MAX_RESTORED_SHARE", 0.25)
     source, out = deep_file(tmp_path / "F.onnx", loud=3000), tmp_path / "G.onnx"
     pictures(tmp_path / "photos")
 

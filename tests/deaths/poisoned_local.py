@@ -11,6 +11,6 @@ from mogface_batch.cli import main
 from mogface_batch.engines.local import supervisor
 
 if __name__ == "__main__":
-    supervisor.cpu_worker = worker_tricks.poisoned_cpu_worker
-    supervisor.detect_worker = worker_tricks.poisoned_detect_worker
+    supervisor.build_cpu_handler = worker_tricks.poisoned_cpu_worker
+    supervisor.build_detect_handler = worker_tricks.poisoned_detect_worker
     sys.exit(main(["annotate", *sys.argv[1:]]))

@@ -83,8 +83,8 @@ def test_every_row_is_there_exactly_once(tmp_path, count, words):
 def takes_poison(monkeypatch):
     """Have the workers of this test take the poison of pictures."""
     poison.no_core_files()
-    monkeypatch.setattr(supervisor, "cpu_worker", worker_tricks.poisoned_cpu_worker)
-    monkeypatch.setattr(supervisor, "detect_worker", worker_tricks.poisoned_detect_worker)
+    monkeypatch.setattr(supervisor, "build_cpu_handler", worker_tricks.poisoned_cpu_worker)
+    monkeypatch.setattr(supervisor, "build_detect_handler", worker_tricks.poisoned_detect_worker)
 
 
 WORDS_FOR_POISON = (
@@ -190,8 +190,8 @@ def killer(engine_workers, role, kills):
 @pytest.mark.parametrize("role", ["decoder", "detector"])
 def test_a_worker_killed_from_outside_costs_no_row_and_adds_none(tmp_path, monkeypatch, role):
     photos(tmp_path / "images", 24)
-    monkeypatch.setattr(supervisor, "cpu_worker", worker_tricks.slow_decoder)
-    monkeypatch.setattr(supervisor, "detect_worker", worker_tricks.slow_session)
+    monkeypatch.setattr(supervisor, "build_cpu_handler", worker_tricks.slow_decoder)
+    monkeypatch.setattr(supervisor, "build_detect_handler", worker_tricks.slow_session)
     engines = []
     begin = supervisor.LocalEngine.begin
     monkeypatch.setattr(
@@ -243,7 +243,7 @@ def test_only_the_image_that_was_worked_on_is_blamed_for_a_death(tmp_path):
 
 def test_a_writer_that_dies_begins_its_unit_again(tmp_path, monkeypatch):
     photos(tmp_path / "images", 6)
-    monkeypatch.setattr(supervisor, "cpu_worker", worker_tricks.writer_that_dies_once)
+    monkeypatch.setattr(supervisor, "build_cpu_handler", worker_tricks.writer_that_dies_once)
     seen = []
     show = jobs.Progress.show
     monkeypatch.setattr(
@@ -259,7 +259,7 @@ def test_a_writer_that_dies_begins_its_unit_again(tmp_path, monkeypatch):
 
 def test_a_writer_that_always_dies_ends_the_job_with_exit_code_7(tmp_path, monkeypatch):
     photos(tmp_path / "images", 2)
-    monkeypatch.setattr(supervisor, "cpu_worker", worker_tricks.writer_that_always_dies)
+    monkeypatch.setattr(supervisor, "build_cpu_handler", worker_tricks.writer_that_always_dies)
 
     with pytest.raises(OutputError, match="died 3 times"):
         annotated(tmp_path)
@@ -270,7 +270,7 @@ def test_a_bug_in_a_worker_stops_the_job_with_its_traceback(tmp_path, monkeypatc
 
     photos(tmp_path / "images", 2)
     # An EOFError of the stage must not pass for the end of the pipe, which would be a death.
-    monkeypatch.setattr(supervisor, "cpu_worker", worker_tricks.decoder_with_a_bug)
+    monkeypatch.setattr(supervisor, "build_cpu_handler", worker_tricks.decoder_with_a_bug)
 
     with pytest.raises(RuntimeError, match=r"in buggy(.|\n)*EOFError: planted bug"):
         annotated(tmp_path)
@@ -279,7 +279,9 @@ def test_a_bug_in_a_worker_stops_the_job_with_its_traceback(tmp_path, monkeypatc
 
 def test_a_process_that_dies_while_it_starts_is_started_again(tmp_path, monkeypatch):
     photos(tmp_path / "images", 2)
-    monkeypatch.setattr(supervisor, "detect_worker", worker_tricks.session_that_dies_at_its_first_start)
+    monkeypatch.setattr(
+        supervisor, "build_detect_handler", worker_tricks.session_that_dies_at_its_first_start
+    )
 
     annotated(tmp_path)
 
@@ -289,7 +291,7 @@ def test_a_process_that_dies_while_it_starts_is_started_again(tmp_path, monkeypa
 
 def test_processes_that_never_start_end_the_job_before_anything_is_planned(tmp_path, monkeypatch):
     photos(tmp_path / "images", 2)
-    monkeypatch.setattr(supervisor, "detect_worker", worker_tricks.session_that_never_starts)
+    monkeypatch.setattr(supervisor, "build_detect_handler", worker_tricks.session_that_never_starts)
 
     with pytest.raises(DeviceError, match="exit code -9"):
         annotated(tmp_path)
@@ -392,7 +394,11 @@ def test_an_interruption_while_processes_start_leaves_none(tmp_path, monkeypatch
         if len(added) == 2:
             raise Interrupted("Stopped by SIGINT")
         return ADD(
-            engine, supervisor.detect_worker, engine._settings, str(tmp_path / "tiny.onnx"), is_detector=True
+            engine,
+            supervisor.build_detect_handler,
+            engine._settings,
+            str(tmp_path / "tiny.onnx"),
+            is_detector=True,
         )
 
     monkeypatch.setattr(supervisor.LocalEngine, "_start_worker", interrupted)
@@ -409,7 +415,7 @@ from pathlib import Path
 from mogface_batch.engines.local import supervisor
 from mogface_batch.jobs import annotate as job
 if __name__ == "__main__":
-    supervisor.detect_worker = worker_tricks.hanging_session
+    supervisor.build_detect_handler = worker_tricks.hanging_session
     config = tiny_config(Path(sys.argv[1]))
     job.annotate(config, model_of(config))
 """
@@ -480,7 +486,7 @@ def test_a_run_without_work_starts_no_process_and_one_with_a_new_image_does(tmp_
 
 
 @pytest.mark.parametrize(
-    ("slow", "trick"), [("cpu_worker", "slow_decoder"), ("detect_worker", "slow_session")]
+    ("slow", "trick"), [("build_cpu_handler", "slow_decoder"), ("build_detect_handler", "slow_session")]
 )
 def test_units_are_worked_off_in_parallel_when_there_are_workers(tmp_path, monkeypatch, slow, trick):
     photos(tmp_path / "images", 12)
@@ -496,7 +502,7 @@ def test_units_are_worked_off_in_parallel_when_there_are_workers(tmp_path, monke
     annotated(tmp_path, "rows_per_part=1", "cpu_workers=2", "detect.workers=2")
 
     assert Counter(stage for _, stage in given.elements()) == {"prepare": 12, "detect": 12, "finish": 12}
-    is_slow = {"detect"} if slow == "detect_worker" else {"prepare", "finish"}
+    is_slow = {"detect"} if slow == "build_detect_handler" else {"prepare", "finish"}
     assert len({worker for worker, stage in given if stage in is_slow}) == 2
 
 

@@ -110,11 +110,11 @@ def test_nothing_to_read_is_said(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "out" / "detections").mkdir(parents=True)
 
-    with pytest.raises(InputError, match="empty holds no predictions"):
+    with pytest.raises(InputError, match="empty has no predictions"):
         load_predictions(tmp_path / "empty")
-    with pytest.raises(InputError, match=r"p\.tar holds no predictions"):
+    with pytest.raises(InputError, match=r"p\.tar has no predictions"):
         load_predictions(write_archive(tmp_path / "p.tar", {}, mode="w"))
-    with pytest.raises(InputError, match="out holds no rows"):
+    with pytest.raises(InputError, match="out has no rows"):
         load_predictions(tmp_path / "out")
 
 
@@ -202,12 +202,12 @@ def test_a_table_of_something_else_is_refused(tmp_path):
     path = write_part(tmp_path, "part-1.parquet")
     pq.write_table(pa.table({"uri": ["e/a.jpg"]}), path)
 
-    with pytest.raises(InputError, match=r"no part of a mogface-batch table: its column 'image_id'"):
+    with pytest.raises(InputError, match=r"is not a part of a mogface-batch table: its column 'image_id'"):
         read_prediction_table(tmp_path)
 
 
 def test_a_broken_part_is_named(tmp_path):
     write_part(tmp_path, "part-1.parquet").write_bytes(b"PAR1")
 
-    with pytest.raises(InputError, match=r"part-1\.parquet is no whole part"):
+    with pytest.raises(InputError, match=r"part-1\.parquet cannot be read as a part"):
         read_prediction_table(tmp_path)

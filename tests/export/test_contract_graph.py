@@ -86,13 +86,15 @@ def without_convolutions(model):
 @pytest.mark.parametrize(
     ("encoded", "says"),
     [
-        pytest.param(b"no file", "no ONNX model", id="no-onnx"),
-        pytest.param(deep_detector()[:-500], "no ONNX model", id="cut"),
+        pytest.param(b"no file", "cannot be read as an ONNX model", id="no-onnx"),
+        pytest.param(deep_detector()[:-500], "cannot be read as an ONNX model", id="cut"),
         pytest.param(changed(card={"precision": "int8"}), "is int8 for any already", id="int8-already"),
         pytest.param(changed(card={"target": "cuda"}), "is fp32 for cuda already", id="for-cuda-already"),
         pytest.param(changed(change=without_card), "carries no model card", id="no-card"),
-        pytest.param(changed(change=with_a_branch), "F is no ONNX model|branches", id="branch"),
-        pytest.param(changed(change=without_convolutions), "no network", id="no-convolution"),
+        pytest.param(
+            changed(change=with_a_branch), "F cannot be read as an ONNX model|branches", id="branch"
+        ),
+        pytest.param(changed(change=without_convolutions), "contains no network", id="no-convolution"),
     ],
 )
 def test_what_cannot_be_changed_is_refused_in_one_sentence(encoded, says):

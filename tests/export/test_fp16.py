@@ -78,16 +78,16 @@ def test_what_float16_cannot_hold_stays_in_float32():
     encoded = deep_detector(loud=1e6)
     model, _ = read_contract(encoded, "F")
     values = find_largest_values(measure_ranges(model, list_float16_tensors(model), CANVASES))
-    kept = [name for name, value in values.items() if value > MAX_SAFE_VALUE]
+    kept_fp32 = [name for name, value in values.items() if value > MAX_SAFE_VALUE]
 
-    careful, careless = halved(encoded, kept=kept), halved(encoded)
+    careful, careless = halved(encoded, kept_fp32=kept_fp32), halved(encoded)
 
-    assert len(kept) == 2  # a convolution's result and its Relu
+    assert len(kept_fp32) == 2  # a convolution's result and its Relu
     assert has_consistent_types(careful)
     wanted = outputs(encoded)[1]
     assert np.abs(outputs(careful.SerializeToString())[1] - wanted).max() < 0.01
     types = infer_tensor_types(careful)
-    assert {types[name] for name in kept} == {FLOAT}
+    assert {types[name] for name in kept_fp32} == {FLOAT}
     # The loud weights do not fit into float16 either: without the check the result is another one.
     assert not np.abs(outputs(careless.SerializeToString())[1] - wanted).max() < 0.01
 

@@ -135,7 +135,7 @@ def test_a_network_that_does_not_fit_what_was_built_around_it_is_refused():
         builder, boxes=boxes, landmarks=builder.add("Add", builder.add_floats([[1]]), "nobody/made_this")
     )
 
-    with pytest.raises(ModelError, match="The weights are no detector") as refused:
+    with pytest.raises(ModelError, match="The weights are not those of the detector") as refused:
         build_checked_file(builder, tiny_card(), expected="detector")
 
     assert "\n" not in str(refused.value)

@@ -39,7 +39,7 @@ from mogface_batch.export.passes.calibration import Canvases  # noqa: E402
 from mogface_batch.export.passes.fp16 import has_consistent_types  # noqa: E402
 from mogface_batch.export.passes.tensorrt import OPERATORS  # noqa: E402
 from mogface_batch.export.passes.variants import make_variant  # noqa: E402
-from mogface_batch.export.verify_model import ComparedImage, FileSide, compare  # noqa: E402
+from mogface_batch.export.verify_model import ComparedImage, FileSide, compare_models  # noqa: E402
 from mogface_batch.geometry import Faces, choose_faces  # noqa: E402
 
 
@@ -245,7 +245,9 @@ def test_float16_finds_the_same_faces(variants, full, tmp_path):
     sides = (FileSide(path, score_at_least=None, threads=1) for path in (half, full))
     canvases = synthetic_canvases(2, (160, 160), seed=3)
 
-    report = compare(*sides, [ComparedImage(canvas, canvas, 1.0) for canvas in canvases], GATES["fp16"])
+    report = compare_models(
+        *sides, [ComparedImage(canvas, canvas, 1.0) for canvas in canvases], GATES["fp16"]
+    )
 
     assert report["failures"] == []
     assert report["reference_faces"] > 20

@@ -34,7 +34,7 @@ def checkpoint(checkpoint_path):
 
 @pytest.fixture(scope="module")
 def network(checkpoint):
-    return checkpoint.network(Levels())
+    return checkpoint.build_network(Levels())
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_the_levels_that_remain_are_unchanged(network, checkpoint, monkeypatch, 
     # Compared without it: its last bit depends on where in the processor's vectors an element lies.
     monkeypatch.setattr(torch.Tensor, "sigmoid", lambda logits: logits)
     images = normalised(synthetic_canvases(2, (101, 77)))
-    fewer = checkpoint.network(Levels(first))
+    fewer = checkpoint.build_network(Levels(first))
 
     scores, offsets = outputs(fewer, images)
 

@@ -11,7 +11,7 @@ from mogface_batch.cli import main
 from mogface_batch.detector import read_card
 from mogface_batch.evaluation.matching import match
 from mogface_batch.evaluation.parity import GATES
-from mogface_batch.export.verify_model import ComparedImage, FileSide, compare
+from mogface_batch.export.verify_model import ComparedImage, FileSide, compare_models
 from mogface_batch.geometry import Letterbox
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.image_header import read_header
@@ -40,7 +40,7 @@ def model(request):
 def test_the_file_finds_the_faces_of_modelscope_s_pipeline(model, reference, hw):
     canvases = synthetic_canvases(2, hw, seed=hw[1])
 
-    report = compare(
+    report = compare_models(
         model, reference, [ComparedImage(canvas, canvas, 1.0) for canvas in canvases], GATES["fp32"]
     )
 
@@ -54,7 +54,7 @@ def test_the_pipeline_s_scores_are_too_large_where_it_shrinks_and_the_correction
 
     with reference_module.quiet():
         published = reference._pipeline(np.ascontiguousarray(wide[:, :, ::-1]))
-    corrected = reference.faces(wide)
+    corrected = reference.find_faces(wide)
 
     assert len(corrected) > 0
     assert max(published["scores"]) > 1, "else ModelScope has mended it, and the correction must go"
@@ -73,7 +73,7 @@ def test_what_the_float32_shrinking_changes_is_told_apart_and_bounded(reference)
     )
     canvas = place_on_canvas(wide, letterbox, (0, 0, 0), averaged=False)
 
-    theirs, on_canvas = reference.faces(wide), letterbox.to_source(reference.faces(canvas))
+    theirs, on_canvas = reference.find_faces(wide), letterbox.to_source(reference.find_faces(canvas))
 
     pairs = match(theirs, on_canvas, iou_at_least=0.5)
     differences = np.abs(theirs.scores[pairs.rows_a] - on_canvas.scores[pairs.rows_b])
@@ -92,7 +92,7 @@ def test_what_the_float32_shrinking_changes_is_told_apart_and_bounded(reference)
 
 
 def test_corrected_boxes_are_half_open_in_the_pixels_of_the_image():
-    faces = reference_module.corrected([[10.0, 20.0, 29.0, 49.0]], [0.9 / 0.5], scale=0.5)
+    faces = reference_module.correct_result([[10.0, 20.0, 29.0, 49.0]], [0.9 / 0.5], scale=0.5)
 
     # On the shrunk canvas: 5..14.5 inclusive, so 10.5 px wide, which are 21 px of the image.
     np.testing.assert_allclose(faces.boxes_xyxy, [[10, 20, 31, 51]])
@@ -100,7 +100,7 @@ def test_corrected_boxes_are_half_open_in_the_pixels_of_the_image():
 
 
 def test_no_faces_are_no_faces():
-    assert len(reference_module.corrected([], [], scale=1.0)) == 0
+    assert len(reference_module.correct_result([], [], scale=1.0)) == 0
 
 
 @pytest.mark.parametrize(

@@ -92,12 +92,12 @@ def test_what_can_do_no_harm_is_accepted(tensors, saved, changed):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        (lambda _: [1, 2], "no names with tensors"),
-        (lambda _: {}, "no names with tensors"),
-        (lambda _: {"state_dict": {}}, "no names with tensors"),
-        (lambda t: {1: t[SOME]}, "no names with tensors"),
-        (lambda t: {"epoch": 3} | t, "no names with tensors"),
-        (lambda t: t[SOME], "no names with tensors"),
+        (lambda _: [1, 2], "does not map names to tensors"),
+        (lambda _: {}, "does not map names to tensors"),
+        (lambda _: {"state_dict": {}}, "does not map names to tensors"),
+        (lambda t: {1: t[SOME]}, "does not map names to tensors"),
+        (lambda t: {"epoch": 3} | t, "does not map names to tensors"),
+        (lambda t: t[SOME], "does not map names to tensors"),
         (lambda t: {"conv1.weight": t[SOME]}, "1 unexpected (conv1.weight)"),
         (lambda t: {n: v for n, v in t.items() if n != SOME}, f"1 missing ({SOME})"),
         (lambda t: {n: v for n, v in t.items() if "gn" not in n}, "16 missing"),
@@ -126,7 +126,9 @@ def test_a_file_with_code_in_it_is_refused_and_nothing_is_run(tensors, saved, tm
     trace = tmp_path / "trace"
     path = saved(tensors | {"code": Touch(trace)}, _use_new_zipfile_serialization=zip_file)
 
-    with pytest.raises(ModelError, match=r"holds more than weights \(\w+\.mkdir\); nothing of it was run"):
+    with pytest.raises(
+        ModelError, match=r"contains more than weights \(\w+\.mkdir\); none of its code was run"
+    ):
         read_checkpoint(str(path))
 
     assert not trace.exists()
@@ -252,7 +254,7 @@ def test_a_hub_id_is_downloaded_by_modelscopes_own_client(hub, tensors, saved, t
     got, absent = read_through(hub, tmp_path, HUB_ID, "damo/absent")
 
     assert got == f"modelscope:{HUB_ID} {hashlib.sha256(Hub.encoded).hexdigest()}"
-    assert absent.startswith(f"{CHECKPOINT_NAME} of damo/absent cannot be had from ModelScope's hub (")
+    assert absent.startswith(f"{CHECKPOINT_NAME} of damo/absent cannot be downloaded from ModelScope's hub (")
     assert "404" in absent
 
 
@@ -261,7 +263,7 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path):
 
     assert len(said) == 1
     assert said[0].startswith(
-        f"{CHECKPOINT_NAME} of {HUB_ID} cannot be had from ModelScope's hub (NetworkError"
+        f"{CHECKPOINT_NAME} of {HUB_ID} cannot be downloaded from ModelScope's hub (NetworkError"
     )
     assert said[0].endswith("download the file elsewhere and give its path as --weights.")
 

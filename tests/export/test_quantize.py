@@ -50,13 +50,13 @@ def test_the_first_and_the_last_layer_are_left_out():
 
     convolutions = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
 
-    assert list(int8.layers(model)) == convolutions[1:-1]
+    assert list(int8.find_int8_layers(model)) == convolutions[1:-1]
 
 
 @pytest.mark.parametrize("opset", [11, 18])
 def test_chosen_layers_run_in_int8_and_no_others(opset):
     model = source(opset=opset)
-    chosen = list(int8.layers(model))[1:3]
+    chosen = list(int8.find_int8_layers(model))[1:3]
 
     made = in_int8(model, chosen)
 
@@ -73,7 +73,7 @@ def test_chosen_layers_run_in_int8_and_no_others(opset):
 def test_each_channel_of_a_weight_has_its_own_scale_and_7_bits_where_asked():
     for reduce_range, most in ((True, 64), (False, 127)):
         model = source()
-        made = in_int8(model, list(int8.layers(model)), reduce_range=reduce_range)
+        made = in_int8(model, list(int8.find_int8_layers(model)), reduce_range=reduce_range)
         weights = [
             numpy_helper.to_array(tensor)
             for tensor in made.graph.initializer
@@ -89,7 +89,7 @@ def test_the_source_is_not_changed():
     model = source()
     before = model.SerializeToString(deterministic=True)
 
-    in_int8(model, list(int8.layers(model)))
+    in_int8(model, list(int8.find_int8_layers(model)))
 
     assert model.SerializeToString(deterministic=True) == before
 
@@ -119,7 +119,7 @@ def test_the_layers_that_cost_faces_are_found_and_go_back_to_float32():
 
     made = quantized(encoded, said=said)
 
-    layers = list(int8.layers(read_contract(encoded, "F")[0]))
+    layers = list(int8.find_int8_layers(read_contract(encoded, "F")[0]))
     assert made.restored == tuple(layers[1:3])
     assert made.layers == 2
     assert card_of(made.encoded).kept_fp32 == made.restored
@@ -129,7 +129,7 @@ def test_the_layers_that_cost_faces_are_found_and_go_back_to_float32():
 
 
 def test_what_cannot_be_mended_is_told(monkeypatch):
-    monkeypatch.setattr(module, "MOST_RESTORED", 0.25)
+    monkeypatch.setattr(module, "MAX_RESTORED_SHARE", 0.25)
 
     made = quantized(deep_detector(loud=3000))
 

@@ -171,12 +171,12 @@ def with_free_sides(*axes):
 @pytest.mark.parametrize(
     ("weights", "why"),
     [
-        pytest.param(b"", "no ONNX file that can be read", id="empty"),
-        pytest.param(b"\x00garbage" * 99, "no ONNX file that can be read", id="garbage"),
-        pytest.param(tiny_ultralight()[:-300], "no ONNX file that can be read", id="truncated"),
-        pytest.param(without_outputs(), "no Ultra-Light face detector", id="no-outputs"),
-        pytest.param(with_weights_elsewhere(), "no ONNX file that can be read", id="external-data"),
-        pytest.param(with_free_sides(2, 3), "one fixed height and width", id="any-size"),
+        pytest.param(b"", "cannot be read as an ONNX file", id="empty"),
+        pytest.param(b"\x00garbage" * 99, "cannot be read as an ONNX file", id="garbage"),
+        pytest.param(tiny_ultralight()[:-300], "cannot be read as an ONNX file", id="truncated"),
+        pytest.param(without_outputs(), "not those of the Ultra-Light face detector", id="no-outputs"),
+        pytest.param(with_weights_elsewhere(), "cannot be read as an ONNX file", id="external-data"),
+        pytest.param(with_free_sides(2, 3), "a fixed height and width", id="any-size"),
         pytest.param(with_free_sides(3), r"their input is \[64, '\?'\]", id="any-width"),
         pytest.param(tiny_yunet(), r"outputs scores \[1, N, 2\], boxes \[1, N, 4\]", id="another-detector"),
         pytest.param(tiny_ultralight(reshape=(1, 96, 6)), "a fixed number of images", id="no-batches"),

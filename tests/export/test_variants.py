@@ -10,7 +10,7 @@ from mogface_batch import FaceDetector
 from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ConfigError, ModelError
 from mogface_batch.export.graph.contract_graph import read_contract
-from mogface_batch.export.passes.calibration import Canvases, synthetic
+from mogface_batch.export.passes.calibration import Canvases, make_synthetic_canvases
 from mogface_batch.export.passes.variants import make_variant
 
 CANVASES = Canvases(list(noise(2, (64, 96))), are_synthetic=False)
@@ -90,16 +90,16 @@ def test_nothing_is_kept_where_nothing_overflows():
 
 
 def test_synthetic_canvases_are_called_so():
-    calm = made("fp16", canvases=synthetic(1, (64, 64)))
+    calm = made("fp16", canvases=make_synthetic_canvases(1, (64, 64)))
 
     assert card_of(calm.encoded).calibration["synthetic"] is True
     assert "synthetic canvases (name real images with --calibration)" in calm.remarks[0]
 
 
 def test_synthetic_canvases_are_always_the_same_and_use_the_range_of_a_pixel():
-    one, other = (synthetic(2, (128, 96)) for _ in range(2))
+    one, other = (make_synthetic_canvases(2, (128, 96)) for _ in range(2))
 
-    assert one.summary() == other.summary()
+    assert one.summarise() == other.summarise()
     assert np.percentile(one.pixels[0], 5) < 40
     assert np.percentile(one.pixels[0], 95) > 215
 
@@ -108,15 +108,15 @@ def test_the_digest_is_of_the_pixels():
     changed = [canvas.copy() for canvas in CANVASES.pixels]
     changed[1][3, 4, 0] ^= 1
 
-    assert Canvases(changed, are_synthetic=False).summary()["sha256"] != CANVASES.summary()["sha256"]
+    assert Canvases(changed, are_synthetic=False).summarise()["sha256"] != CANVASES.summarise()["sha256"]
 
 
 @pytest.mark.parametrize(
     ("precision", "target", "says"),
     [
-        pytest.param("fp8", "any", "none of fp32, fp16", id="no-such-precision"),
+        pytest.param("fp8", "any", "not one of fp32, fp16", id="no-such-precision"),
         pytest.param("int8", "any", "mogface-batch quantize", id="int8-has-a-verb"),
-        pytest.param("fp32", "tpu", "none of any, cpu", id="no-such-device"),
+        pytest.param("fp32", "tpu", "not one of any, cpu", id="no-such-device"),
         pytest.param("fp16", "cpu", "slower than fp32", id="fp16-on-the-cpu"),
     ],
 )

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mogface_batch.errors import ModelError
 from mogface_batch.export.passes.variants import make_variant
-from mogface_batch.export.passes.winograd import rewrite, use_winograd
+from mogface_batch.export.passes.winograd import rewrite_convolutions, use_winograd
 from mogface_batch.export.passes.winograd.cost import choose_by_cost, estimate_direct_ns, estimate_winograd_ns
 from mogface_batch.export.passes.winograd.graph_index import GraphIndex, infer_sizes
 from mogface_batch.export.passes.winograd.groups import NARROW
@@ -82,7 +82,7 @@ def images(count=1, hw=(11, 14), seed=1):
 def rewritten(model, sides=(4, 4)):
     other = onnx.ModelProto()
     other.CopyFrom(model)
-    count = rewrite(other, lambda _members: sides)
+    count = rewrite_convolutions(other, lambda _members: sides)
     onnx.checker.check_model(other, full_check=True)
     return other, count
 
@@ -262,7 +262,7 @@ def test_what_is_no_plain_3x3_convolution_is_left_alone(attributes):
     model = net.model(net.add("Conv", "images", weight, **(pads | attributes)))
     before = model.SerializeToString(deterministic=True)
 
-    assert rewrite(model, lambda _members: (4, 4)) == 0
+    assert rewrite_convolutions(model, lambda _members: (4, 4)) == 0
     assert model.SerializeToString(deterministic=True) == before
 
 
@@ -332,7 +332,7 @@ def test_a_model_of_an_old_opset_is_refused_with_a_sentence():
     model.opset_import[0].version = 11
 
     with pytest.raises(ModelError, match="opset 11"):
-        rewrite(model, lambda _members: (4, 4))
+        rewrite_convolutions(model, lambda _members: (4, 4))
 
 
 @pytest.fixture

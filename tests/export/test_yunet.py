@@ -202,8 +202,8 @@ def bound_to_one_image():
 @pytest.mark.parametrize(
     ("weights", "why"),
     [
-        pytest.param(b"", "no ONNX file that can be read", id="empty"),
-        pytest.param(tiny_yunet()[:-300], "no ONNX file that can be read", id="truncated"),
+        pytest.param(b"", "cannot be read as an ONNX file", id="empty"),
+        pytest.param(tiny_yunet()[:-300], "cannot be read as an ONNX file", id="truncated"),
         pytest.param(tiny_ultralight(), r"these have .* scores \[1, 96, 2\]", id="another-detector"),
         pytest.param(tiny_yunet((48, 80)), "multiples of 32", id="odd-size"),
         pytest.param(bound_to_one_image(), "a fixed number of images", id="no-batches"),

@@ -358,10 +358,10 @@ def test_a_table_that_breaks_midway_leaves_nothing_behind(out, tmp_path):
     (out / "detections/part-0001.parquet").write_bytes(b"PAR1")
     (tmp_path / "made").write_text("before")
 
-    with pytest.raises(InputError, match="no whole part"):
+    with pytest.raises(InputError, match="cannot be read as a part"):
         converted(out, "coco", tmp_path)
     assert (tmp_path / "made").read_text() == "before"
-    with pytest.raises(InputError, match="no whole part"):
+    with pytest.raises(InputError, match="cannot be read as a part"):
         convert_table(str(out), "yolo", str(tmp_path / "folder"), Selection())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "out"]
 

@@ -21,7 +21,7 @@ from mogface_batch.engines.local import supervisor
 from mogface_batch.engines.ray.engine import RayEngine
 from mogface_batch.errors import ConfigError, InputError, Interrupted, OutputError
 from mogface_batch.jobs import annotate as jobs
-from mogface_batch.jobs.status import status_of
+from mogface_batch.jobs.status import describe_output
 from mogface_batch.output import fingerprint
 from mogface_batch.output.parts import Parts
 
@@ -164,7 +164,7 @@ def test_every_good_image_has_its_picture_and_no_broken_one(story):
 def test_status_of_a_finished_job(story):
     tmp_path, runs = story
 
-    described = status_of(str(tmp_path / "out"))
+    described = describe_output(str(tmp_path / "out"))
 
     assert (described["rows planned"], described["rows finished"], described["rows left"]) == (40, 40, 0)
     assert (described["last run"], described["its exit code"]) == (runs["just allowed"]["run_id"], 0)

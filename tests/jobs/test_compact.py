@@ -20,7 +20,7 @@ from mogface_batch.cli import main
 from mogface_batch.errors import InputError
 from mogface_batch.jobs import compact as compacting
 from mogface_batch.jobs.compact import compact
-from mogface_batch.jobs.status import live_part_addresses, status_of
+from mogface_batch.jobs.status import describe_output, list_live_part_addresses
 from mogface_batch.output.parts import live_parts
 from mogface_batch.table import open_table
 
@@ -70,7 +70,7 @@ def test_nothing_is_left_to_do_after_it(out, tmp_path):
     record = run(tmp_path)
 
     assert (record["this_run"]["rows"], record["table"]["rows"]) == (0, 12)
-    described = status_of(str(out))
+    described = describe_output(str(out))
     assert (described["rows finished"], described["rows left"], described["parts"]) == (12, 0, 1)
     assert sum(len(batch) for batch in open_table(str(out)).batches()) == 12
 
@@ -119,7 +119,7 @@ def test_a_part_that_somebody_removed_is_made_again_and_merged(out, tmp_path):
 
 
 def test_what_cannot_be_built_stays_as_it_is(out, tmp_path, monkeypatch):
-    monkeypatch.setattr(compacting, "_build", lambda *_: None)  # it was killed before it built
+    monkeypatch.setattr(compacting, "_build_merged_part", lambda *_: None)  # it was killed before it built
     compact(str(out))
     monkeypatch.undo()
     (out / "detections" / files(out)[0]).unlink()
@@ -133,10 +133,10 @@ def test_what_cannot_be_built_stays_as_it_is(out, tmp_path, monkeypatch):
 
 
 def test_no_output_folder_is_said_so(tmp_path, capsys):
-    with pytest.raises(InputError, match=r"is no output folder of a job: there is no fingerprint\.json"):
+    with pytest.raises(InputError, match=r"is not an output folder of a job: there is no fingerprint\.json"):
         compact(str(tmp_path))
     assert main(["compact", str(tmp_path)]) == 3
-    assert "is no output folder" in capsys.readouterr().err
+    assert "is not an output folder" in capsys.readouterr().err
 
 
 def test_the_command_and_the_parts_for_other_readers(out, capsys):
@@ -151,7 +151,7 @@ def test_the_command_and_the_parts_for_other_readers(out, capsys):
     leftover = out / "detections/part-aaaaaaaaaaaaaaaaaaaaaaaa.parquet"
     assert main(["describe", str(out), "--parts"]) == 0
     addresses = capsys.readouterr().out.splitlines()
-    assert addresses == live_part_addresses(str(out))
+    assert addresses == list_live_part_addresses(str(out))
     assert not leftover.exists()
     assert duckdb.sql(f"SELECT count(*) FROM read_parquet({addresses})").fetchall() == [(12,)]
     assert main(["describe", str(out), "--parts", "--json"]) == 0

@@ -13,7 +13,7 @@ from mogface_batch.cli import main
 from mogface_batch.errors import InputError
 from mogface_batch.jobs.compact import compact
 from mogface_batch.jobs.forget import forget, read_uris
-from mogface_batch.jobs.status import status_of
+from mogface_batch.jobs.status import describe_output
 from mogface_batch.output import fingerprint
 from mogface_batch.output.plan import iterate_units
 from mogface_batch.output.tombstones import read_tombstones
@@ -69,7 +69,7 @@ def test_rows_pictures_and_places_in_the_plan_go_and_do_not_come_back(tmp_path, 
 def test_counts_of_a_table_with_forgotten_rows(tmp_path, paths):
     forget(str(tmp_path / "out"), [str(paths[1])])
 
-    described = status_of(str(tmp_path / "out"))
+    described = describe_output(str(tmp_path / "out"))
     assert [described[f"rows {what}"] for what in ("planned", "finished", "left", "forgotten")] == [
         6,
         5,
@@ -191,7 +191,7 @@ def test_a_damaged_tombstone_stops_a_run(tmp_path, paths):
     (tombstone,) = (tmp_path / "out/forgotten").iterdir()
     tombstone.with_name("0.json").write_text("{}")
 
-    with pytest.raises(InputError, match="what was forgotten in it could come back"):
+    with pytest.raises(InputError, match="forgotten images could come back"):
         run(tmp_path)
 
 
@@ -244,4 +244,4 @@ def test_no_output_folder_is_exit_code_3(tmp_path, capsys):
     (tmp_path / "uris.txt").write_text("a.jpg\n")
 
     assert main(["forget", str(tmp_path), "--uris", str(tmp_path / "uris.txt")]) == 3
-    assert "is no output folder of a job" in capsys.readouterr().err
+    assert "is not an output folder of a job" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from tables import image, write_out
 from mogface_batch.cli import main
 from mogface_batch.errors import ConfigError, InputError
 from mogface_batch.jobs.annotate import annotate
-from mogface_batch.jobs.render.draw_image import Look, MetadataPolicy, Style, picture_name
+from mogface_batch.jobs.render.draw_image import Look, MetadataPolicy, Style, choose_picture_name
 from mogface_batch.jobs.render.render import Options, render
 
 KEEP = MetadataPolicy.KEEP
@@ -235,7 +235,7 @@ def test_half_a_table_is_refused_before_anything_is_drawn(out, tmp_path, capsys)
     (out / "run.json").write_text(json.dumps({"table": {"rows": 99}}))
 
     assert main(["render", str(out), "--style", "blur", "--out", str(tmp_path / "blur")]) == 3
-    assert "copied half" in capsys.readouterr().err
+    assert "copied in part" in capsys.readouterr().err
     assert not (tmp_path / "blur").exists()
 
 
@@ -308,7 +308,7 @@ def test_metadata_that_the_format_has_no_room_for_is_left_out_and_told(tmp_path)
     ],
 )
 def test_a_picture_has_its_source_s_type_where_we_write_that(planned, address, name):
-    assert picture_name(planned, address) == name
+    assert choose_picture_name(planned, address) == name
 
 
 def test_the_type_of_the_source_is_the_type_of_the_picture(tmp_path):

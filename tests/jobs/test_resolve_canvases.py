@@ -132,7 +132,7 @@ def test_images_without_a_size_end_the_job_with_its_record(tmp_path, monkeypatch
     in_process.allow_nested_runs(monkeypatch)
     saved(tmp_path / "images/a.png", red_squares((8, 8), {})).write_bytes(b"broken")
 
-    with pytest.raises(InputError, match=r"of 1 that were tried .* none could be read: name canvas\.sizes"):
+    with pytest.raises(InputError, match=r"none of 1 that were tried .* could be read: name canvas\.sizes"):
         in_process.annotate(tmp_path, *BUCKETS)
     assert json.loads((tmp_path / "out/run.json").read_text())["exit_code"] == 3
 

@@ -8,7 +8,7 @@ from builders import model_of, photos, tiny_config
 from mogface_batch.engines.local import supervisor
 from mogface_batch.errors import InputError
 from mogface_batch.jobs import annotate as jobs
-from mogface_batch.jobs.status import status_of
+from mogface_batch.jobs.status import describe_output
 from mogface_batch.output import plan
 from mogface_batch.output.publish import Receipt
 
@@ -19,16 +19,16 @@ def test_the_status_while_a_job_goes_on_and_after(tmp_path, monkeypatch):
     run = supervisor.LocalEngine.run
 
     def watched(engine, units):
-        during.append(status_of(str(tmp_path / "out")))
+        during.append(describe_output(str(tmp_path / "out")))
         for event in run(engine, units):
             yield event
             if isinstance(event, Receipt):
-                during.append(status_of(str(tmp_path / "out")))
+                during.append(describe_output(str(tmp_path / "out")))
 
     monkeypatch.setattr(supervisor.LocalEngine, "run", watched)
     config = tiny_config(tmp_path, "rows_per_part=3")
     record = jobs.annotate(config, model_of(config))
-    after = status_of(str(tmp_path / "out"))
+    after = describe_output(str(tmp_path / "out"))
 
     # A part is there before its receipt is: the status may be ahead of the driver, and never behind.
     finished = [status["rows finished"] for status in during]
@@ -47,12 +47,12 @@ def test_the_advice_of_the_last_run_is_told_where_there_is_one(tmp_path):
     photos(tmp_path / "images", 1)
     config = tiny_config(tmp_path)
     record = jobs.annotate(config, model_of(config))
-    before = status_of(str(tmp_path / "out"))
+    before = describe_output(str(tmp_path / "out"))
     for changed in ({"advice": "Turn this knob."}, {}):
         told = {name: value for name, value in record.items() if name != "advice"} | changed
         (tmp_path / "out/run.json").write_text(json.dumps(told))
 
-        assert status_of(str(tmp_path / "out")).get("its advice") == changed.get("advice")
+        assert describe_output(str(tmp_path / "out")).get("its advice") == changed.get("advice")
 
     assert "its advice" not in before
 
@@ -62,7 +62,7 @@ def test_a_run_that_failed_at_once_has_a_status(tmp_path):
     with pytest.raises(InputError):
         jobs.annotate(config, model_of(config))
 
-    described = status_of(str(tmp_path / "out"))
+    described = describe_output(str(tmp_path / "out"))
 
     assert described["its exit code"] == 3
     assert "There is no manifest" in described["its error"]
@@ -75,7 +75,7 @@ def test_what_is_no_output_folder_is_a_sentence(tmp_path, name):
     (tmp_path / "file").write_text("x")
 
     with pytest.raises(InputError, match="is neither a model file"):
-        status_of(str(tmp_path / name))
+        describe_output(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", ["fingerprint.json", "run.json"])
@@ -84,7 +84,7 @@ def test_a_damaged_folder_is_a_sentence(tmp_path, name, content):
     (tmp_path / name).write_text(content, encoding="latin-1")
 
     with pytest.raises(InputError, match="is damaged"):
-        status_of(str(tmp_path))
+        describe_output(str(tmp_path))
 
 
 def test_a_damaged_plan_is_a_sentence(tmp_path):
@@ -94,4 +94,4 @@ def test_a_damaged_plan_is_a_sentence(tmp_path):
     (tmp_path / "out/plan/plan-000000.parquet").write_bytes(b"garbage")
     plan._plan_file.cache_clear()  # another process has no such memory
     with pytest.raises(InputError, match="damaged"):
-        status_of(str(tmp_path / "out"))
+        describe_output(str(tmp_path / "out"))

@@ -7,7 +7,7 @@ import pytest
 from builders import photos
 
 from mogface_batch.errors import ConfigError
-from mogface_batch.jobs.status import status_of
+from mogface_batch.jobs.status import describe_output
 from mogface_batch.output import environment, records
 
 
@@ -31,7 +31,7 @@ def test_the_same_environment_says_nothing(tmp_path, versions, caplog):
 
     assert caplog.messages == []
     assert (
-        status_of(str(tmp_path / "out"))["environment"] == "provider cpu, onnxruntime 1.31.1, python 3.11.0"
+        describe_output(str(tmp_path / "out"))["environment"] == "provider cpu, onnxruntime 1.31.1, python 3.11.0"
     )
 
 
@@ -47,7 +47,7 @@ def test_another_one_warns_until_the_table_has_rows_of_it(tmp_path, versions, ca
         caplog.clear()
         run(tmp_path)
         assert caplog.messages == []
-    described = status_of(str(tmp_path / "out"))["environments"].splitlines()
+    described = describe_output(str(tmp_path / "out"))["environments"].splitlines()
     assert [line.rpartition("(")[2] for line in described] == ["1 parts)"] * 2
     assert "onnxruntime 1.3" in described[1]
 
@@ -64,9 +64,9 @@ def test_a_strict_one_is_refused_and_nothing_is_written(tmp_path, versions):
 
 def test_the_cards_of_this_machine(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "_CARDS", tmp_path)
-    assert environment._card() == ""
+    assert environment._read_card_names() == ""
     for slot in ("0000:01:00.0", "0000:02:00.0"):
         (tmp_path / slot).mkdir()
         (tmp_path / slot / "information").write_text("Model: \t\t NVIDIA H100 80GB HBM3\nIRQ: 5\n")
 
-    assert environment._card() == "NVIDIA H100 80GB HBM3"
+    assert environment._read_card_names() == "NVIDIA H100 80GB HBM3"

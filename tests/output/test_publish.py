@@ -134,12 +134,14 @@ def with_a_damaged_page() -> bytes:
 def test_a_damaged_part_is_refused_by_name(store, content):
     store.create(f"detections/{PART}", content)
 
-    with pytest.raises(InputError, match=f"{PART} is no part of the table: the output folder is damaged"):
+    with pytest.raises(
+        InputError, match=f"{PART} cannot be read as a part of the table: the output folder is damaged"
+    ):
         publish_part(store, PART, ROWS, {})
 
 
 def test_a_part_that_has_vanished_is_refused_by_name(store):
-    with pytest.raises(InputError, match=f"{PART} has vanished"):
+    with pytest.raises(InputError, match=f"{PART} does not exist"):
         change_part(store, PART, lambda rows: rows)
     assert change_part(store, PART, lambda rows: rows, missing_ok=True) is None
 

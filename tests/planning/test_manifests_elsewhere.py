@@ -9,12 +9,12 @@ from builders import photos
 from mogface_batch import storage
 from mogface_batch.jobs.compact import compact
 from mogface_batch.jobs.forget import forget
-from mogface_batch.jobs.status import live_part_addresses
+from mogface_batch.jobs.status import list_live_part_addresses
 
 
 def rows(out):
     tables = []
-    for address in live_part_addresses(out):
+    for address in list_live_part_addresses(out):
         with storage.open_binary(address) as file:
             tables.append(pq.ParquetFile(file).read())
     return {row["uri"].rpartition("/")[2]: row for row in pa.concat_tables(tables).to_pylist()}

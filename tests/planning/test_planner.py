@@ -477,7 +477,7 @@ def test_a_damaged_plan_file_is_refused(store, tmp_path, content):
     store.replace("plan/plan-000000.parquet", content)
 
     with pytest.raises(
-        InputError, match=r"plan-000000\.parquet is no plan that can be read: the output folder is"
+        InputError, match=r"plan-000000\.parquet cannot be read as a plan file: the output folder is"
     ):
         extend(store, texts(tmp_path, "a"))
     with pytest.raises(InputError, match="damaged"):
@@ -510,7 +510,7 @@ def test_a_unit_whose_file_has_vanished_is_refused(store, tmp_path):
     store.remove("plan/plan-000000.parquet")
     plan._plan_file.cache_clear()
 
-    with pytest.raises(InputError, match="has vanished"):
+    with pytest.raises(InputError, match="does not exist"):
         read_unit(store, unit)
 
 

@@ -134,10 +134,10 @@ def test_a_large_part_is_rewritten_once_for_many_units(tmp_path, outage, monkeyp
     assert compact(str(tmp_path / "out")).parts_after == 1
     outage.clear()
     changed = []
-    put_into = apply_retries._put_into
+    put_into = apply_retries._merge_into_part
     monkeypatch.setattr(
         apply_retries,
-        "_put_into",
+        "_merge_into_part",
         lambda store, part, *rest: (changed.append(part), put_into(store, part, *rest)),
     )
 

@@ -74,7 +74,7 @@ def test_whose_size_stands_at_its_end_is_read_whole(tmp_path, monkeypatch):
 def test_many_images_are_sampled(tmp_path, monkeypatch):
     for number in range(40):
         saved(tmp_path / f"images/{number:02}.png", red_squares((number + 1, 1), {}))
-    monkeypatch.setattr(sampling, "HEADERS", 35)
+    monkeypatch.setattr(sampling, "SAMPLE_SIZE", 35)
 
     found = sizes(tmp_path)
 
@@ -91,7 +91,7 @@ def _dies(item):
 def test_an_image_that_kills_its_process_has_no_size(tmp_path, monkeypatch):
     for name in ("a", "killer", "z"):
         saved(tmp_path / f"images/{name}.png", red_squares((20, 30), {}))
-    monkeypatch.setattr(sampling, "_declared_hw", _dies)
+    monkeypatch.setattr(sampling, "_read_declared_hw", _dies)
 
     assert sizes(tmp_path) == [(1, 1)] * 2
 
@@ -100,6 +100,6 @@ def test_a_manifest_without_a_size_says_what_to_do(tmp_path):
     (tmp_path / "list.txt").write_text("nowhere.png\n")
 
     with pytest.raises(
-        InputError, match=r"of 1 that were tried .* none could be read \(.*nowhere.png.*canvas.sizes"
+        InputError, match=r"none of 1 that were tried .* could be read \(.*nowhere.png.*canvas.sizes"
     ):
         sizes(tmp_path, f"manifest.uri={tmp_path / 'list.txt'}")

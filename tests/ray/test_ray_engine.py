@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mogface_batch.engines.ray import cluster, driver
+from mogface_batch.engines.ray import cluster, connection, driver
 from mogface_batch.engines.ray.cluster import DetectPool
 from mogface_batch.errors import ConfigError, DeviceError
 
@@ -118,7 +118,7 @@ def test_the_environment_is_left_as_it_was(monkeypatch):
     monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "info")
     before = dict(os.environ)
 
-    with cluster._environment_of_our_own():
+    with connection._set_environment():
         assert os.environ["RAY_BACKEND_LOG_LEVEL"] == "info"
         assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
         os.environ["RAY_AUTH_MODE"] = "token"  # as `ray.init` does

@@ -13,7 +13,7 @@ import pytest
 from builders import photos, table_of, tiny_config
 from ray_clusters import assert_ended_with, end_session, free_ports, processes_of, record_of
 
-from mogface_batch.engines.ray import cluster
+from mogface_batch.engines.ray import connection
 from mogface_batch.faults import signals
 
 IMAGES = 40
@@ -97,7 +97,7 @@ def test_an_interrupted_job_says_so_and_leaves_no_process(runs):
 def test_ray_does_not_take_the_signal_that_ends_a_submitted_job():
     with signals.raise_on_signal():
         ours = signal.getsignal(signal.SIGTERM)
-        with cluster._keep_sigterm_handler():
+        with connection._keep_sigterm_handler():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as `ray.init` does with a handler of its own
 
         assert signal.getsignal(signal.SIGTERM) is ours

@@ -110,7 +110,7 @@ def test_a_table_while_its_job_runs(tmp_path):
     _, page = page_of(out_of(tmp_path, [image("a")]))
 
     assert "No run has finished yet" in page
-    assert "No run has left its times yet." in page
+    assert "No run has recorded its times yet." in page
 
 
 def test_hostile_texts_stay_texts(tmp_path):
@@ -159,11 +159,11 @@ def test_any_size_gives_a_small_page(tmp_path):
         pytest.param(lambda out: (out / "run.json").write_text("{}"), "damaged", id="an empty record"),
         pytest.param(
             lambda out: (out / "detections/part-0000.parquet").write_bytes(b"PAR1"),
-            "no whole part",
+            "cannot be read as a part",
             id="a cut part",
         ),
         pytest.param(
-            lambda out: (out / "detections/part-0000.parquet").unlink(), "holds no rows", id="no part"
+            lambda out: (out / "detections/part-0000.parquet").unlink(), "has no rows", id="no part"
         ),
     ],
 )

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from tables import image, part, some_faces
 
-from mogface_batch.report import statistics
-from mogface_batch.report.statistics import COLUMNS, FACE_PX, FACES_AN_IMAGE, statistics_of
+from mogface_batch.report import shown_images, statistics
+from mogface_batch.report.statistics import COLUMNS, FACE_PX, FACES_AN_IMAGE, collect_statistics
 
 
 def counted(rows, *, rows_per_batch=1000):
     table = part(rows).select(COLUMNS)
-    return statistics_of(table.to_batches(max_chunksize=rows_per_batch))
+    return collect_statistics(table.to_batches(max_chunksize=rows_per_batch))
 
 
 def crowd(image_id, count, *, scores=None):
@@ -89,9 +89,9 @@ def test_crowds_are_the_images_of_most_faces_and_faintest_the_lowest_scores():
     ]
     found = counted(rows)
 
-    assert [one.face_count for one in found.crowds] == list(range(40, 40 - statistics.CROWDS, -1))
+    assert [one.face_count for one in found.crowds] == list(range(40, 40 - shown_images.CROWDS, -1))
     assert [one.image_id for one in found.faintest] == [
-        str(number) for number in range(40, 40 - statistics.FAINTEST, -1)
+        str(number) for number in range(40, 40 - shown_images.FAINTEST, -1)
     ]
     assert len(found.faintest[0].faces) == 1
     assert found.faintest[0].faces.scores[0] == pytest.approx(0.5)
@@ -100,7 +100,7 @@ def test_crowds_are_the_images_of_most_faces_and_faintest_the_lowest_scores():
 def test_few_faces_of_a_huge_crowd_are_held():
     found = counted([crowd("a", 750)])
 
-    assert (found.crowds[0].face_count, len(found.crowds[0].faces)) == (750, statistics.FACES_SHOWN_AT_MOST)
+    assert (found.crowds[0].face_count, len(found.crowds[0].faces)) == (750, shown_images.FACES_SHOWN_AT_MOST)
 
 
 def test_endless_kinds_of_failure_share_a_place():

@@ -145,7 +145,7 @@ def test_names_that_cannot_be_asked_for_are_a_row_s_fault_and_named_in_a_listing
         with pytest.raises(FetchFault, match="cannot be read") as caught:
             fetch(f"{bucket}/{key}")
         assert caught.value.code == "unsupported"
-    with pytest.raises(InputError, match=r"it holds the name 'in/\.\./c\.jpg'"):
+    with pytest.raises(InputError, match=r"it contains the name 'in/\.\./c\.jpg'"):
         list(storage.list_files(f"{bucket}/in"))
 
 

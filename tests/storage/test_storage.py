@@ -419,7 +419,7 @@ def test_a_damaged_compressed_file_gets_a_sentence(tmp_path, suffix, damage):
     whole = COMPRESSORS[suffix](secrets.token_bytes(100_000))
     path = written(tmp_path / f"a.txt{suffix}", whole[:-50] if damage == "cut" else b"no such thing" * 9)
 
-    with pytest.raises(InputError, match="it is no whole compressed file") as caught:
+    with pytest.raises(InputError, match="it is not a complete compressed file") as caught:
         storage.read_bytes(str(path))
     assert str(path) in str(caught.value)
 
@@ -806,7 +806,7 @@ def test_without_hard_links_a_file_is_created_once_all_the_same(tmp_path, monkey
 
 
 def test_who_is_in_a_hurry_does_not_wait_for_a_store_that_is_gone(monkeypatch):
-    monkeypatch.setattr(retries, "HURRY_S", 0.0)
+    monkeypatch.setattr(retries, "ENDING_PATIENCE_S", 0.0)
     monkeypatch.setattr(retries, "PATIENCE_S", 60.0)
     calls = []
 

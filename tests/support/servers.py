@@ -44,9 +44,9 @@ def forget_clients() -> None:
     """Have the package look at the environment anew."""
     credentials.find_s3_options.cache_clear()
     filesystems.open_filesystem.cache_clear()
-    objects = sys.modules.get("mogface_batch.storage.clients.object_stores")
-    if objects is not None:
-        objects._bucket.cache_clear()
+    requests = sys.modules.get("mogface_batch.storage.clients.object_requests")
+    if requests is not None:
+        requests.open_bucket.cache_clear()
 
 
 @contextlib.contextmanager

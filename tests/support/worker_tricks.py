@@ -28,7 +28,7 @@ def _first_time(settings, what):
 
 def slow_decoder(settings):
     """Take 0.2 s for each task."""
-    handle = workers.cpu_worker(settings)
+    handle = workers.build_cpu_handler(settings)
 
     def slow(task, folder):
         time.sleep(0.2)
@@ -39,7 +39,7 @@ def slow_decoder(settings):
 
 def slow_session(settings, model_path):
     """Take 0.2 s for each task."""
-    handle = workers.detect_worker(settings, model_path)
+    handle = workers.build_detect_handler(settings, model_path)
 
     def slow(task, folder):
         time.sleep(0.2)
@@ -50,7 +50,7 @@ def slow_session(settings, model_path):
 
 def writer_that_dies_once(settings):
     """Die at the first unit, after its tables were read."""
-    handle = workers.cpu_worker(settings)
+    handle = workers.build_cpu_handler(settings)
 
     def dying(task, folder):
         if task.stage == "finish" and _first_time(settings, "died"):
@@ -64,7 +64,7 @@ def writer_that_dies_once(settings):
 
 def writer_that_always_dies(settings):
     """Die at each unit."""
-    handle = workers.cpu_worker(settings)
+    handle = workers.build_cpu_handler(settings)
 
     def dying(task, folder):
         if task.stage == "finish":
@@ -76,7 +76,7 @@ def writer_that_always_dies(settings):
 
 def decoder_with_a_bug(settings):
     """Raise what no stage should."""
-    handle = workers.cpu_worker(settings)
+    handle = workers.build_cpu_handler(settings)
 
     def buggy(task, folder):
         if task.stage == "prepare":
@@ -90,7 +90,7 @@ def session_that_dies_at_its_first_start(settings, model_path):
     """Die once while starting, as if the machine had run out of memory for a moment."""
     if _first_time(settings, "died"):
         _die()
-    return workers.detect_worker(settings, model_path)
+    return workers.build_detect_handler(settings, model_path)
 
 
 def session_that_never_starts(settings, model_path):
@@ -100,7 +100,7 @@ def session_that_never_starts(settings, model_path):
 
 def hanging_session(settings, model_path):
     """Say that it works, then never answer, deaf to the end of its pipe, as a hung driver is."""
-    handle = workers.detect_worker(settings, model_path)
+    handle = workers.build_detect_handler(settings, model_path)
 
     def hanging(task, folder):
         (Path(settings.output).parent / f"hangs-{os.getpid()}").touch()
@@ -113,10 +113,10 @@ def hanging_session(settings, model_path):
 def poisoned_cpu_worker(settings):
     """Take the poison of pictures."""
     poison.install()
-    return workers.cpu_worker(settings)
+    return workers.build_cpu_handler(settings)
 
 
 def poisoned_detect_worker(settings, model_path):
     """Take the poison of pictures."""
     poison.install()
-    return workers.detect_worker(settings, model_path)
+    return workers.build_detect_handler(settings, model_path)

@@ -146,14 +146,14 @@ def other_columns_in_a_later_part(tmp_path):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (no_such_folder, "none holds no rows"),
-        (an_empty_folder, "holds no rows"),
+        (no_such_folder, "none has no rows"),
+        (an_empty_folder, "has no rows"),
         (another_version, "has schema version 2, this mogface-batch reads version 1"),
         (another_version_in_a_later_part, r"part-9\.parquet has schema version 2"),
-        (a_cut_part, r"part-0001\.parquet is no whole part"),
-        (a_part_with_a_hole, r"part-0000\.parquet is no whole part"),
-        (a_part_that_is_no_part, r"part-9\.parquet is no part of a mogface-batch table"),
-        (a_folder_copied_half, "holds 1 rows, its last run left 2: it was copied half"),
+        (a_cut_part, r"part-0001\.parquet cannot be read as a part of a table"),
+        (a_part_with_a_hole, r"part-0000\.parquet cannot be read as a part of a table"),
+        (a_part_that_is_no_part, r"part-9\.parquet is not a part of a mogface-batch table"),
+        (a_folder_copied_half, "has 1 rows, but its last run left 2: it was copied in part"),
         (a_damaged_record, r"run\.json is damaged"),
         (other_columns_in_a_later_part, "has no column 'camera'"),
     ],
@@ -164,7 +164,7 @@ def test_what_cannot_be_read_right_is_refused_with_a_sentence(tmp_path, make, sa
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path):
-    with pytest.raises(InputError, match="no column 'colour'; it has image_id, uri"):
+    with pytest.raises(InputError, match="no column 'colour'; its columns are: image_id, uri"):
         rows_of(write_out(tmp_path / "out", [image(1)]), ["colour"])
 
 
@@ -190,7 +190,7 @@ def test_a_part_that_compact_took_away_meanwhile_is_a_sentence(tmp_path):
     next(batches)
     (out / "detections/part-0001.parquet").unlink()
 
-    with pytest.raises(InputError, match=r"part-0001\.parquet is no longer there: `compact`"):
+    with pytest.raises(InputError, match=r"part-0001\.parquet does not exist any more: `compact`"):
         next(batches)
 
 
@@ -205,11 +205,11 @@ def test_one_row_group_of_many_rows_is_read_in_small_batches(tmp_path):
 
 _PEAK = """
 import sys
-from mogface_batch.benchmark.machine import peak_memory_mb
-from mogface_batch.table import flat_faces, open_table
-rows = sum(flat_faces(b).num_rows for b in open_table(sys.argv[1]).batches(["image_id", "uri", "width", "height", "faces"]))
+from mogface_batch.benchmark.machine import measure_peak_memory_mb
+from mogface_batch.table import flatten_faces, open_table
+rows = sum(flatten_faces(b).num_rows for b in open_table(sys.argv[1]).batches(["image_id", "uri", "width", "height", "faces"]))
 assert rows
-print(peak_memory_mb())
+print(measure_peak_memory_mb())
 """
 
 

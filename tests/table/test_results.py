@@ -56,7 +56,7 @@ def test_a_table_without_faces_has_an_empty_table_of_them(tmp_path):
 
 
 def test_no_output_folder_is_a_sentence(tmp_path):
-    with pytest.raises(InputError, match="holds no rows"):
+    with pytest.raises(InputError, match="has no rows"):
         mogface_batch.read(tmp_path)
 
 

@@ -26,7 +26,14 @@ from mogface_batch.cores import count_cores
 from mogface_batch.engines.engine import NO_MEMORY_LIMIT, STOPPING, Event, JobEngine
 from mogface_batch.engines.local.shared_tables import make_table_folder
 from mogface_batch.engines.local.work_queues import UnitInWork, WorkQueues
-from mogface_batch.engines.local.workers import Failure, Handler, Task, Worker, cpu_worker, detect_worker
+from mogface_batch.engines.local.workers import (
+    Failure,
+    Handler,
+    Task,
+    Worker,
+    build_cpu_handler,
+    build_detect_handler,
+)
 from mogface_batch.errors import DeviceError, JobFault, OutputError
 from mogface_batch.faults.death_limits import MAX_FAILED_STARTS
 from mogface_batch.faults.signals import GRACE_S, StopRequest, defer_signals, stop_gently
@@ -108,8 +115,10 @@ class LocalEngine:
         if not CAN_BE_LIMITED:
             _LOG.warning(NO_MEMORY_LIMIT)
         for _ in range(self._counts.detect_workers):
-            self._start_worker(detect_worker, self._settings, self._counts.model_path, is_detector=True)
-        self._start_worker(cpu_worker, self._settings, is_detector=False)
+            self._start_worker(
+                build_detect_handler, self._settings, self._counts.model_path, is_detector=True
+            )
+        self._start_worker(build_cpu_handler, self._settings, is_detector=False)
 
     def wait_until_ready(self) -> None:
         """Begin, and wait until every session is open.
@@ -126,7 +135,7 @@ class LocalEngine:
         chunks = sum(-(-unit.row_count // self._chunk_rows) for unit in units)
         running = sum(1 for worker in self._workers if not worker.is_detector)
         for _ in range(running, min(chunks, self._counts.cpu_workers)):
-            self._start_worker(cpu_worker, self._settings, is_detector=False)
+            self._start_worker(build_cpu_handler, self._settings, is_detector=False)
 
     def _start_worker(
         self, build_handler: Callable[..., Handler], *arguments: object, is_detector: bool

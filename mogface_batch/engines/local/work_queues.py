@@ -92,10 +92,12 @@ class WorkQueues:
         self.ledger.open_unit(unit.part, rows["image_id"].to_pylist())
         unit_in_work = UnitInWork(unit)
         for start in range(0, rows.num_rows, self._chunk_rows):
-            self.to_prepare.extend(self._cut(unit_in_work, start, rows.slice(start, self._chunk_rows)))
+            self.to_prepare.extend(
+                self._cut_into_chunks(unit_in_work, start, rows.slice(start, self._chunk_rows))
+            )
         return True
 
-    def _cut(self, unit_in_work: UnitInWork, start: int, rows: pa.Table) -> list[Chunk]:
+    def _cut_into_chunks(self, unit_in_work: UnitInWork, start: int, rows: pa.Table) -> list[Chunk]:
         """Return these rows of a unit in the portions that the ledger allows; quarantine those it forbids."""
         chunks = []
         for portion in self.ledger.split_into_portions(unit_in_work.unit.part, start, start + rows.num_rows):
@@ -148,7 +150,7 @@ class WorkQueues:
             self.ledger.record_death(chunk.part, chunk.portion)
         else:
             self.ledger.withdraw_portion(chunk.part, chunk.portion)
-        chunks = self._cut(chunk.unit_in_work, chunk.portion.start, chunk.rows)
+        chunks = self._cut_into_chunks(chunk.unit_in_work, chunk.portion.start, chunk.rows)
         self.to_prepare.extendleft(reversed(chunks))
 
     def requeue_unit(self, unit_in_work: UnitInWork) -> None:

@@ -52,7 +52,7 @@ Answer = str | Receipt | Failure | None
 # -- in the worker process -------------------------------------------------------------------------------------
 
 
-def cpu_worker(settings: StageSettings) -> Handler:
+def build_cpu_handler(settings: StageSettings) -> Handler:
     """Return the handler of a process that runs the CPU stages."""
     from mogface_batch.stages.finish import Finish, finish_unit  # noqa: PLC0415
     from mogface_batch.stages.prepare import Prepare  # noqa: PLC0415 - OpenCV stays out of the supervisor
@@ -71,7 +71,7 @@ def cpu_worker(settings: StageSettings) -> Handler:
     return handle
 
 
-def detect_worker(settings: StageSettings, model_path: str) -> Handler:
+def build_detect_handler(settings: StageSettings, model_path: str) -> Handler:
     """Return the handler of a process that holds a session."""
     from mogface_batch.stages.detect import Detect  # noqa: PLC0415 - ONNX Runtime stays out of the supervisor
 

@@ -1,28 +1,20 @@
-"""Connect to the cluster that a Ray job runs on, or start Ray on this machine; check it before work begins."""
+"""The nodes of the cluster that a Ray job runs on: what they have, and checks before work begins."""
 
-import contextlib
 import dataclasses
 import logging
 import os
-import secrets
-import signal
 import socket
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mogface_batch import storage
+from mogface_batch.engines.ray.connection import CONNECT_S, is_at_cluster
 from mogface_batch.errors import ConfigError, DeviceError, JobFault
-from mogface_batch.faults.signals import defer_signals
 
 _LOG = logging.getLogger(__name__)
-CONNECT_S = 10.0
-_THIS_MACHINE = "local"
-"""Ray's word for a cluster that the driver starts on its own machine."""
 _COPIED_WORKING_DIR = "/runtime_resources/working_dir_files/"
 """Where Ray unpacks, and later deletes, what `ray job submit --working-dir` has sent."""
 
@@ -34,131 +26,6 @@ class DetectPool:
     workers: int
     cpus: int
     gpus: float
-
-
-@contextlib.contextmanager
-def connect() -> Iterator[None]:
-    """Connect to the cluster of RAY_ADDRESS, or start Ray on this machine; disconnect or stop it on exit.
-
-    Raises:
-        ConfigError: RAY_ADDRESS is not an address that a job can use.
-        DeviceError: The cluster cannot be reached or refuses the job.
-    """
-    if ray.is_initialized():  # the caller has connected, and disconnects
-        yield
-        return
-    # Ray reports deaths on stdout, where a command writes its JSON.
-    with _set_environment(), contextlib.redirect_stdout(sys.stderr):
-        try:
-            with _keep_sigterm_handler():
-                _join(_read_address()) if is_at_cluster() else _start_ray()
-            yield
-        finally:
-            with defer_signals():
-                ray.shutdown()
-
-
-def _read_address() -> str:
-    return os.environ.get("RAY_ADDRESS") or _THIS_MACHINE
-
-
-def is_at_cluster() -> bool:
-    """Return whether the job joins a cluster, rather than starting Ray on this machine."""
-    return _read_address() != _THIS_MACHINE
-
-
-def _start_ray() -> None:
-    # Without an address, `ray.init` would join any cluster that someone has started on this machine.
-    with _silence_native_stderr():
-        ray.init(
-            address=_THIS_MACHINE, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False
-        )
-
-
-def _join(address: str) -> None:
-    if "://" in address:
-        raise ConfigError(
-            f"RAY_ADDRESS={address} is an address of Ray Client, through which a job cannot run: "
-            "use ray job submit, or on a node of the cluster RAY_ADDRESS=host:port."
-        )
-    _check_reachable(address)
-    try:
-        with _silence_native_stderr():
-            ray.init(address=address, logging_level=logging.WARNING)
-    except ValueError as error:
-        raise ConfigError(f"RAY_ADDRESS={address} is not an address: {error}") from None
-    except (OSError, RuntimeError, ray.exceptions.RayError) as error:
-        raise DeviceError(
-            f"The Ray cluster at {address} refuses the job ({error}). If it asks for a token, set "
-            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as on its head."
-        ) from None
-
-
-def _check_reachable(address: str) -> None:
-    """Fail early: Ray itself tries for two minutes and prints each attempt."""
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise DeviceError(
-            f"There is no Ray cluster at RAY_ADDRESS={address} ({error}): "
-            "start it, correct the address, or unset RAY_ADDRESS to run on this machine."
-        ) from None
-
-
-_TOKEN = secrets.token_hex(32)
-
-
-@contextlib.contextmanager
-def _set_environment() -> Iterator[None]:
-    """Set the variables for this driver, and for a Ray that it starts; restore the environment on exit.
-
-    Most servers of Ray listen on every interface, whatever address they are given, and run what they are sent: they
-    must ask for a token. By default `ray.init` writes one to ~/.ray/auth_token, and from then on every `ray start`
-    of this user demands it, long after this job. Our token is only in the environment of our own processes.
-    """
-    before = dict(os.environ)
-    # Ray's native code logs an error about every actor pool; real failures are also raised.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if not is_at_cluster() and "RAY_AUTH_MODE" not in before:  # Ray then sets the mode to "token"
-        os.environ["RAY_AUTH_TOKEN"] = _TOKEN
-    try:
-        yield
-    finally:
-        for name in ("RAY_BACKEND_LOG_LEVEL", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
-            os.environ.pop(name, None)
-            os.environ.update({name: before[name]} if name in before else {})
-
-
-@contextlib.contextmanager
-def _keep_sigterm_handler() -> Iterator[None]:
-    """Restore our handler of SIGTERM, which `ray.init` replaces; `ray job stop` sends SIGTERM."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def _silence_native_stderr() -> Iterator[None]:
-    """Discard what native code writes to stderr; if the block fails, its exception says why."""
-    try:
-        terminal = os.dup(2)
-    except OSError:  # there is no stderr
-        yield
-        return
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 2)
-    try:
-        yield
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
-        os.close(devnull)
 
 
 def list_live_nodes() -> list[dict[str, Any]]:
@@ -177,7 +44,10 @@ def find_this_node_id() -> str:
 
 
 def start_actor_here(actor_class: type, *arguments: object) -> Any:  # noqa: ANN401 - Ray is untyped
-    """Start an actor of this class on the driver's node and return it; it is restarted when it dies, and reserves nothing."""
+    """Start an actor of this class on the driver's node and return it.
+
+    It reserves nothing, and is restarted when it dies.
+    """
     strategy = NodeAffinitySchedulingStrategy(find_this_node_id(), soft=True)
     remote_class = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=strategy)(
         actor_class

@@ -28,13 +28,13 @@ from mogface_batch.engines.ray.cluster import (
     check_gpus,
     count_reservable_cpus,
     describe_loss,
-    is_at_cluster,
     is_head_reachable,
     list_live_node_ids,
     list_live_nodes,
     list_resource,
     start_actor_here,
 )
+from mogface_batch.engines.ray.connection import is_at_cluster
 from mogface_batch.engines.ray.ray_stages import (
     DetectUnits,
     FinishUnits,
@@ -68,7 +68,7 @@ stages, which would decode images in the process that holds the session."""
 def run(
     settings: StageSettings, model: Path, model_sha256: str, units: list[Unit], *, pool: DetectPool
 ) -> Iterator[Event]:
-    """Run the units and yield the events; call it inside `cluster.connect`.
+    """Run the units and yield the events; call it inside `connection.connect`.
 
     Args:
         settings: What the stages need.
@@ -126,13 +126,15 @@ def _read_events(block: pa.Table, stop_request: signals.StopRequest) -> Iterator
 @contextlib.contextmanager
 def _watch_for_stop(attempts: Any, stop_request: signals.StopRequest) -> Iterator[None]:  # noqa: ANN401 - an actor
     """Stop the pipeline after a signal or when the head is gone; close the ledger on exit."""
-    ended = threading.Event()
-    watcher = threading.Thread(target=_stop_on_request, args=(attempts, stop_request, ended), daemon=True)
+    pipeline_end = threading.Event()
+    watcher = threading.Thread(
+        target=_stop_on_request, args=(attempts, stop_request, pipeline_end), daemon=True
+    )
     watcher.start()
     try:
         yield
     finally:
-        ended.set()
+        pipeline_end.set()
         watcher.join()
         with contextlib.suppress(
             ray.exceptions.RayError, JobFault
@@ -140,14 +142,14 @@ def _watch_for_stop(attempts: Any, stop_request: signals.StopRequest) -> Iterato
             ray.get(attempts.close.remote(), timeout=CLOSE_S)
 
 
-def _stop_on_request(attempts: Any, stop_request: signals.StopRequest, ended: threading.Event) -> None:  # noqa: ANN401 - an actor
+def _stop_on_request(attempts: Any, stop_request: signals.StopRequest, pipeline_end: threading.Event) -> None:  # noqa: ANN401 - an actor
     """Wait for a signal, then until the units that have passed the detector are published; then end the pipeline.
 
     The loss of the head stops the job at once: Ray itself would end this process after a minute, without a message.
     """
     checks = head_failures = 0
     while stop_request.fault is None:
-        if ended.wait(SIGNAL_CHECK_S):
+        if pipeline_end.wait(SIGNAL_CHECK_S):
             return
         checks += 1
         if checks % CHECKS_PER_HEAD_CHECK == 0:
@@ -160,9 +162,13 @@ def _stop_on_request(attempts: Any, stop_request: signals.StopRequest, ended: th
     end_s = time.monotonic() + signals.GRACE_S
     with contextlib.suppress(ray.exceptions.RayError):
         ray.get(attempts.stop.remote(stop_request.fault))
-        while ray.get(attempts.count_unfinished.remote()) and time.monotonic() < end_s and not ended.is_set():
+        while (
+            ray.get(attempts.count_unfinished.remote())
+            and time.monotonic() < end_s
+            and not pipeline_end.is_set()
+        ):
             time.sleep(SIGNAL_CHECK_S)
-    if not ended.wait(RECEIPTS_S):
+    if not pipeline_end.wait(RECEIPTS_S):
         _interrupt_main_thread()
 
 

@@ -16,8 +16,8 @@ from mogface_batch.stages.build_settings import Model, build_settings
 @contextlib.contextmanager
 def open_ray_engine(config: JobConfig, model: Model) -> Iterator[JobEngine]:
     """Yield an engine that has not loaded Ray yet; disconnect from Ray on exit."""
-    with contextlib.ExitStack() as connection:
-        yield RayEngine(config, model, connection)
+    with contextlib.ExitStack() as exit_stack:
+        yield RayEngine(config, model, exit_stack)
 
 
 @dataclass(slots=True)
@@ -26,8 +26,8 @@ class RayEngine:
 
     config: JobConfig
     model: Model
-    connection: contextlib.ExitStack
-    """Holds the connection to Ray, once there is one."""
+    exit_stack: contextlib.ExitStack
+    """Ends the connection to Ray, once there is one."""
     is_connected: bool = False
 
     def begin(self) -> None:
@@ -40,13 +40,13 @@ class RayEngine:
         if self.is_connected:
             return
         try:
-            from mogface_batch.engines.ray import cluster  # noqa: PLC0415 - Ray takes seconds to import
+            from mogface_batch.engines.ray import connection  # noqa: PLC0415 - Ray takes seconds to import
         except ImportError:
             raise ConfigError(NO_RAY) from None
         # Ray's own processes take ten times as long to start as Ray Data to import: do both at once.
         loading = threading.Thread(target=_import_driver, daemon=True)
         loading.start()
-        self.connection.enter_context(cluster.connect())
+        self.exit_stack.enter_context(connection.connect())
         loading.join()
         self.is_connected = True
 

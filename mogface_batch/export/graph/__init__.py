@@ -15,6 +15,16 @@ integers are compared by Less and Where, never by Min.
 `published_network.py` reads the ONNX file of an author; `contract_graph.py` reads a contract file for a pass.
 """
 
+from mogface_batch.errors import ModelError
+
+try:
+    import onnx as _onnx  # noqa: F401 - before any module below imports it
+except ImportError:
+    raise ModelError(
+        "Package onnx is needed to make a model file: type pip install 'mogface-batch[cpu]' "
+        "(or 'mogface-batch[gpu]' on a machine with an NVIDIA GPU)."
+    ) from None
+
 from mogface_batch.export.graph.boxes import add_grid_anchors, decode_boxes, decode_landmarks
 from mogface_batch.export.graph.builder import GraphBuilder, Value
 from mogface_batch.export.graph.candidates import (

@@ -4,18 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
-
-from mogface_batch.errors import ModelError
-
-try:
-    import onnx
-    from onnx import compose, helper, numpy_helper
-except ImportError:
-    raise ModelError(
-        "Package onnx is needed to make a model file: type pip install 'mogface-batch[cpu]' "
-        "(or 'mogface-batch[gpu]' on a machine with an NVIDIA GPU)."
-    ) from None
+from onnx import compose, helper, numpy_helper
 
 Value = str
 """The name of a tensor in the graph."""
@@ -25,12 +16,12 @@ class GraphBuilder:
     """The graph of a contract file. Nodes keep the order in which they are added; each has one output."""
 
     def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
-        self.opset_imports: list[Any] = [helper.make_opsetid("", 18)]
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.opset_imports: list[onnx.OperatorSetIdProto] = [helper.make_opsetid("", 18)]
         self.ir_version = 8
 
-    def add(self, op: str, *inputs: Value, output: Value | None = None, **attributes: object) -> Value:
+    def add(self, op: str, *inputs: Value, output: Value | None = None, **attributes: Any) -> Value:  # noqa: ANN401 - of any type
         """Append a node and return the name of its output."""
         name = f"head/{op}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, inputs, [output or name], name=name, **attributes))
@@ -73,7 +64,7 @@ class GraphBuilder:
         return {name: f"network/{name}" for name in outputs}
 
 
-def _strip_exporter_traces(graph: Any) -> None:  # noqa: ANN401 - onnx is untyped
+def _strip_exporter_traces(graph: onnx.GraphProto) -> None:
     """Remove what exporters record of their own machine: stack traces, and names that are source paths."""
     for node in graph.node:
         node.ClearField("doc_string")

@@ -1,6 +1,6 @@
 """From a finished graph to the bytes of a contract file."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx
 from onnx import helper
@@ -25,7 +25,7 @@ def build_contract_file(builder: GraphBuilder, card: "ModelCard") -> bytes:
     return encoded
 
 
-def build_contract_model(builder: GraphBuilder, name: str) -> Any:  # noqa: ANN401 - onnx is untyped
+def build_contract_model(builder: GraphBuilder, name: str) -> onnx.ModelProto:
     """Return the ONNX model of a graph, without a card."""
     tensors = {tensor for node in builder.nodes for tensor in node.output}
     outputs = [*OUTPUTS, *(tensor for tensor in OPTIONAL_OUTPUTS if tensor.name in tensors)]
@@ -44,6 +44,6 @@ def build_contract_model(builder: GraphBuilder, name: str) -> Any:  # noqa: ANN4
     )
 
 
-def _declare(tensor: TensorSpec) -> Any:  # noqa: ANN401 - onnx is untyped
+def _declare(tensor: TensorSpec) -> onnx.ValueInfoProto:
     element_type = onnx.TensorProto.UINT8 if tensor.dtype == "uint8" else onnx.TensorProto.FLOAT
     return helper.make_tensor_value_info(tensor.name, element_type, tensor.shape)

@@ -1,4 +1,4 @@
-"""The canvases on which a network is measured for its precision."""
+"""Canvases on which the values inside a network are measured before its precision is reduced."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 
 _CELLS_PX = (1, 2, 4, 8, 16, 32, 64, 128)
 _SPREAD = 28
-"""Grey levels of each grid; eight of them together span the range of a pixel."""
+"""Standard deviation of each grid in grey levels; the sum of eight grids spans the range of a pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Canvases:
-    """Canvases of one size, and where they come from."""
+    """Canvases of one size, and whether they are real images."""
 
     pixels: Sequence[NDArray[np.uint8]]
     """(H, W, 3) each; at least one."""
     are_synthetic: bool
 
-    def summary(self) -> dict[str, float | int | str | bool]:
-        """Return what a card says of them; the digest is of their pixels, not of any name."""
+    def summarise(self) -> dict[str, float | int | str | bool]:
+        """Return their entry in a model card; the digest covers pixels, not names."""
         height, width, _ = self.pixels[0].shape
         digest = hashlib.sha256()
         for canvas in self.pixels:
@@ -35,8 +35,8 @@ class Canvases:
         }
 
 
-def synthetic(count: int, hw: tuple[int, int]) -> Canvases:
-    """Return noise with detail of every size, always the same: for who has no images at hand."""
+def make_synthetic_canvases(count: int, hw: tuple[int, int]) -> Canvases:
+    """Return noise with detail of every size, always the same, for users without images."""
     rng = np.random.default_rng(5)
     pixels = np.zeros((count, *hw, 3))
     for cell_px in _CELLS_PX:

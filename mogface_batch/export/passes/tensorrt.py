@@ -1,19 +1,18 @@
-"""What TensorRT 10 takes: standard operators in explicit types, and at most 3840 candidates.
+"""Adapts a file to TensorRT 10: standard operators in explicit types, and at most 3840 candidates.
 
-TensorRT chooses no precision of its own here: the file says which, operator by operator.
+TensorRT does not choose precisions here: the file states them, operator by operator.
 """
 
-from typing import Any
-
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from mogface_batch.errors import ModelError
 
 MAX_TOP_K = 3840
-"""Source: TensorRT's page on TopK, NVIDIA/TensorRT#4244: more are refused when an engine is built."""
+"""Source: TensorRT's page on TopK, NVIDIA/TensorRT#4244: TensorRT refuses more when it builds an engine."""
 MAX_OPSET = 20
-"""Up to here group norms are operators that ONNX Runtime can run too, should TensorRT leave some to it."""
+"""Up to this opset, ONNX Runtime can run group norms too, if TensorRT leaves some to it."""
 OPERATORS = frozenset(
     [
         "Abs",
@@ -79,23 +78,23 @@ OPERATORS = frozenset(
         "Where",
     ]
 )
-"""Those of TensorRT 10's ONNX parser that a detector may need. Source: onnx-tensorrt, docs/operators.md."""
+"""The operators of TensorRT 10's ONNX parser that a detector may need. Source: onnx-tensorrt, docs/operators.md."""
 
 
-def adapt_to_tensorrt(model: Any, *, top_k: int) -> int:  # noqa: ANN401 - onnx is untyped
-    """Let at most `MAX_TOP_K` candidates leave the graph of a model, which is changed; return how many do.
+def adapt_to_tensorrt(model: onnx.ModelProto, *, top_k: int) -> int:
+    """Limit the candidates of a model to `MAX_TOP_K`, in place, and return their largest number.
 
     Raises:
-        ModelError: It holds what TensorRT's parser does not take.
+        ModelError: The model contains an operator or an opset that TensorRT's parser does not accept.
     """
-    strange = sorted({node.op_type for node in model.graph.node} - OPERATORS)
-    strange += sorted({entry.domain for entry in model.opset_import} - {"", "ai.onnx"})
-    if strange:
+    unsupported = sorted({node.op_type for node in model.graph.node} - OPERATORS)
+    unsupported += sorted({entry.domain for entry in model.opset_import} - {"", "ai.onnx"})
+    if unsupported:
         raise ModelError(
-            f"TensorRT 10 cannot take this file: it holds {', '.join(strange)}. Export it with --for any."
+            f"TensorRT 10 does not support this file: it contains {', '.join(unsupported)}. Export it with --for any."
         )
     if max(entry.version for entry in model.opset_import) > MAX_OPSET:
-        raise ModelError(f"TensorRT 10 is given opset {MAX_OPSET} at most, and this file is in a later one.")
+        raise ModelError(f"For TensorRT 10 the opset is {MAX_OPSET} at most, and this file uses a later one.")
     _cast_pixels_first(model.graph)
     if top_k <= MAX_TOP_K:
         return top_k
@@ -115,10 +114,10 @@ def adapt_to_tensorrt(model: Any, *, top_k: int) -> int:  # noqa: ANN401 - onnx 
     return MAX_TOP_K
 
 
-def _cast_pixels_first(graph: Any) -> None:  # noqa: ANN401 - onnx is untyped
-    """Let a cast come before what our graphs do with bytes; the later cast has nothing to do then.
+def _cast_pixels_first(graph: onnx.GraphProto) -> None:
+    """Cast the uint8 canvases before any other operator; the later cast then has no effect.
 
-    Source: NVIDIA/TensorRT#3985: no layer but a cast takes uint8, not even one that only moves it.
+    Source: NVIDIA/TensorRT#3985: only a cast accepts uint8, not even a layer that just moves data.
     """
     for node in graph.node:
         if node.op_type != "Shape":

@@ -1,13 +1,15 @@
-"""From a contract file in float32 to one in another precision or for one device; `int8.py` has a verb of its own.
+"""Makes a contract file in another precision or for one device; INT8 has its own command, see `int8_search.py`.
 
     fp32, for any device -> overflow check -> `cuda.py`, `tensorrt.py` or `winograd/` -> `fp16.py` -> card
 
-Those three arrange the graph for a device.
+The three in the middle arrange the graph for a device.
 """
 
 import hashlib
 from dataclasses import dataclass
 from typing import Any
+
+import onnx
 
 from mogface_batch.contract import ModelCard
 from mogface_batch.errors import ConfigError
@@ -25,23 +27,23 @@ TARGETS = ("any", "cpu", "cuda", "tensorrt")
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A contract file, and what there is to say about how it was made."""
+    """A contract file, and remarks for the user about how it was made."""
 
     encoded: bytes
     remarks: tuple[str, ...]
 
 
 def check_variant(precision: str, target: str) -> None:
-    """Refuse what cannot be made, or would help nobody.
+    """Refuse a variant that cannot be made, or that would be of no use.
 
     Raises:
         ConfigError: With the reason.
     """
     if precision not in PRECISIONS:
-        hint = " INT8 has a verb of its own: mogface-batch quantize." if precision == "int8" else ""
-        raise ConfigError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}.{hint}")
+        hint = " INT8 has its own command: mogface-batch quantize." if precision == "int8" else ""
+        raise ConfigError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}.{hint}")
     if target not in TARGETS:
-        raise ConfigError(f"--for {target} is none of {', '.join(TARGETS)}.")
+        raise ConfigError(f"--for {target} is not one of {', '.join(TARGETS)}.")
     if (precision, target) == ("fp16", "cpu"):
         raise ConfigError(
             "--precision fp16 --for cpu would be slower than fp32: ONNX Runtime has no float16 convolution on the CPU "
@@ -56,11 +58,11 @@ def make_variant(encoded: bytes, *, precision: str, target: str, canvases: Canva
         encoded: The file in fp32, for any device.
         precision: See `PRECISIONS`.
         target: See `TARGETS`.
-        canvases: What fp16 is checked on for overflow; not read for fp32.
+        canvases: Canvases on which fp16 is checked for overflow; not used for fp32.
 
     Raises:
         ConfigError: See `check_variant`.
-        ModelError: The file cannot be taken apart, or holds what the device does not take.
+        ModelError: The file has a form that passes do not handle, or contains what the device does not support.
     """
     check_variant(precision, target)
     if (precision, target) == ("fp32", "any"):
@@ -73,42 +75,44 @@ def make_variant(encoded: bytes, *, precision: str, target: str, canvases: Canva
         "parity": None,
     }
     remarks: list[str] = []
-    kept: tuple[str, ...] = ()
+    kept_fp32: tuple[str, ...] = ()
     if precision == "fp16":
         if canvases is None:
             raise ValueError("fp16 needs canvases to be checked on")
-        kept, largest = _too_large(model, canvases)
-        changed |= {"kept_fp32": kept, "calibration": canvases.summary() | {"largest_value": largest}}
-        remarks.append(_overflow_remark(kept, largest, canvases))
-    arrange_graph, remark = _arrange(model, target, card)
+        kept_fp32, largest = _find_overflows(model, canvases)
+        changed |= {"kept_fp32": kept_fp32, "calibration": canvases.summarise() | {"largest_value": largest}}
+        remarks.append(_describe_overflows(kept_fp32, largest, canvases))
+    card_changes, device_remarks = _arrange(model, target, card)
     if precision == "fp16":
-        convert_to_fp16(model, kept=kept)
+        convert_to_fp16(model, kept_fp32=kept_fp32)
     return Variant(
-        write_contract(model, card.model_copy(update=changed | arrange_graph)), (*remarks, *remark)
+        write_contract(model, card.model_copy(update=changed | card_changes)), (*remarks, *device_remarks)
     )
 
 
-def _too_large(model: Any, canvases: Canvases) -> tuple[tuple[str, ...], float]:  # noqa: ANN401 - onnx is untyped
+def _find_overflows(model: onnx.ModelProto, canvases: Canvases) -> tuple[tuple[str, ...], float]:
     values = find_largest_values(measure_ranges(model, list_float16_tensors(model), canvases.pixels))
-    kept = tuple(name for name, value in values.items() if value > MAX_SAFE_VALUE)
-    return kept, float(f"{max(values.values()):.3g}")
+    kept_fp32 = tuple(name for name, value in values.items() if value > MAX_SAFE_VALUE)
+    return kept_fp32, float(f"{max(values.values()):.3g}")
 
 
-def _overflow_remark(kept: tuple[str, ...], largest: float, canvases: Canvases) -> str:
-    seen = (
+def _describe_overflows(kept_fp32: tuple[str, ...], largest: float, canvases: Canvases) -> str:
+    checked_on = (
         "synthetic canvases (name real images with --calibration)" if canvases.are_synthetic else "canvases"
     )
     remains = (
-        f"{', '.join(kept)} and what reads them stay in float32" if kept else "nothing had to stay in float32"
+        f"{', '.join(kept_fp32)} and what reads them stay in float32"
+        if kept_fp32
+        else "nothing had to stay in float32"
     )
     return (
-        f"Overflow check on {len(canvases.pixels)} {seen}: the largest value inside the network is {largest:g}, "
+        f"Overflow check on {len(canvases.pixels)} {checked_on}: the largest value inside the network is {largest:g}, "
         f"the bound {MAX_SAFE_VALUE:g}; {remains}."
     )
 
 
-def _arrange(model: Any, target: str, card: ModelCard) -> tuple[dict[str, Any], tuple[str, ...]]:  # noqa: ANN401
-    """Rewrite the graph for a device; return what changes in the card, and what to say."""
+def _arrange(model: onnx.ModelProto, target: str, card: ModelCard) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Rewrite the graph for a device; return the changes of the card, and remarks for the user."""
     if target == "cuda":
         fused = fuse_group_norms(model)
         if not fused:
@@ -117,8 +121,8 @@ def _arrange(model: Any, target: str, card: ModelCard) -> tuple[dict[str, Any], 
             f"{fused} group norms are fused: the file runs on provider cuda only.",
         )
     if target == "tensorrt":
-        most = adapt_to_tensorrt(model, top_k=card.top_k)
-        return {"top_k": most}, (f"At most {most} candidates leave the graph, TensorRT's own limit.",)
+        limit = adapt_to_tensorrt(model, top_k=card.top_k)
+        return {"top_k": limit}, (f"At most {limit} candidates leave the graph, TensorRT's own limit.",)
     if target == "cpu":
         count = use_winograd(model, card.default_canvas_hw)
         if not count:

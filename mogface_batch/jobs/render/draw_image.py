@@ -1,4 +1,4 @@
-"""One image of the table -> its picture, or its crops, published. Runs in a process of its own: see `pool.py`."""
+"""Draw one image of the table: publish its picture, or its crops. Runs in the processes of `processes/pool.py`."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,7 +19,7 @@ from mogface_batch.source_images import read_image_of_row
 
 
 class Style(StrEnum):
-    """What is made of an image: a picture with its faces marked or hidden, or a picture of each face."""
+    """How an image is drawn: a picture with its faces marked or hidden, or a picture of each face."""
 
     BOXES = "boxes"
     BLUR = "blur"
@@ -67,8 +67,8 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """What came of an image."""
+class DrawResult:
+    """The files drawn from an image, or why there are none."""
 
     picture: str | None = None
     """Name below the output folder."""
@@ -87,8 +87,8 @@ class Render:
     look: Look
     limits: LimitOptions
 
-    def __call__(self, subject: Subject) -> Drawn:
-        """Publish the picture or the crops of an image, and return what came of it; never raises for a bad image.
+    def __call__(self, subject: Subject) -> DrawResult:
+        """Publish the picture or the crops of an image and return the result; a bad image does not raise.
 
         Raises:
             OutputError: The store refuses it.
@@ -98,47 +98,49 @@ class Render:
             image = read_image_of_row(
                 subject.address, sha256=subject.sha256, size_bytes=subject.size_bytes, limits=self.limits
             )
-            kept = read_metadata(image.encoded) if self.look.metadata is MetadataPolicy.KEEP else Metadata()
-            return self._published(image.rgb, subject, kept)
+            metadata = (
+                read_metadata(image.encoded) if self.look.metadata is MetadataPolicy.KEEP else Metadata()
+            )
+            return self._publish(image.rgb, subject, metadata)
         except RowFault as fault:
-            return Drawn(error_code=fault.code, error_message=fault.message, is_failed=True)
+            return DrawResult(error_code=fault.code, error_message=fault.message, is_failed=True)
 
-    def _published(self, rgb: NDArray[np.uint8], subject: Subject, kept: Metadata) -> Drawn:
+    def _publish(self, rgb: NDArray[np.uint8], subject: Subject, metadata: Metadata) -> DrawResult:
         store = storage.open_store(self.output)
         suffix = f".{subject.picture.rpartition('.')[2]}"
         if self.look.style is Style.CROPS:
-            lost, names = kept.lost, list[str]()
+            metadata_loss, names = metadata.lost, list[str]()
             crops = crop_faces(rgb, subject.faces, margin=self.look.margin)
             for number, crop in zip(subject.numbers, crops, strict=True):
-                encoded, this_lost = _encoded(crop, suffix, kept)
-                lost = lost or this_lost
+                encoded, crop_loss = _encode(crop, suffix, metadata)
+                metadata_loss = metadata_loss or crop_loss
                 names.append(f"{subject.picture}.faces/{number:03}{suffix}")
                 store.replace(names[-1], encoded)
-            return _drawn(None, names, lost)
-        drawn = draw_faces(rgb, subject.faces, DrawStyle(self.look.style.value), margin=self.look.margin)
-        encoded, lost = _encoded(drawn, suffix, kept)
+            return _build_result(None, names, metadata_loss)
+        picture = draw_faces(rgb, subject.faces, DrawStyle(self.look.style.value), margin=self.look.margin)
+        encoded, metadata_loss = _encode(picture, suffix, metadata)
         store.replace(subject.picture, encoded)
-        return _drawn(subject.picture, [], lost)
+        return _build_result(subject.picture, [], metadata_loss)
 
 
-def _encoded(rgb: NDArray[np.uint8], suffix: str, kept: Metadata) -> tuple[bytes, str | None]:
-    """Return the bytes of a picture, and why they lack the metadata of its source."""
+def _encode(rgb: NDArray[np.uint8], suffix: str, metadata: Metadata) -> tuple[bytes, str | None]:
+    """Return the bytes of a picture, and why they lack the metadata of its source, or None."""
     try:
-        return encode(rgb, suffix, kept), kept.lost
+        return encode(rgb, suffix, metadata), metadata.lost
     except TooLargeFault as fault:
-        if kept == Metadata():
+        if metadata == Metadata():
             raise
-        # Strangers wrote the metadata: it may be what its format has no room for.
+        # The metadata is from a stranger: it may be too large for the format.
         return encode(rgb, suffix, Metadata()), f"The metadata was left out: {fault}."
 
 
-def _drawn(picture: str | None, crops: list[str], lost: str | None) -> Drawn:
-    return Drawn(picture, crops, None if lost is None else "metadata_lost", lost)
+def _build_result(picture: str | None, crops: list[str], metadata_loss: str | None) -> DrawResult:
+    return DrawResult(picture, crops, None if metadata_loss is None else "metadata_lost", metadata_loss)
 
 
-def picture_name(planned: str, address: str) -> str:
-    """Return the name of an image's picture: as planned, but of the source's type where that is one we write."""
+def choose_picture_name(planned: str, address: str) -> str:
+    """Return the name of an image's picture: as planned, but with the type of the source if `render` can write it."""
     name = planned.removesuffix(".jpg")
-    # The plan adds .jpg to a name that is no .jpg, .png or .webp; others never end so.
+    # The plan adds .jpg to names that do not end in .jpg, .png or .webp.
     is_added = not storage.strip_query(address).lower().endswith(".jpg")
     return name if is_added and name.lower().endswith((".tif", ".tiff", ".bmp", ".jp2", ".avif")) else planned

@@ -1,11 +1,13 @@
 """MogFace (Liu et al., CVPR 2022): from ModelScope's checkpoint to a contract file.
 
-    hub id | folder | file -> `weights.py` -> `network.py` in torch -> `to_onnx.py` -> `ends.py` -> contract file
-                                 ^ `backbone.py`, `fpn.py`, `heads.py`; `levels.py` says what is kept of them
-    `export.py` does all that; `eager.py` is the same without ONNX, and `seeded.py` makes weights, for benchmarks
+    hub id | folder | file -> `checkpoint.py` -> `network/` in torch -> `to_onnx.py` -> `detector_graph.py` -> contract file
 
-The network is ModelScope's own, written anew so that it exports for every size, without what it computes and throws
-away; the names of its parts are those of the checkpoint. Read `network.py` first. Knows nothing of ONNX Runtime.
+`compile_mogface.py` runs these steps. `modelscope_reference.py` is ModelScope's own pipeline, for `verify`.
+For benchmarks only: `pytorch/` (the same detector without ONNX), `seeded_network.py` and `plain_graphs.py`.
+
+The network is ModelScope's own, written again so that it can be exported for every size, and without the results that
+ModelScope computes and discards; its parts have the names that they have in the checkpoint. Read
+`network/mogface_network.py` first. This package knows nothing of ONNX Runtime.
 """
 
 import importlib.util

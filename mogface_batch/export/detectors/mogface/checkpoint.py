@@ -1,7 +1,7 @@
-"""Reads MogFace's checkpoint: from ModelScope's hub, a folder or a file; strictly, and without running code from it.
+"""Reads MogFace's checkpoint from ModelScope's hub, a folder or a file; strictly, and without running code from it.
 
-ModelScope's own loader passes ``strict=False``, which hides a wrong checkpoint: whatever does not fit keeps its random
-initialisation. Here every entry must be there and fit, but for those that are never used.
+ModelScope's own loader passes ``strict=False``, which hides a wrong checkpoint: an entry that does not fit keeps its
+random initialisation. Here every entry must be present and must fit, except those that are never used.
 """
 
 import hashlib
@@ -27,19 +27,19 @@ from mogface_batch.export.files import read_weights_file
 CHECKPOINT_NAME = "pytorch_model.pt"
 """Source: ModelScope's ``ModelFile.TORCH_MODEL_FILE``, which its face detection pipeline joins to the model's folder."""
 
-_DEAD = re.compile(
+_UNUSED = re.compile(
     r"fpn\.dsfd_modules\.[0-5]\.(weight|bias)|pred_net\.deep_(cls|loc)_head\.conv[234]\.(weight|bias)"
 )
 _COUNTER = "num_batches_tracked"
-"""Of a batch norm: read in training only, and absent from what torch wrote before 0.4.1."""
+"""Entry of a batch norm that only training reads; torch before 0.4.1 did not write it."""
 _PREFIXES = ("net.", "module.")
-"""Of the names where a whole ``MogFaceDetector`` or a ``DataParallel`` was saved."""
+"""Prefixes of the names if a whole ``MogFaceDetector`` or a ``DataParallel`` was saved."""
 _UNREADABLE = (
     RuntimeError, pickle.UnpicklingError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError,
     ArithmeticError, AssertionError, ImportError, MemoryError, struct.error,
 )  # fmt: skip
-"""What `torch.load` raises on broken files, as far as tried by cutting and changing them at random."""
-_NAMED_AT_MOST = 3
+"""The errors that `torch.load` raises for broken files; found by truncating and changing files at random."""
+_MAX_NAMES = 3
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Checkpoint:
     sha256: str
     tensors: Mapping[str, Tensor]
 
-    def network(self, levels: Levels) -> MogFace:
+    def build_network(self, levels: Levels) -> MogFace:
         """Return the network with these weights, ready to run."""
-        network = _empty_network(levels)
+        network = _build_empty_network(levels)
         network.load_state_dict(
             {name: self.tensors.get(name, torch.tensor(0)) for name in network.state_dict()}, assign=True
         )
@@ -65,27 +65,27 @@ def read_checkpoint(weights: str) -> Checkpoint:
 
     Args:
         weights: A hub id such as ``damo/cv_resnet101_face-detection_cvpr22papermogface``, a folder with
-            ``pytorch_model.pt`` in it, or a file. What exists here is taken before what the hub may have.
+            ``pytorch_model.pt`` in it, or a file. An existing path takes precedence over a hub id.
 
     Raises:
-        ModelError: It cannot be had or read, holds more than weights, or is not MogFace's.
+        ModelError: It cannot be downloaded or read, contains more than weights, or is not a checkpoint of MogFace.
     """
     path, hub_id = locate_checkpoint(weights)
     encoded, name = read_weights_file(path)
-    tensors = _state_dict(_loaded(encoded, str(path)), str(path))
-    wrong = _differences(tensors)
-    if wrong:
-        raise ModelError(f"{path} is no checkpoint of MogFace with ResNet-101: {'; '.join(wrong)}.")
+    tensors = _unwrap_state_dict(_load(encoded, str(path)), str(path))
+    differences = _list_differences(tensors)
+    if differences:
+        raise ModelError(f"{path} is not a checkpoint of MogFace with ResNet-101: {'; '.join(differences)}.")
     floats = {name: tensor.float() for name, tensor in tensors.items() if not name.endswith(_COUNTER)}
     source = f"modelscope:{hub_id}" if hub_id else name
     return Checkpoint(source, hashlib.sha256(encoded).hexdigest(), floats)
 
 
 def locate_checkpoint(weights: str) -> tuple[Path, str | None]:
-    """Return the checkpoint's path, and the hub id if it came from there; see `read_checkpoint`.
+    """Return the path of a checkpoint, and the hub id if it was downloaded; see `read_checkpoint`.
 
     Raises:
-        ModelError: The hub does not give it.
+        ModelError: It cannot be downloaded.
     """
     path = Path(weights)
     try:
@@ -98,8 +98,8 @@ def locate_checkpoint(weights: str) -> tuple[Path, str | None]:
     return download(weights, CHECKPOINT_NAME), weights
 
 
-def _loaded(encoded: bytes, where: str) -> object:
-    """Return what was saved; only tensors and containers can be: torch refuses any other class unseen."""
+def _load(encoded: bytes, where: str) -> object:
+    """Return the saved object; it can only contain tensors and containers: torch refuses to load any other class."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -107,72 +107,80 @@ def _loaded(encoded: bytes, where: str) -> object:
     except _UNREADABLE as error:
         code = re.search(r"GLOBAL ([\w.]{3,}) (?:was not|whose module)", str(error))
         if code:
-            raise ModelError(f"{where} holds more than weights ({code[1]}); nothing of it was run.") from None
+            raise ModelError(
+                f"{where} contains more than weights ({code[1]}); none of its code was run."
+            ) from None
         raise ModelError(
             f"{where} cannot be read as a PyTorch checkpoint: it is cut short or another kind of file."
         ) from None
 
 
-def _state_dict(saved: Any, where: str) -> dict[str, Tensor]:  # noqa: ANN401 - whatever a stranger saved
-    """Return name -> tensor, without a wrapper around it or a prefix that all names share."""
-    inner = saved.get("state_dict", saved) if isinstance(saved, dict) else saved
-    named = isinstance(inner, dict) and all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in inner.items()
+def _unwrap_state_dict(saved: Any, where: str) -> dict[str, Tensor]:  # noqa: ANN401 - whatever a stranger saved
+    """Return name -> tensor, without a wrapper, and without a prefix that all names share."""
+    state_dict = saved.get("state_dict", saved) if isinstance(saved, dict) else saved
+    is_state_dict = isinstance(state_dict, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state_dict.items()
     )
-    if not named or not inner:
-        raise ModelError(f"{where} is no checkpoint of MogFace: it holds no names with tensors.")
-    tensors: dict[str, Tensor] = dict(inner)
+    if not is_state_dict or not state_dict:
+        raise ModelError(f"{where} is not a checkpoint of MogFace: it does not map names to tensors.")
+    tensors: dict[str, Tensor] = dict(state_dict)
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 
-def _differences(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return a clause for each kind of difference from the network's own state dict."""
-    expected = _empty_network(Levels()).state_dict()
+def _list_differences(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return one clause per kind of difference from the state dict of the network."""
+    expected = _build_empty_network(Levels()).state_dict()
     missing = [name for name in expected if name not in tensors and not name.endswith(_COUNTER)]
-    unexpected = [name for name in tensors if name not in expected and not _DEAD.fullmatch(name)]
-    unfit = [
-        f"{name} {_described(tensors[name])} instead of {_described(wanted)}"
-        for name, wanted in expected.items()
-        if name in tensors and not _fits(tensors[name], wanted)
+    unexpected = [name for name in tensors if name not in expected and not _UNUSED.fullmatch(name)]
+    unsuitable = [
+        f"{name} {_describe(tensors[name])} instead of {_describe(reference)}"
+        for name, reference in expected.items()
+        if name in tensors and not _fits(tensors[name], reference)
     ]
     return [
-        *_clause("missing", missing),
-        *_clause("unexpected", unexpected),
-        *_clause("unfit", unfit),
-        *(_clause("not finite", _not_finite(tensors)) if not missing + unexpected + unfit else ()),
+        *_list_names("missing", missing),
+        *_list_names("unexpected", unexpected),
+        *_list_names("unfit", unsuitable),
+        *(
+            _list_names("not finite", _find_not_finite(tensors))
+            if not missing + unexpected + unsuitable
+            else ()
+        ),
     ]
 
 
-def _clause(kind: str, names: list[str]) -> list[str]:
+def _list_names(kind: str, names: list[str]) -> list[str]:
     if not names:
         return []
-    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
-    return [f"{len(names)} {kind} ({', '.join(names[:_NAMED_AT_MOST])}{more})"]
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return [f"{len(names)} {kind} ({', '.join(names[:_MAX_NAMES])}{more})"]
 
 
-def _fits(tensor: Tensor, wanted: Tensor) -> bool:
+def _fits(tensor: Tensor, reference: Tensor) -> bool:
     return (
-        tensor.shape == wanted.shape
-        and tensor.is_floating_point() == wanted.is_floating_point()
+        tensor.shape == reference.shape
+        and tensor.is_floating_point() == reference.is_floating_point()
         and tensor.layout == torch.strided
         and tensor.device.type == "cpu"
     )
 
 
-def _described(tensor: Tensor) -> str:
+def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+def _find_not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     return [
-        name for name, tensor in tensors.items() if not _DEAD.fullmatch(name) and not tensor.isfinite().all()
+        name
+        for name, tensor in tensors.items()
+        if not _UNUSED.fullmatch(name) and not tensor.isfinite().all()
     ]
 
 
-def _empty_network(levels: Levels) -> MogFace:
+def _build_empty_network(levels: Levels) -> MogFace:
     """Return the network without memory for its weights."""
     with torch.device("meta"):
         return MogFace(levels)

@@ -1,6 +1,6 @@
-"""Compiles MogFace into a contract file: torch exports the network, `head.py` puts the ends on.
+"""Compiles MogFace into a contract file: torch exports the network, `detector_graph.py` adds what surrounds it.
 
-One file serves every batch size, height and width.
+One file works for every batch size, height and width.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ if importlib.util.find_spec("onnxscript") is None:
 
 def compile_mogface(checkpoint: Checkpoint, levels: Levels) -> bytes:
     """Return the contract file; the same checkpoint, levels and packages give the same bytes."""
-    builder = build_detector_graph(convert_to_onnx(checkpoint.network(levels)), levels)
+    builder = build_detector_graph(convert_to_onnx(checkpoint.build_network(levels)), levels)
     return graph.build_contract_file(builder, make_mogface_card(checkpoint.source, checkpoint.sha256, levels))
 
 
@@ -33,7 +33,7 @@ def compile_detector(weights: str, options: CompileOptions) -> bytes:
         options: Its ``levels`` are the pyramid levels to keep; see `Levels.parse`.
 
     Raises:
-        ConfigError: There are no such levels.
+        ConfigError: The levels do not exist.
         ModelError: The weights cannot be read, or belong to another network.
     """
     levels = Levels.parse(options.levels) if options.levels else Levels()

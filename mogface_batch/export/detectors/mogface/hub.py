@@ -1,4 +1,4 @@
-"""Fetches a file from ModelScope's hub by its own client, which plain `modelscope` holds."""
+"""Downloads a file from ModelScope's hub with its own client, which the package modelscope contains."""
 
 import contextlib
 import importlib.util
@@ -12,17 +12,17 @@ _FILE_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".zip", ".onnx")
 
 
 def is_hub_id(weights: str) -> bool:
-    """Return whether a text reads as ``owner/name``; what ends as checkpoints do is the path of a file."""
+    """Return whether a text has the form ``owner/name``; with the ending of a checkpoint it is a path."""
     return not weights.endswith(_FILE_ENDINGS) and bool(
         re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", weights, re.ASCII)
     )
 
 
 def download(hub_id: str, name: str) -> Path:
-    """Return the path of a file of a model's repository, in the client's own cache (``MODELSCOPE_CACHE``).
+    """Download a file of a model's repository into the client's cache (``MODELSCOPE_CACHE``) and return its path.
 
     Raises:
-        ModelError: modelscope is not installed, or the hub does not give the file.
+        ModelError: modelscope is not installed, or the hub does not return the file.
     """
     if importlib.util.find_spec("modelscope") is None:
         raise ModelError(NOT_INSTALLED.format("modelscope"))
@@ -30,10 +30,10 @@ def download(hub_id: str, name: str) -> Path:
 
     try:
         return Path(model_file_download(hub_id, name))
-    except Exception as error:  # noqa: BLE001 - the errors of the client's versions share no root
+    except Exception as error:  # noqa: BLE001 - the errors of the client have no common base class
         raise ModelError(
-            f"{name} of {hub_id} cannot be had from ModelScope's hub ({_describe_error(error)}); "
-            f"where the hub cannot be reached, download the file elsewhere and give its path as --weights."
+            f"{name} of {hub_id} cannot be downloaded from ModelScope's hub ({_describe_error(error)}); "
+            f"if this machine cannot reach the hub, download the file elsewhere and give its path as --weights."
         ) from None
 
 

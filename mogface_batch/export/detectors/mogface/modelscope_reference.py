@@ -1,7 +1,8 @@
-"""ModelScope's own pipeline, the reference that a MogFace file is compared with.
+"""ModelScope's own pipeline, the reference for MogFace files.
 
-Its last line divides the whole result by the factor by which it has shrunk the image, the scores too: a score of 0.9
-becomes 2.7 in an image of 3000 px. `Reference.faces` undoes that, and makes its inclusive corners half-open.
+The last line of the pipeline divides the whole result, including the scores, by the factor by which it has shrunk the
+image: a score of 0.9 becomes 2.7 for an image of 3000 px. `Reference.find_faces` corrects that, and makes the
+inclusive corners half-open.
 """
 
 import json
@@ -32,20 +33,20 @@ class Reference:
 
     Args:
         weights: A hub id, a folder or a file, as for the export.
-        threads: Of torch; None: all cores.
+        threads: Threads of torch; None uses all cores.
         on_gpu: Whether it runs on the first GPU instead of the CPU.
 
     Raises:
-        ModelError: ModelScope's pipeline is not installed, or the weights cannot be had.
+        ModelError: ModelScope's pipeline is not installed, or the weights cannot be read.
         DeviceError: torch sees no GPU.
     """
 
     def __init__(self, weights: str, *, threads: int | None = None, on_gpu: bool = False) -> None:
-        pipeline = _pipeline_function()
+        pipeline = _import_pipeline()
         if on_gpu and not torch.cuda.is_available():
-            # ModelScope would go on with the CPU.
+            # ModelScope itself would silently use the CPU.
             raise DeviceError(
-                f"torch {torch.__version__} sees no GPU, so ModelScope's pipeline cannot run on one."
+                f"torch {torch.__version__} finds no GPU, so ModelScope's pipeline cannot run on one."
             )
         file, _ = locate_checkpoint(weights)
         if threads is not None:
@@ -59,58 +60,58 @@ class Reference:
                     "face-detection", model=str(folder), device="gpu" if on_gpu else "cpu"
                 )
 
-    def seen(self, canvas: NDArray[np.uint8]) -> tuple[Faces, NDArray[np.float32]]:
-        """Return the faces of a canvas and the network's own scores, falling.
+    def find_faces_and_scores(self, canvas: NDArray[np.uint8]) -> tuple[Faces, NDArray[np.float32]]:
+        """Return the faces of a canvas, and all scores of the network in descending order.
 
         Args:
             canvas: (H, W, 3), no side over 1500 px.
         """
-        raw: list[torch.Tensor] = []
-        hook = self._pipeline.detector.net.register_forward_hook(lambda *call: raw.append(call[2][0]))
+        calls: list[torch.Tensor] = []
+        hook = self._pipeline.detector.net.register_forward_hook(lambda *call: calls.append(call[2][0]))
         try:
-            faces = self.faces(canvas)
+            faces = self.find_faces(canvas)
         finally:
             hook.remove()
-        return faces, np.sort(raw[0].cpu().numpy().ravel())[::-1]
+        return faces, np.sort(calls[0].cpu().numpy().ravel())[::-1]
 
-    def faces(self, rgb: NDArray[np.uint8]) -> Faces:
-        """Return the reference's faces of an image, in its pixels, half-open, with true scores.
+    def find_faces(self, rgb: NDArray[np.uint8]) -> Faces:
+        """Return the faces that the reference finds in an image: half-open boxes in its pixels, corrected scores.
 
         Args:
             rgb: (H, W, 3). If a side is over 1500 px, the pipeline shrinks it by its own rule, in float32.
         """
         with silence_libraries(), torch.inference_mode():
-            # It takes arrays as OpenCV reads them, blue first, and turns them round.
-            found = self._pipeline(np.ascontiguousarray(rgb[:, :, ::-1]))
-        return corrected(
-            found["boxes"], found["scores"], scale=compute_shrink_scale((rgb.shape[0], rgb.shape[1]))
+            # The pipeline expects arrays as OpenCV reads them, blue first.
+            result = self._pipeline(np.ascontiguousarray(rgb[:, :, ::-1]))
+        return correct_result(
+            result["boxes"], result["scores"], scale=compute_shrink_scale((rgb.shape[0], rgb.shape[1]))
         )
 
 
 def compute_shrink_scale(image_hw: tuple[int, int]) -> float:
     """Return the factor by which ModelScope's pipeline shrinks an image."""
-    longer = max(image_hw)
-    return SHRINK_TO_PX / longer if longer > SHRINK_OVER_PX else 1.0
+    longer_side = max(image_hw)
+    return SHRINK_TO_PX / longer_side if longer_side > SHRINK_OVER_PX else 1.0
 
 
-def corrected(boxes: list[list[float]], scores: list[float], *, scale: float) -> Faces:
-    """Return what the pipeline meant by its boxes and scores.
+def correct_result(boxes: list[list[float]], scores: list[float], *, scale: float) -> Faces:
+    """Return the faces of a result of the pipeline, with boxes and scores corrected.
 
     Args:
         boxes: x1 y1 x2 y2 with inclusive corners, divided by ``scale``.
-        scores: Divided by ``scale`` too, which is the bug.
+        scores: Divided by ``scale`` too, which is the bug of the pipeline.
         scale: See `compute_shrink_scale`.
     """
-    found = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    # The corners are inclusive in the pixels of the shrunk image, where the detector saw it.
-    found[:, 2:] += 1.0 / scale
-    return Faces(found.astype(np.float32), (np.array(scores, dtype=np.float64) * scale).astype(np.float32))
+    corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    # The corners are inclusive in pixels of the shrunk image, on which the detector ran.
+    corners[:, 2:] += 1.0 / scale
+    return Faces(corners.astype(np.float32), (np.array(scores, dtype=np.float64) * scale).astype(np.float32))
 
 
-def _pipeline_function() -> Any:  # noqa: ANN401 - modelscope is untyped
+def _import_pipeline() -> Any:  # noqa: ANN401 - modelscope is untyped
     try:
         with silence_libraries():
-            from modelscope.pipelines import pipeline  # noqa: PLC0415 - seconds to import, and an extra of its own
+            from modelscope.pipelines import pipeline  # noqa: PLC0415 - takes seconds, and is in another extra
     except ImportError as error:
         raise ModelError(
             f"ModelScope's own pipeline, the reference, is not installed ({error}): type pip install 'mogface-batch[reference]'."

@@ -1,4 +1,4 @@
-"""What a contract file of MogFace says of itself."""
+"""The model card of MogFace's contract files."""
 
 import torch
 
@@ -14,9 +14,9 @@ def make_mogface_card(source: str, sha256: str, levels: Levels) -> ModelCard:
     """Return the card of a file in float32, for any device.
 
     Args:
-        source: Where the weights are from.
+        source: Origin of the weights.
         sha256: Of the weights, 64 hex digits.
-        levels: Those that the network has.
+        levels: The levels of the network.
     """
     red, green, blue = (round(mean) for mean in MEAN_RGB)
     return ModelCard(

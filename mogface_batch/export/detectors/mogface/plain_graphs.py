@@ -1,4 +1,4 @@
-"""MogFace's graphs without a card, for sessions that a benchmark opens: as a contract file, in every arrangement."""
+"""MogFace's graphs without a card, in each variant of a contract file, for the sessions of a benchmark."""
 
 import hashlib
 import importlib.util
@@ -18,7 +18,7 @@ from mogface_batch.export.passes.tensorrt import adapt_to_tensorrt
 
 
 def build_plain_graph(network: MogFace, levels: Levels) -> tuple[bytes, str]:
-    """Return the graph in float32 for any device, and which of torch's exporters made it: the former needs torch alone."""
+    """Return the graph in float32 for any device, and the exporter of torch that made it: the older one needs only torch."""
     if importlib.util.find_spec("onnxscript") is None:
         encoded, exporter = trace_to_onnx(network), "torch.onnx, by tracing"
     else:
@@ -30,10 +30,10 @@ def build_plain_graph(network: MogFace, levels: Levels) -> tuple[bytes, str]:
 
 
 def arrange_graph(plain: bytes, *, half: bool, target: str) -> bytes:
-    """Return the graph in a precision, for a device; float16 without a search for values that are too large.
+    """Return the graph in a precision, for a device; float16 is not checked for overflow.
 
     Args:
-        plain: From `build_plain_graph`.
+        plain: What `build_plain_graph` returns.
         half: float16 instead of float32.
         target: ``any``, ``cuda`` or ``tensorrt``, as for ``export --for``.
     """
@@ -48,21 +48,21 @@ def arrange_graph(plain: bytes, *, half: bool, target: str) -> bytes:
     return encoded
 
 
-def add_card(bare: bytes, *, half: bool, target: str, levels: Levels) -> bytes:
-    """Return a bare graph as a contract file; needs pydantic.
+def add_card(plain: bytes, *, half: bool, target: str, levels: Levels) -> bytes:
+    """Return a graph as a contract file; needs pydantic.
 
     Args:
-        bare: From `arrange_graph`, or in float32 for any device.
-        half: Whether it is in float16.
-        target: What it is arranged for.
-        levels: Those of the network.
+        plain: What `arrange_graph` or `build_plain_graph` returns.
+        half: Whether the graph is in float16.
+        target: The device for which it is arranged.
+        levels: The levels of the network.
     """
     from mogface_batch.export.detectors.mogface.mogface_card import make_mogface_card  # noqa: PLC0415 - pydantic may not be there
 
-    card = make_mogface_card("a seed, for benchmarks", hashlib.sha256(bare).hexdigest(), levels)
+    card = make_mogface_card("a seed, for benchmarks", hashlib.sha256(plain).hexdigest(), levels)
     changed = {
         "precision": "fp16" if half else "fp32",
         "target": target,
         "needs_provider": "cuda" if target == "cuda" else None,
     }
-    return write_contract(onnx.load_from_string(bare), card.model_copy(update=changed))
+    return write_contract(onnx.load_from_string(plain), card.model_copy(update=changed))

@@ -1,4 +1,4 @@
-"""Keeps what torch's exporter and ModelScope say about themselves from the user."""
+"""Hides the messages of torch's exporter and of ModelScope, which do not help the user."""
 
 import contextlib
 import io
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def silence_libraries() -> Iterator[None]:
-    """Silence prints, warnings and logs below errors; none of them says anything about MogFace."""
-    before = logging.root.manager.disable
+    """Suppress prints, warnings and log messages below errors; none of them is about MogFace."""
+    previous_level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(before)
+        logging.disable(previous_level)

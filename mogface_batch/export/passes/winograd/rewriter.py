@@ -1,8 +1,9 @@
-"""Emits the graph anew: groups of convolutions as Winograd, everything else as it was."""
+"""Writes the graph again: groups of convolutions by Winograd's algorithm, all other nodes unchanged."""
 
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
+import onnx
 
 from mogface_batch.export.passes.winograd.epilogue import add_bias, apply_group_norm
 from mogface_batch.export.passes.winograd.graph_index import GraphIndex, list_reads, read_attribute
@@ -29,50 +30,57 @@ from mogface_batch.export.passes.winograd.tile_positions import (
 )
 from mogface_batch.export.passes.winograd.transforms import TAPS, Matrix, build_transform
 
+Step: TypeAlias = onnx.NodeProto | Group
+"""What is written next: one unchanged node, or a group of convolutions."""
 
-class Rewrite:
-    """One graph being rewritten.
 
-    A result in tiles becomes a plain tensor only when a node that knows no tiles reads it.
+class Rewriter:
+    """Rewrites one graph.
+
+    A result in tiles becomes a plain tensor only if an unchanged node reads it.
     """
 
     def __init__(self, index: GraphIndex, groups: list[Group], prefix: str) -> None:
         self.writer = NodeWriter(prefix)
         self._index = index
         self._in_tiles: dict[str, Part] = {}
-        self._joined: dict[str, Any] = {}
-        """Outputs of channel Concats of such results, which may never be needed."""
-        self._evaluated: dict[tuple[str, tuple[int, ...]], Value] = {}
+        self._joined: dict[str, onnx.NodeProto] = {}
+        """Output -> Concat of results in tiles along the channels, which may never be needed as a plain tensor."""
+        self._transformed: dict[tuple[str, tuple[int, ...]], Value] = {}
         self._written: set[str] = set()
         nodes = [node for group in groups for conv in group.members for node in conv.nodes]
         self._absorbed = {name for node in nodes for name in node.output}
         owners = {id(node): group for group in groups for conv in group.members for node in conv.nodes}
-        self._steps: list[Any] = []
+        self._steps: list[Step] = []
+        placed: set[int] = set()
         for node in index.nodes:
-            step = owners.get(id(node), node)
-            if step not in self._steps[-1:] and not (isinstance(step, Group) and step in self._steps):
-                self._steps.append(step)
+            group = owners.get(id(node))
+            if group is None:
+                self._steps.append(node)
+            elif id(group) not in placed:
+                placed.add(id(group))
+                self._steps.append(group)
 
-    def run(self, given: set[str]) -> None:
-        """Emit everything.
+    def run(self, sources: set[str]) -> None:
+        """Write all nodes.
 
         Args:
-            given: Names of the graph's inputs and constants.
+            sources: Names of the inputs and constants of the graph.
         """
-        known, waiting = set(given), self._steps
+        available, waiting = set(sources), self._steps
         while waiting:
             later = []
             for step in waiting:
-                if all(name in known for name in _needs(step)):
-                    known.update(self._emit(step))
+                if all(name in available for name in _list_inputs(step)):
+                    available.update(self._emit(step))
                 else:
                     later.append(step)
-            # Two groups may wait for each other: those members go on that can.
-            waiting = later if len(later) < len(waiting) else _split(later, known)
+            # Two groups may wait for each other: then write the members of one that are ready.
+            waiting = later if len(later) < len(waiting) else _split_group(later, available)
         for name in self._index.outputs:
-            self._write(name)
+            self._write_plain(name)
 
-    def _emit(self, step: Any) -> list[str]:  # noqa: ANN401 - onnx is untyped
+    def _emit(self, step: Step) -> list[str]:
         if isinstance(step, Group):
             self._convolve(step)
             return [conv.result for conv in step.members]
@@ -80,93 +88,97 @@ class Rewrite:
         if channels and all(name in self._in_tiles for name in step.input):
             self._joined[step.output[0]] = step
         else:
-            self._keep(step)
+            self._copy_node(step)
         return list(step.output)
 
-    def _keep(self, node: Any) -> None:  # noqa: ANN401 - onnx is untyped
+    def _copy_node(self, node: onnx.NodeProto) -> None:
         for name in list_reads(node):
-            self._write(name)
+            self._write_plain(name)
         self.writer.nodes.append(node)
 
-    def _write(self, name: str) -> None:
-        """Make the plain tensor of a value, unless it is there."""
+    def _write_plain(self, name: str) -> None:
+        """Write the plain tensor of a value, unless it exists."""
         if name in self._written:
             return
         if name in self._joined:
             self._written.add(name)
-            self._keep(self._joined[name])
+            self._copy_node(self._joined[name])
         elif name in self._in_tiles:
             self._written.add(name)
             write_plain(self.writer, self._in_tiles[name], name)
 
     def _convolve(self, group: Group) -> None:
         writer, kind = self.writer, group.members[0].kind
-        given = group.members[0].channels[1]
+        channels_out = group.members[0].channels[1]
         tilings = (Tiling(group.sides[0], kind.dilations[0]), Tiling(group.sides[1], kind.dilations[1]))
-        source = gather_sources(writer, self._sources(group.members))
+        source = gather_sources(writer, self._find_sources(group.members))
         sizes = tuple(
-            _output_sizes(writer, conv, placed.sizes)
+            _compute_output_sizes(writer, conv, placed.sizes)
             for conv, placed in zip(group.members, source.placements, strict=True)
         )
         windows = (Window(tilings[0], kind.pads[0]), Window(tilings[1], kind.pads[1]))
-        rows = _rows(writer, windows, sizes, source)
+        rows = _compute_rows(writer, windows, sizes, source)
         if group.sides == NARROW:
-            matrix = self._narrow(kind.weight, source.matrix, rows)
+            matrix = self._multiply_pixels(kind.weight, source.matrix, rows)
         else:
-            matrix = self._winograd(kind.weight, tilings, source.matrix, rows)
+            matrix = self._multiply_tiles(kind.weight, tilings, source.matrix, rows)
         firsts, tiles = lay_out_maps(writer, tilings, sizes)
-        result = Tiled(matrix, given, tilings, sizes, firsts, tiles)
-        result = Tiled(self._finished(group.members[0], result), given, tilings, sizes, firsts, tiles)
+        result = Tiled(matrix, channels_out, tilings, sizes, firsts, tiles)
+        result = Tiled(
+            self._add_epilogue(group.members[0], result), channels_out, tilings, sizes, firsts, tiles
+        )
         for number, conv in enumerate(group.members):
             self._in_tiles[conv.result] = Part(result, number)
 
-    def _winograd(self, weight: str, tilings: tuple[Tiling, Tiling], pixels: Value, rows: Value) -> Value:
-        """Return the outputs, (side * side, tiles, channels): few products of numbers, many bytes moved."""
+    def _multiply_tiles(
+        self, weight: str, tilings: tuple[Tiling, Tiling], pixels: Value, rows: Value
+    ) -> Value:
+        """Return the outputs (side * side, tiles, channels): fewer multiplications, but more bytes moved."""
         writer = self.writer
-        given, read = self._channels(weight)
+        channels_out, channels_in = self._read_channels(weight)
         down, across = (build_transform(tiling.side) for tiling in tilings)
-        cut = writer.add("Gather", pixels, writer.reshape(rows, -1), axis=0)
-        evaluated = _both_ways(writer, cut, (down.inputs, across.inputs), read)
-        product = writer.add("MatMul", evaluated, self._weights(weight, tilings))
-        return _both_ways(writer, product, (down.output, across.output), given)
+        windows = writer.add("Gather", pixels, writer.reshape(rows, -1), axis=0)
+        transformed = _transform_tiles(writer, windows, (down.inputs, across.inputs), channels_in)
+        product = writer.add("MatMul", transformed, self._transform_weights(weight, tilings))
+        return _transform_tiles(writer, product, (down.output, across.output), channels_out)
 
-    def _weights(self, weight: str, tilings: tuple[Tiling, Tiling]) -> Value:
-        """Return the evaluated taps, (points, channels in, channels out).
+    def _transform_weights(self, weight: str, tilings: tuple[Tiling, Tiling]) -> Value:
+        """Return the transformed weights (points, channels in, channels out).
 
-        Computed here and not when a session is opened: what ONNX Runtime folds there costs it three times the memory.
+        They are computed here, because constant folding when a session opens takes three times their memory.
         """
         sides = tuple(tiling.side for tiling in tilings)
-        if (weight, sides) not in self._evaluated:
+        if (weight, sides) not in self._transformed:
             down, across = (build_transform(side).weights for side in sides)
             taps = np.asarray(self._index.read_constant(weight), dtype=np.float64)
             points = np.einsum("ph,oihw,qw->pqio", down, taps, across, optimize=True)
             points = points.reshape(-1, *points.shape[2:]).astype(np.float32)
-            self._evaluated[weight, sides] = self.writer.add_large_constant(
+            self._transformed[weight, sides] = self.writer.add_large_constant(
                 f"{weight}_{sides[0]}x{sides[1]}", points
             )
-        return self._evaluated[weight, sides]
+        return self._transformed[weight, sides]
 
-    def _narrow(self, weight: str, pixels: Value, rows: Value) -> Value:
-        """Return the outputs, (1, pixels, channels): all pixels times all taps, and nine of these gathered and added.
+    def _multiply_pixels(self, weight: str, pixels: Value, rows: Value) -> Value:
+        """Return the outputs (1, pixels, channels): all pixels times all taps; then nine products are gathered and added.
 
-        With few outputs this moves far fewer bytes than to gather the inputs first.
+        With few output channels, this moves far fewer bytes than gathering the inputs first.
         """
         writer = self.writer
-        given, read = self._channels(weight)
-        taps = writer.reshape(writer.add("Transpose", weight, perm=[1, 2, 3, 0]), read, -1)
-        products = writer.reshape(writer.add("MatMul", pixels, taps), -1, given)
-        each = writer.add_integers(np.arange(TAPS * TAPS).reshape(-1, 1))
-        rows = writer.add("Add", compute_scalar(writer, "Mul", rows, TAPS * TAPS), each)
+        channels_out, channels_in = self._read_channels(weight)
+        taps = writer.reshape(writer.add("Transpose", weight, perm=[1, 2, 3, 0]), channels_in, -1)
+        products = writer.reshape(writer.add("MatMul", pixels, taps), -1, channels_out)
+        tap_numbers = writer.add_integers(np.arange(TAPS * TAPS).reshape(-1, 1))
+        rows = writer.add("Add", compute_scalar(writer, "Mul", rows, TAPS * TAPS), tap_numbers)
         return writer.add(
             "ReduceSum", writer.add("Gather", products, rows, axis=0), writer.add_integers([0]), keepdims=1
         )
 
-    def _channels(self, weight: str) -> tuple[int, int]:
-        """Return channels out and in."""
-        given, read, *_ = self._index.read_constant_shape(weight) or (0, 0)
-        return given, read
+    def _read_channels(self, weight: str) -> tuple[int, int]:
+        """Return output and input channels."""
+        channels_out, channels_in, *_ = self._index.read_constant_shape(weight) or (0, 0)
+        return channels_out, channels_in
 
-    def _finished(self, conv: Convolution, tiled: Tiled) -> Value:
+    def _add_epilogue(self, conv: Convolution, tiled: Tiled) -> Value:
         kind, writer = conv.kind, self.writer
         constant = self._index.read_constant(kind.bias) if kind.bias else None
         bias = np.zeros(tiled.channels, np.float32) if constant is None else constant.astype(np.float32)
@@ -177,17 +189,17 @@ class Rewrite:
             matrix = add_bias(writer, tiled, bias)
         return writer.add("Relu", matrix) if kind.relu else matrix
 
-    def _sources(self, members: list[Convolution]) -> list[Source]:
-        joined = [self._joined_source(conv.source) for conv in members]
+    def _find_sources(self, members: list[Convolution]) -> list[Source]:
+        joined = [self._find_tiled_source(conv.source) for conv in members]
         if any(source is None for source in joined):
             joined = [None] * len(members)
-        return [source or self._plain_source(conv) for source, conv in zip(joined, members, strict=True)]
+        return [source or self._make_plain_source(conv) for source, conv in zip(joined, members, strict=True)]
 
-    def _joined_source(self, name: str) -> Part | None:
-        """Return a map in tiles, joined along the channels where need be; None where it is none."""
+    def _find_tiled_source(self, name: str) -> Part | None:
+        """Return a map in tiles, concatenated along the channels if necessary; None if the value is not in tiles."""
         if name not in self._joined:
             return self._in_tiles.get(name)
-        parts = [self._in_tiles[each] for each in self._joined[name].input]
+        parts = [self._in_tiles[part_name] for part_name in self._joined[name].input]
         first = parts[0]
         if any(part.tiled.layout != first.tiled.layout or part.number != first.number for part in parts):
             return None
@@ -198,13 +210,13 @@ class Rewrite:
             Tiled(matrix, channels, tiled.tilings, tiled.sizes, tiled.firsts, tiled.tiles), first.number
         )
 
-    def _plain_source(self, conv: Convolution) -> Source:
+    def _make_plain_source(self, conv: Convolution) -> Source:
         if conv.source in self._in_tiles:
             return self._in_tiles[conv.source]
-        self._write(conv.source)
-        return Plain(conv.source, conv.channels[0], self._sizes(conv.source))
+        self._write_plain(conv.source)
+        return Plain(conv.source, conv.channels[0], self._find_sizes(conv.source))
 
-    def _sizes(self, value: str) -> Sizes:
+    def _find_sizes(self, value: str) -> Sizes:
         root = self._index.find_same_sized(value)
         if root in self._in_tiles:
             part = self._in_tiles[root]
@@ -212,50 +224,54 @@ class Rewrite:
         return read_sizes(self.writer, value if root in self._joined or root in self._absorbed else root)
 
 
-def _needs(step: Any) -> list[str]:  # noqa: ANN401 - onnx is untyped
+def _list_inputs(step: Step) -> list[str]:
     return [conv.source for conv in step.members] if isinstance(step, Group) else list(list_reads(step))
 
 
-def _split(waiting: list[Any], known: set[str]) -> list[Any]:
-    """Return the steps with the first group that can go on in part cut in two."""
+def _split_group(waiting: list[Step], available: set[str]) -> list[Step]:
+    """Return the steps with one group, of which some members are ready, split in two."""
     for number, step in enumerate(waiting):
-        if isinstance(step, Group) and any(conv.source in known for conv in step.members):
-            ready = [conv for conv in step.members if conv.source in known]
-            rest = [conv for conv in step.members if conv.source not in known]
+        if isinstance(step, Group) and any(conv.source in available for conv in step.members):
+            ready = [conv for conv in step.members if conv.source in available]
+            remaining = [conv for conv in step.members if conv.source not in available]
             return [
                 *waiting[:number],
                 Group(ready, step.sides),
-                Group(rest, step.sides),
+                Group(remaining, step.sides),
                 *waiting[number + 1 :],
             ]
     raise ValueError("the nodes of the graph are not in an order in which they can run")
 
 
-def _output_sizes(writer: NodeWriter, conv: Convolution, sizes: Sizes) -> Sizes:
+def _compute_output_sizes(writer: NodeWriter, conv: Convolution, sizes: Sizes) -> Sizes:
     top, left, bottom, right = conv.kind.pads
-    grown = (top + bottom, left + right)
+    padding = (top + bottom, left + right)
     lengths = []
-    for length, pads, dilation in zip(sizes[1:], grown, conv.kind.dilations, strict=True):
+    for length, pads, dilation in zip(sizes[1:], padding, conv.kind.dilations, strict=True):
         change = pads - (TAPS - 1) * dilation
         lengths.append(compute_scalar(writer, "Add", length, change) if change else length)
     return Sizes(sizes.images, *lengths)
 
 
-def _rows(
+def _compute_rows(
     writer: NodeWriter, windows: tuple[Window, Window], sizes: tuple[Sizes, ...], source: Pixels
 ) -> Value:
-    """Return (taps, tiles): the row of the matrix of pixels that each tap of each tile reads; the dummy reads zeros."""
+    """Return (taps, tiles): the row of the pixel matrix that each tap of each tile reads; the dummy reads zeros."""
     rows = [
         compute_window_rows(writer, windows, size, placed)
         for size, placed in zip(sizes, source.placements, strict=True)
     ]
     taps = (windows[0].tiling.side + TAPS - 1) * (windows[1].tiling.side + TAPS - 1)
-    every = writer.add("Concat", *rows, writer.add_integers(np.full((taps, 1), -1)), axis=1)
-    return writer.add("Where", writer.add("Less", every, writer.add_integers(0)), source.zero_row, every)
+    all_rows = writer.add("Concat", *rows, writer.add_integers(np.full((taps, 1), -1)), axis=1)
+    return writer.add(
+        "Where", writer.add("Less", all_rows, writer.add_integers(0)), source.zero_row, all_rows
+    )
 
 
-def _both_ways(writer: NodeWriter, value: Value, matrices: tuple[Matrix, Matrix], columns: int) -> Value:
-    """Return (points, -1, columns): one matrix applied along the rows of each tile, another along its columns."""
+def _transform_tiles(
+    writer: NodeWriter, value: Value, matrices: tuple[Matrix, Matrix], columns: int
+) -> Value:
+    """Return (points, -1, columns): one matrix is applied along the rows of each tile, another along its columns."""
     down, across = matrices
     value = writer.add("MatMul", writer.add_floats(down), writer.reshape(value, down.shape[1], -1))
     value = writer.reshape(value, down.shape[0], across.shape[1], -1)

@@ -1,4 +1,4 @@
-"""Feature maps as a matrix of tiles: what a rewritten convolution gives, and what the next one reads."""
+"""Feature maps as a matrix of tiles: the result of a rewritten convolution, and the input of the next one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ from mogface_batch.export.passes.winograd.tile_positions import (
 
 @dataclass(frozen=True)
 class Tiled:
-    """One or more feature maps of as many channels, in one matrix; see `tiles`."""
+    """One or more feature maps with the same channels, in one matrix; see `tile_positions`."""
 
     matrix: Value
     """(side * side, tiles, channels)."""
     channels: int
     tilings: tuple[Tiling, Tiling]
     sizes: tuple[Sizes, ...]
-    """Of each map."""
+    """The sizes of each map."""
     firsts: tuple[Value, ...]
-    """First tile of each map."""
+    """The number of the first tile of each map."""
     tiles: Value
-    """All tiles; the last is the dummy, which is zero."""
+    """The number of tiles; the last tile is the dummy, which is zero."""
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """Return what two must share so that equal rows hold equal pixels."""
+        """Return what two matrices must share so that equal rows are equal pixels."""
         return (self.tilings, self.sizes, self.firsts)
 
-    def placement(self, number: int, base: Value) -> Placement:
-        """Return where a map lies once the matrix, its rows following ``base``, is part of a larger one."""
+    def place(self, number: int, base: Value) -> Placement:
+        """Return the position of a map in a larger matrix, in which the rows of this one begin at ``base``."""
         return Placement(self.tilings, self.sizes[number], self.firsts[number], self.tiles, base)
 
 
@@ -51,7 +51,7 @@ class Plain:
 
 @dataclass(frozen=True)
 class Part:
-    """One map of several in tiles."""
+    """One of the maps in a matrix of tiles."""
 
     tiled: Tiled
     number: int
@@ -67,22 +67,22 @@ class Pixels:
     matrix: Value
     """(rows, channels)."""
     placements: tuple[Placement, ...]
-    """Of each map that was asked for."""
+    """The position of each requested map."""
     zero_row: Value
-    """Number of a row that is zero."""
+    """The number of a row that is zero."""
 
 
 def lay_out_maps(
     writer: NodeWriter, tilings: tuple[Tiling, Tiling], sizes: Sequence[Sizes]
 ) -> tuple[tuple[Value, ...], Value]:
-    """Return the first tile of each of some maps, one after the other, and the count with the dummy."""
+    """Return the first tile of each map, one map after another, and the number of tiles with the dummy."""
     counts = [writer.add("Mul", size.images, count_tiles_of_image(writer, tilings, size)) for size in sizes]
     firsts = tuple(writer.add_sum(counts[:number]) for number in range(len(counts)))
     return firsts, compute_scalar(writer, "Add", writer.add_sum(counts), 1)
 
 
 def gather_sources(writer: NodeWriter, sources: Sequence[Source]) -> Pixels:
-    """Return some maps in one matrix; those that lie in the same one already are not copied."""
+    """Return maps in one matrix; maps that are in the same matrix already are not copied."""
     matrices: list[Value] = []
     bases: list[Value] = []
     base, zero_row = writer.add_integers(0), None
@@ -93,10 +93,10 @@ def gather_sources(writer: NodeWriter, sources: Sequence[Source]) -> Pixels:
             continue
         numbers[key] = len(matrices)
         bases.append(base)
-        matrices.append(_rows(writer, source))
+        matrices.append(_reshape_to_rows(writer, source))
         if isinstance(source, Part) and zero_row is None:
             zero_row = compute_scalar(writer, "Sub", writer.add("Add", base, source.tiled.tiles), 1)
-        base = writer.add("Add", base, _row_count(writer, source))
+        base = writer.add("Add", base, _count_rows(writer, source))
     if zero_row is None:
         zero_row = base
         matrices.append(
@@ -106,7 +106,7 @@ def gather_sources(writer: NodeWriter, sources: Sequence[Source]) -> Pixels:
     placements = []
     for source in sources:
         if isinstance(source, Part):
-            placements.append(source.tiled.placement(source.number, bases[numbers[source.tiled.matrix]]))
+            placements.append(source.tiled.place(source.number, bases[numbers[source.tiled.matrix]]))
         else:
             zero = writer.add_integers(0)
             base = bases[numbers[source.value]]
@@ -115,20 +115,23 @@ def gather_sources(writer: NodeWriter, sources: Sequence[Source]) -> Pixels:
 
 
 def write_plain(writer: NodeWriter, part: Part, name: Value) -> None:
-    """Make [N, C, H, W] of a map, under the name that the graph knows it by."""
-    rows = compute_image_rows(writer, part.tiled.placement(part.number, writer.add_integers(0)))
+    """Write a map as [N, C, H, W] under its name in the original graph."""
+    rows = compute_image_rows(writer, part.tiled.place(part.number, writer.add_integers(0)))
     writer.add(
-        "Transpose", writer.add("Gather", _rows(writer, part), rows, axis=0), perm=[0, 3, 1, 2], output=name
+        "Transpose",
+        writer.add("Gather", _reshape_to_rows(writer, part), rows, axis=0),
+        perm=[0, 3, 1, 2],
+        output=name,
     )
 
 
-def _rows(writer: NodeWriter, source: Source) -> Value:
+def _reshape_to_rows(writer: NodeWriter, source: Source) -> Value:
     if isinstance(source, Part):
         return writer.reshape(source.tiled.matrix, -1, source.tiled.channels)
     return writer.reshape(writer.add("Transpose", source.value, perm=[0, 2, 3, 1]), -1, source.channels)
 
 
-def _row_count(writer: NodeWriter, source: Source) -> Value:
+def _count_rows(writer: NodeWriter, source: Source) -> Value:
     if isinstance(source, Part):
         (down, right) = source.tiled.tilings
         return compute_scalar(writer, "Mul", source.tiled.tiles, down.side * right.side)

@@ -1,4 +1,4 @@
-"""The matrices of Winograd's minimal filtering F(m, 3), by the Cook-Toom construction, exact until the end.
+"""The matrices of Winograd's minimal filtering F(m, 3), by the Cook-Toom construction in exact fractions.
 
     y = A ((G w) * (B d))        d: m + 2 inputs, w: 3 taps, y: m outputs of the correlation
 
@@ -44,41 +44,41 @@ def build_transform(outputs: int) -> Transform:
     """Return the matrices of F(``outputs``, 3), for 2, 4, 5 or 6 outputs."""
     points = _POINTS[outputs]
     columns = len(points) + 1
-    output, weights = _powers(points, outputs), _powers(points, TAPS)
-    inputs = _inverse(_powers(points, columns))
+    output, weights = _compute_powers(points, outputs), _compute_powers(points, TAPS)
+    inputs = _invert(_compute_powers(points, columns))
     scaled = zip(weights, zip(*inputs, strict=True), strict=True)
-    rows = [_balanced(taps, row) for taps, row in scaled]
+    rows = [_balance(taps, row) for taps, row in scaled]
     return Transform(
-        _as_array(output).T, _as_array([taps for taps, _ in rows]), _as_array([row for _, row in rows])
+        _to_array(output).T, _to_array([taps for taps, _ in rows]), _to_array([row for _, row in rows])
     )
 
 
-def _powers(points: Sequence[Fraction | int], columns: int) -> list[list[Fraction]]:
-    """Return p^0 .. p^(columns - 1) for each point; for infinity the highest power alone."""
+def _compute_powers(points: Sequence[Fraction | int], columns: int) -> list[list[Fraction]]:
+    """Return p^0 .. p^(columns - 1) for each point; for infinity, the highest power alone."""
     finite = [[Fraction(point) ** power for power in range(columns)] for point in points]
     return [*finite, [Fraction(int(power == columns - 1)) for power in range(columns)]]
 
 
-def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
-    """Return the inverse by Gauss and Jordan, exact."""
+def _invert(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
+    """Return the exact inverse, by Gauss-Jordan elimination."""
     size = len(matrix)
     rows = [[*row, *(Fraction(int(i == j)) for j in range(size))] for i, row in enumerate(matrix)]
-    for at in range(size):
-        pivot = next(i for i in range(at, size) if rows[i][at])
-        rows[at], rows[pivot] = rows[pivot], rows[at]
-        rows[at] = [value / rows[at][at] for value in rows[at]]
+    for column in range(size):
+        pivot = next(i for i in range(column, size) if rows[i][column])
+        rows[column], rows[pivot] = rows[pivot], rows[column]
+        rows[column] = [value / rows[column][column] for value in rows[column]]
         for i in range(size):
-            if i != at and (factor := rows[i][at]):
-                rows[i] = [value - factor * other for value, other in zip(rows[i], rows[at], strict=True)]
+            if i != column and (factor := rows[i][column]):
+                rows[i] = [value - factor * term for value, term in zip(rows[i], rows[column], strict=True)]
     return [row[size:] for row in rows]
 
 
-def _balanced(taps: Sequence[Fraction], row: Sequence[Fraction]) -> tuple[list[Fraction], list[Fraction]]:
-    """Return a row of G and of B with a power of two moved from B to G, so that B's largest entry is near 1."""
+def _balance(taps: Sequence[Fraction], row: Sequence[Fraction]) -> tuple[list[Fraction], list[Fraction]]:
+    """Return rows of G and B with a power of two moved from B to G, so that the largest entry of B is near 1."""
     power = round(float(np.log2(float(max(abs(value) for value in row)))))
     factor = Fraction(2) ** power
     return [value * factor for value in taps], [value / factor for value in row]
 
 
-def _as_array(rows: Sequence[Sequence[Fraction]]) -> Matrix:
+def _to_array(rows: Sequence[Sequence[Fraction]]) -> Matrix:
     return np.array([[float(value) for value in row] for row in rows])

@@ -11,7 +11,7 @@ EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (which strides), 1x1, added to its input."""
+    """Convolutions 1x1, 3x3 (with the stride) and 1x1, added to the input."""
 
     def __init__(self, channels: int, width: int, *, stride: int = 1) -> None:
         super().__init__()
@@ -30,11 +30,11 @@ class Bottleneck(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [N, 4 width, ceil(h / stride), ceil(w / stride)] from [N, channels, h, w]."""
-        kept = features if self.downsample is None else self.downsample(features)
+        shortcut = features if self.downsample is None else self.downsample(features)
         inner = self.bn1(self.conv1(features)).relu()
         inner = self.bn2(self.conv2(inner)).relu()
-        added: Tensor = self.bn3(self.conv3(inner)) + kept
-        return added.relu()
+        output: Tensor = self.bn3(self.conv3(inner)) + shortcut
+        return output.relu()
 
 
 class ResNet101(nn.Module):
@@ -45,10 +45,10 @@ class ResNet101(nn.Module):
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(64, 64, BLOCKS[0], stride=1)
-        self.layer2 = _stage(256, 128, BLOCKS[1], stride=2)
-        self.layer3 = _stage(512, 256, BLOCKS[2], stride=2)
-        self.layer4 = _stage(1024, 512, BLOCKS[3], stride=2)
+        self.layer1 = _build_stage(64, 64, BLOCKS[0], stride=1)
+        self.layer2 = _build_stage(256, 128, BLOCKS[1], stride=2)
+        self.layer3 = _build_stage(512, 256, BLOCKS[2], stride=2)
+        self.layer4 = _build_stage(1024, 512, BLOCKS[3], stride=2)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return C2, C3, C4 and C5 of normalised images [N, 3, H, W]."""
@@ -59,6 +59,6 @@ class ResNet101(nn.Module):
         return c2, c3, c4, self.layer4(c4)
 
 
-def _stage(channels: int, width: int, blocks: int, *, stride: int) -> nn.Sequential:
+def _build_stage(channels: int, width: int, blocks: int, *, stride: int) -> nn.Sequential:
     first = Bottleneck(channels, width, stride=stride)
     return nn.Sequential(first, *(Bottleneck(width * EXPANSION, width) for _ in range(blocks - 1)))

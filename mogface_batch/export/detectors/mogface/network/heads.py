@@ -22,7 +22,7 @@ class SshContext(nn.Module):
         self.conv2_2_1 = nn.Conv2d(128, 128, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the three fields, joined along the channels."""
+        """Return the three fields, concatenated along the channels."""
         small = self.conv1(features).relu()
         shared = self.conv2(features).relu()
         middle = self.conv2_1(shared).relu()
@@ -31,10 +31,10 @@ class SshContext(nn.Module):
 
 
 class DeepHead(nn.Module):
-    """Four 3x3 convolutions that share one weight, each with a group norm of its own.
+    """Four 3x3 convolutions that share one weight, each followed by a different group norm.
 
-    On purpose: ModelScope's ``forward`` calls ``conv1`` four times and never ``conv2`` to ``conv4``, and the weights
-    were trained so. Those three are in the checkpoint, and dead.
+    This is intended: ModelScope's ``forward`` calls ``conv1`` four times and never ``conv2`` to ``conv4``, and the
+    weights were trained that way. Those three are in the checkpoint but never used.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class DeepHead(nn.Module):
 
 
 class PredictionNet(nn.Module):
-    """Scores and box offsets of every cell of every level."""
+    """The scores and box offsets of every cell of every level."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class PredictionNet(nn.Module):
         self.pred_loc = nn.Conv2d(CHANNELS, 4, 3, padding=1)
 
     def forward(self, pyramid: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return scores [N, A] 0..1 and offsets [N, A, 4]: level after level, each by row, then column."""
+        """Return scores [N, A] 0..1 and offsets [N, A, 4], ordered by level, row, column."""
         logits, offsets = [], []
         for level in pyramid:
             context = self.conv_SSH(level)

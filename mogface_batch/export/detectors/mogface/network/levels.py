@@ -1,4 +1,4 @@
-"""The levels of MogFace's feature pyramid: which are kept, and what each looks for."""
+"""The levels of MogFace's feature pyramid: which are kept, and the sizes of their anchors."""
 
 import re
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ ANCHOR_SCALE = 0.68
 class Levels:
     """The levels ``first`` to 7; level k has one anchor in each cell of 2^k px.
 
-    The coarse end is never dropped: levels 5 to 7 cost less than 2 % of the whole, and large faces would be lost.
+    Coarse levels are never dropped: levels 5 to 7 take less than 2 % of the time, and large faces would be lost.
     """
 
     first: int = FIRST
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the levels that a text such as ``3-7`` names.
+        """Return the levels of a text such as ``3-7``.
 
         Raises:
-            ConfigError: It names none, or leaves out a coarse one.
+            ConfigError: The text is not a range of levels, or leaves out a coarse level.
         """
         matched = re.fullmatch(rf"([{FIRST}-{LAST}])-{LAST}", text)
         if not matched:
             choices = ", ".join(f"{first}-{LAST}" for first in range(FIRST, LAST + 1))
             raise ConfigError(
-                f"levels {text!r} are none of {choices}: only fine levels, which find small faces, can be dropped."
+                f"levels {text!r} is not one of {choices}: only fine levels, which find small faces, can be dropped."
             )
         return cls(int(matched[1]))
 
@@ -48,7 +48,7 @@ class Levels:
 
     @property
     def min_face_px(self) -> float:
-        """Return the side of the smallest face that these levels are for, to 0.1 px.
+        """Return the side of the smallest face that these levels can find, to 0.1 px.
 
         Anchor sides double from level to level. A square face of side s in the middle of an anchor of side a > s
         overlaps it with IoU (s / a)^2; below a / sqrt(2) that is under one half, and the next finer level's anchor

@@ -1,10 +1,10 @@
-"""MogFace's network in torch: normalised images -> scores and offsets; equal to ModelScope's class, and exportable.
+"""MogFace's network in torch: normalised images -> scores and offsets. It equals ModelScope's class, and can be exported.
 
-What differs from ModelScope's ``MogFace``, none of it in the result:
+Differences from ModelScope's ``MogFace``, none of which changes the result:
 
-* what it computes and throws away (``fpn.dsfd_modules``), and weights that it never uses (``conv2`` to ``conv4`` of the
-  deep heads), are not there: 61 of 85 million parameters remain;
-* the feature maps are always cut to size, so that one exported file serves every height and width;
+* layers whose results ModelScope discards (``fpn.dsfd_modules``) and weights that it never uses (``conv2`` to
+  ``conv4`` of the deep heads) do not exist: 61 of 85 million parameters remain;
+* feature maps are always cropped, so that one exported file works for every height and width;
 * fine levels can be left out.
 """
 
@@ -17,7 +17,7 @@ from mogface_batch.export.detectors.mogface.network.pyramid import Lfpn
 
 
 class MogFace(nn.Module):
-    """The network; its state dict is the checkpoint's without the dead entries."""
+    """The network. Its state dict is that of the checkpoint without the entries that are never used."""
 
     def __init__(self, levels: Levels) -> None:
         super().__init__()

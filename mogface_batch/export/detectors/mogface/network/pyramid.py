@@ -1,7 +1,7 @@
 """The feature pyramid (LFPN) of MogFace: C2..C5 of the backbone -> P2..P7, 256 channels each.
 
 Source: ModelScope's ``face_detection/mogface/models/mogface.py``; the attribute names are the checkpoint's keys.
-Its ``dsfd_modules`` are left out: their results are thrown away.
+Its ``dsfd_modules`` are left out: ModelScope discards their results.
 """
 
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ CHANNELS = 256
 
 
 class FeatureFusion(nn.Module):
-    """Adds the next coarser map, enlarged twofold, to a map of the backbone."""
+    """Adds the next coarser map, enlarged twice, to a map of the backbone."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -23,43 +23,43 @@ class FeatureFusion(nn.Module):
         """Return [N, 256, h, w] from [N, 256, ceil(h / 2), ceil(w / 2)] and [N, channels, h, w]."""
         lateral: Tensor = self.main_conv(backbone)
         enlarged = F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
-        # Always cut, also where the sizes agree already: the exporter would bake an `if` on sizes into the file.
+        # Always crop, even if the sizes are equal: the exporter would evaluate an `if` on sizes once and for all.
         return enlarged[:, :, : lateral.shape[2], : lateral.shape[3]] + lateral
 
 
 class Lfpn(nn.Module):
-    """The pyramid; a level that is dropped, and what only it needs, does not exist."""
+    """The pyramid. A dropped level, and layers that only it needs, are not created."""
 
     def __init__(self, levels: Levels) -> None:
         super().__init__()
         self.levels = levels
-        self.c6 = _halving(2048, 512, 512)
-        self.c7 = _halving(512, 128, CHANNELS)
+        self.c6 = _build_halving(2048, 512, 512)
+        self.c7 = _build_halving(512, 128, CHANNELS)
         if 2 in levels:
             self.ff_c3_c2 = FeatureFusion(256)
-            self.p2_lat = _smoothing(CHANNELS)
+            self.p2_lat = _build_smoothing(CHANNELS)
         if 3 in levels:
             self.ff_c4_c3 = FeatureFusion(512)
-            self.p3_lat = _smoothing(CHANNELS)
+            self.p3_lat = _build_smoothing(CHANNELS)
         if 4 in levels:
             self.ff_c5_c4 = FeatureFusion(1024)
-            self.p4_lat = _smoothing(CHANNELS)
+            self.p4_lat = _build_smoothing(CHANNELS)
         if 5 in levels:
-            self.c5_lat = _smoothing(2048)
+            self.c5_lat = _build_smoothing(2048)
         if 6 in levels:
-            self.c6_lat = _smoothing(512)
-        self.c7_lat = _smoothing(CHANNELS)
+            self.c6_lat = _build_smoothing(512)
+        self.c7_lat = _build_smoothing(CHANNELS)
 
     def forward(self, backbone: tuple[Tensor, Tensor, Tensor, Tensor]) -> list[Tensor]:
-        """Return the maps [N, 256, h, w] of the levels that are kept, finest first."""
+        """Return the maps [N, 256, h, w] of the kept levels, finest first."""
         c6 = self.c6(backbone[3])
-        maps = self._fine_maps(backbone) if 5 in self.levels else []
+        maps = self._compute_fine_maps(backbone) if 5 in self.levels else []
         if 6 in self.levels:
             maps.append(self.c6_lat(c6))
         return [*maps, self.c7_lat(self.c7(c6))]
 
-    def _fine_maps(self, backbone: tuple[Tensor, Tensor, Tensor, Tensor]) -> list[Tensor]:
-        """Return P2..P5, as far as they are kept: each fused from the coarser one before that is smoothed."""
+    def _compute_fine_maps(self, backbone: tuple[Tensor, Tensor, Tensor, Tensor]) -> list[Tensor]:
+        """Return those of P2..P5 that are kept. Each is fused from the coarser map before that map is smoothed."""
         c2, c3, c4, c5 = backbone
         fused = self.c5_lat(c5)
         maps = [fused]
@@ -75,11 +75,11 @@ class Lfpn(nn.Module):
         return maps
 
 
-def _smoothing(channels: int) -> nn.Conv2d:
+def _build_smoothing(channels: int) -> nn.Conv2d:
     return nn.Conv2d(channels, CHANNELS, 3, padding=1)
 
 
-def _halving(channels: int, middle: int, out: int) -> nn.Sequential:
+def _build_halving(channels: int, middle: int, out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, middle, 1),
         nn.BatchNorm2d(middle),

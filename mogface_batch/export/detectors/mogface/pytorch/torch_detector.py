@@ -1,4 +1,4 @@
-"""MogFace run by PyTorch alone on a device, for benchmarks: as ModelScope runs it, and as fast as torch itself can."""
+"""Runs MogFace with PyTorch alone, for benchmarks: as ModelScope runs it, and as fast as torch can."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +22,21 @@ class TorchOptions:
     half: bool
     """float16 instead of float32."""
     tf32: bool = False
-    """Whether convolutions in float32 may round their inputs to 10 bits, as torch lets them by itself."""
+    """Whether float32 convolutions may round their inputs to 10 bits, which is the default of torch."""
     channels_last: bool = False
     compiled: bool = False
     dead_branches: bool = False
 
 
 class TorchDetector:
-    """MogFace in PyTorch, from canvases in the host's memory to candidates there.
+    """MogFace in PyTorch, from canvases in host memory to candidates in host memory.
 
     Args:
-        weights: What `save_weights` wrote.
-        levels: Those of the weights.
+        weights: A file that `save_weights` wrote.
+        levels: The levels of the weights.
         canvas_hw: Height and width of every canvas.
         on_gpu: Whether it runs on the first GPU instead of the CPU.
-        options: How.
+        options: How PyTorch runs the network.
 
     Raises:
         DeviceError: There is no GPU, or its memory is full.
@@ -54,16 +54,16 @@ class TorchDetector:
         if on_gpu:
             check_gpu()
         self._device = torch.device("cuda" if on_gpu else "cpu")
-        # As ModelScope's detector sets it: the fastest algorithm for a shape is looked for when it is first met.
+        # ModelScope's detector sets this too: cuDNN measures its algorithms when it meets a new shape.
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = options.tf32
         try:
-            whole = self._loaded(weights, levels, canvas_hw, options)
+            detector = self._load(weights, levels, canvas_hw, options)
         except RuntimeError as error:
             raise DeviceError(f"PyTorch cannot load the network: {quote_first_line(error)}.") from error
-        self._run: Any = torch.compile(whole, dynamic=False) if options.compiled else whole
+        self._run: Any = torch.compile(detector, dynamic=False) if options.compiled else detector
 
-    def _loaded(
+    def _load(
         self, weights: Path, levels: Levels, canvas_hw: tuple[int, int], options: TorchOptions
     ) -> TorchMogFace:
         with torch.device("meta"):
@@ -81,24 +81,24 @@ class TorchDetector:
         """Return boxes (N, K, 4) and scores (N, K) of canvases (N, H, W, 3).
 
         Raises:
-            DeviceError: The run failed.
+            DeviceError: PyTorch failed.
         """
         try:
             with torch.inference_mode():
                 boxes, scores = self._run(torch.from_numpy(canvases).to(self._device))
                 return boxes.cpu().numpy(), scores.cpu().numpy()
         except Exception as error:
-            # Those of torch, of its compiler and of the compilers that this calls have no common base.
+            # The errors of torch, of its compiler and of the compilers that it calls have no common base class.
             raise DeviceError(
                 f"PyTorch failed on {len(canvases)} canvases: {quote_first_line(error)}."
             ) from error
 
 
 def check_gpu() -> None:
-    """Refuse to go on without a GPU that torch can use.
+    """Raise an error if torch can use no GPU.
 
     Raises:
-        DeviceError: There is none.
+        DeviceError: There is no GPU.
     """
     if not torch.cuda.is_available():
         raise DeviceError(
@@ -108,12 +108,12 @@ def check_gpu() -> None:
 
 
 def save_weights(network: MogFace, path: Path) -> None:
-    """Write the weights for `TorchDetector`."""
+    """Write the weights of a network to a file for `TorchDetector`."""
     torch.save(network.state_dict(), path)
 
 
 def count_tflop_per_image(levels: Levels, canvas_hw: tuple[int, int]) -> float:
-    """Return the arithmetic of the network on one canvas in 10^12 operations, two for each multiplication and addition."""
+    """Return the operations of the network on one canvas, in units of 10^12; a multiply-add counts as two."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         MogFace(levels).eval()(torch.empty(1, 3, *canvas_hw))
     return float(counter.get_total_flops()) / 1e12

@@ -1,4 +1,4 @@
-"""What a contract file of MogFace computes, by PyTorch alone: canvases in, the best candidates out."""
+"""The computation of a MogFace contract file in PyTorch alone: canvases in, the best candidates out."""
 
 from collections.abc import Mapping
 
@@ -10,19 +10,19 @@ from mogface_batch.export.detectors.mogface.detector_graph import MEAN_RGB, STD_
 from mogface_batch.export.detectors.mogface.network.mogface_network import MogFace
 from mogface_batch.export.detectors.mogface.network.pyramid import CHANNELS
 
-_DEAD_INPUTS = (256, 512, 1024, 2048, CHANNELS, CHANNELS)
-"""Source: ModelScope's ``LFPN``, its ``dsfd_modules``: of C2 to C5 and of the smoothed C6 and C7."""
+_DISCARDED_INPUTS = (256, 512, 1024, 2048, CHANNELS, CHANNELS)
+"""Input channels, of C2 to C5 and of the smoothed C6 and C7. Source: ``dsfd_modules`` of ModelScope's ``LFPN``."""
 
 
 class TorchMogFace(nn.Module):
-    """The network with its ends, for canvases of one size.
+    """The network with normalisation and decoding, for canvases of one size.
 
     Args:
-        network: With the weights, on its device, in its precision; what comes before and after it is float32.
+        network: With its weights, on its device, in its precision; normalisation and decoding are in float32.
         canvas_hw: Height and width.
-        dead_branches: Whether to compute, as ModelScope's own class does, six convolutions whose results are thrown
-            away: its cost with its results. Their weights are arbitrary.
-        channels_last: Whether feature maps lie in memory by pixel and not by channel.
+        dead_branches: Whether to compute, as ModelScope's class does, six convolutions whose results are discarded,
+            to measure its true cost. Their weights are arbitrary.
+        channels_last: Whether feature maps are stored by pixel instead of by channel.
     """
 
     mean: Tensor
@@ -40,22 +40,22 @@ class TorchMogFace(nn.Module):
         super().__init__()
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.precision = network.pred_net.pred_cls.weight.dtype
-        dead = _DEAD_INPUTS if dead_branches else ()
+        discarded = _DISCARDED_INPUTS if dead_branches else ()
         layers = [
-            nn.Conv2d(inputs, CHANNELS, 3, padding=1, device=_device(network), dtype=self.precision)
-            for inputs in dead
+            nn.Conv2d(inputs, CHANNELS, 3, padding=1, device=_read_device(network), dtype=self.precision)
+            for inputs in discarded
         ]
         self.dead = nn.ModuleList(layers)
         self.network = network
-        # Not in torch's stubs, though documented.
+        # Documented, but missing from torch's stubs.
         self.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.register_buffer("mean", torch.tensor(MEAN_RGB)[:, None, None])
         self.register_buffer("scale", 1 / (torch.tensor(STD_RGB)[:, None, None] * 255))
-        self.register_buffer("anchors", _anchors(network.fpn.levels.anchors, canvas_hw))
-        self.to(_device(network)).eval().requires_grad_(requires_grad=False)
+        self.register_buffer("anchors", _make_anchors(network.fpn.levels.anchors, canvas_hw))
+        self.to(_read_device(network)).eval().requires_grad_(requires_grad=False)
 
     def forward(self, canvases: Tensor) -> tuple[Tensor, Tensor]:
-        """Return boxes [N, K, 4], half-open in canvas pixels, and scores [N, K], falling.
+        """Return boxes [N, K, 4], half-open in canvas pixels, and scores [N, K], in descending order.
 
         Args:
             canvases: [N, H, W, 3] uint8 RGB.
@@ -67,20 +67,20 @@ class TorchMogFace(nn.Module):
             layer(features)
         scores, offsets = self.network.pred_net(pyramid)
         best, rows = scores.float().topk(min(TOP_K, scores.shape[1]), dim=1)
-        boxes = _decoded(self.anchors, offsets.float())
+        boxes = _decode(self.anchors, offsets.float())
         return boxes.gather(1, rows[:, :, None].expand(-1, -1, 4)), best
 
 
-def _decoded(anchors: Tensor, offsets: Tensor) -> Tensor:
-    """Return corners [N, A, 4] as `ends.build_detector_graph` does."""
+def _decode(anchors: Tensor, offsets: Tensor) -> Tensor:
+    """Return corners [N, A, 4] as `detector_graph` does."""
     centres, sizes = anchors[:, :2], anchors[:, 2:]
-    middle = centres + offsets[..., :2] * sizes
-    half = offsets[..., 2:].exp() * sizes / 2
-    return torch.cat([middle - half, middle + half], dim=-1) + 0.5
+    box_centres = centres + offsets[..., :2] * sizes
+    half_sizes = offsets[..., 2:].exp() * sizes / 2
+    return torch.cat([box_centres - half_sizes, box_centres + half_sizes], dim=-1) + 0.5
 
 
-def _anchors(side_px_of_stride: Mapping[int, float], canvas_hw: tuple[int, int]) -> Tensor:
-    """Return [A, 4], centre x, centre y, width, height in px: level after level, each by row, then column."""
+def _make_anchors(side_px_of_stride: Mapping[int, float], canvas_hw: tuple[int, int]) -> Tensor:
+    """Return anchors [A, 4], centre x, centre y, width, height in px, ordered by level, row, column."""
     levels = []
     for stride, side_px in side_px_of_stride.items():
         rows, columns = ((torch.arange(-(-side // stride)) + 0.5) * stride for side in canvas_hw)
@@ -90,5 +90,5 @@ def _anchors(side_px_of_stride: Mapping[int, float], canvas_hw: tuple[int, int])
     return torch.cat(levels)
 
 
-def _device(module: nn.Module) -> torch.device:
+def _read_device(module: nn.Module) -> torch.device:
     return next(module.parameters()).device

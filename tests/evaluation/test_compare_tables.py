@@ -167,7 +167,7 @@ def test_the_page_holds_no_markup_of_strangers(tmp_path):
 
 
 def test_a_folder_that_is_none_is_a_sentence(tmp_path):
-    with pytest.raises(InputError, match="b holds no rows"):
+    with pytest.raises(InputError, match="b has no rows"):
         compare_tables(str(write_out(tmp_path / "a", [image("1")])), str(tmp_path / "b"))
 
 
