@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mogface_batch.geometry import Faces
+from mogface_batch.geometry import Faces, HeightWidth
 from mogface_batch.schema import FACE, INTERNAL, LANDMARK_POINTS, RESULT_COLUMNS
 
 ENCODED = f"{INTERNAL}encoded"
@@ -19,6 +19,8 @@ FETCH_S, DECODE_S, WAIT_S, INFER_S = (
     f"{INTERNAL}{stage}_s" for stage in ("fetch", "decode", "wait", "infer")
 )
 """The time of an image by stage, summed in the receipt. `WAIT_S`: how long the session waited before the image."""
+VIEW_COUNTS = f"{INTERNAL}view_counts"
+"""How many of the candidates each view of the image has, in the order of its views."""
 SLOTS = f"{INTERNAL}slots"
 """Canvases that the session ran for an image: more than one if its batch was not full."""
 
@@ -40,6 +42,7 @@ PREPARED = pa.schema(
 DETECTED = pa.schema(
     [
         pa.field(CANDIDATES, pa.list_(FACE)),
+        pa.field(VIEW_COUNTS, pa.list_(pa.int32())),
         pa.field(WAIT_S, pa.float32()),
         pa.field(INFER_S, pa.float32()),
         pa.field(SLOTS, pa.float32()),
@@ -130,7 +133,7 @@ Canvas = NDArray[np.uint8]
 
 
 def encode_canvases(canvases: Sequence[Canvas | None]) -> pa.Array:
-    """Return the column for these rows: the bytes of each (H, W, 3) canvas, one after another; None becomes null."""
+    """Return the column for these rows: the bytes of each (V, H, W, 3) row's canvases, one after another; None becomes null."""
     sizes = [0 if canvas is None else canvas.nbytes for canvas in canvases]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     # Not with `pa.array`, which copies everything again each time its buffer is too small.
@@ -143,19 +146,22 @@ def encode_canvases(canvases: Sequence[Canvas | None]) -> pa.Array:
     return pa.Array.from_buffers(pa.large_binary(), len(canvases), buffers)
 
 
-def decode_canvases(column: pa.ChunkedArray, rows: Sequence[int], canvas_hw: tuple[int, int]) -> Canvas:
+def decode_canvases(
+    column: pa.ChunkedArray, places: Sequence[tuple[int, int]], canvas_hw: HeightWidth
+) -> Canvas:
     """Return (N, H, W, 3) canvases, not to be written to; not copied if they are next to each other.
 
     Args:
         column: A column of one chunk.
-        rows: Row numbers, at least one, rising.
+        places: Row and view of each canvas, at least one, rising.
         canvas_hw: The size of each canvas.
     """
-    shape = (len(rows), *canvas_hw, 3)
+    shape = (*canvas_hw, 3)
+    canvas_bytes = int(np.prod(shape))
     chunk = column.chunk(0)
     offsets = np.frombuffer(chunk.buffers()[1], np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
     pixels = np.frombuffer(chunk.buffers()[2], np.uint8)
-    first, last = offsets[rows[0]], offsets[rows[-1] + 1]
-    if last - first == np.prod(shape):
-        return pixels[first:last].reshape(shape)
-    return np.stack([pixels[offsets[row] : offsets[row + 1]].reshape(shape[1:]) for row in rows])
+    starts = [offsets[row] + view * canvas_bytes for row, view in places]
+    if starts[-1] - starts[0] == (len(places) - 1) * canvas_bytes:
+        return pixels[starts[0] : starts[-1] + canvas_bytes].reshape(len(places), *shape)
+    return np.stack([pixels[start : start + canvas_bytes].reshape(shape) for start in starts])

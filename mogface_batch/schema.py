@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mogface_batch.errors import FetchFault, RowFault, TooLargeFault
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 EXIT_OK = 0
 EXIT_TOO_MANY_FAILED = 6
@@ -80,6 +80,7 @@ RESULT_COLUMNS = pa.schema(
         pa.field("canvas_width", pa.int32()),
         pa.field("canvas_height", pa.int32()),
         pa.field("scale", pa.float64()),
+        pa.field("views", pa.int32()),
         pa.field("faces", pa.list_(FACE)),
         pa.field("face_count", pa.int32()),
         pa.field("annotated_uri", pa.string()),

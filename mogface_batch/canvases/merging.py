@@ -14,6 +14,7 @@ from mogface_batch.geometry import (
     choose_faces,
     compute_areas,
     compute_overlaps,
+    concatenate_faces,
     group_overlaps,
     suppress_overlaps,
 )
@@ -52,7 +53,10 @@ def merge_views(
         return views[0].to_source(faces)
     pairs = list(zip(candidates, views, strict=True))
     answers = [_find_answers(faces, view, score_at_least=score_at_least) for faces, view in pairs]
-    faces, is_cut = _concatenate([answer for answer, _ in answers]), np.concatenate([cut for _, cut in answers])
+    faces, is_cut = (
+        concatenate_faces([answer for answer, _ in answers]),
+        np.concatenate([cut for _, cut in answers]),
+    )
     order = _sort(faces)
     faces, is_cut = faces[order], is_cut[order]
     faces = faces[~_find_parts(faces.boxes_xyxy, is_cut)]
@@ -98,15 +102,6 @@ def _find_answers(faces: Faces, view: View, *, score_at_least: float) -> tuple[F
     return in_source[rows], is_cut[rows]
 
 
-def _concatenate(parts: Sequence[Faces]) -> Faces:
-    landmarks = [part.landmarks for part in parts if part.landmarks is not None]
-    return Faces(
-        np.concatenate([part.boxes_xyxy for part in parts]),
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate(landmarks) if len(landmarks) == len(parts) else None,
-    )
-
-
 def _sort(faces: Faces) -> Rows:
     """Return the rows with the best first; of equal scores the order is that of the boxes, not that of the views."""
     order: Rows = np.lexsort((*faces.boxes_xyxy.T[::-1], -faces.scores))
@@ -119,6 +114,9 @@ def _find_parts(boxes_xyxy: Boxes, is_cut: NDArray[np.bool_]) -> NDArray[np.bool
     is_part = np.zeros(len(boxes_xyxy), bool)
     for start in range(0, len(cut_rows), _BLOCK):
         rows = cut_rows[start : start + _BLOCK]
-        inside = compute_overlaps(boxes_xyxy[rows], whole) > INSIDE_SHARE * compute_areas(boxes_xyxy[rows])[:, None]
+        inside = (
+            compute_overlaps(boxes_xyxy[rows], whole)
+            > INSIDE_SHARE * compute_areas(boxes_xyxy[rows])[:, None]
+        )
         is_part[rows] = inside.any(axis=1)
     return is_part

@@ -45,8 +45,7 @@ class TilesPolicy(CanvasPolicy):
 
     @override
     @classmethod
-    def of(
-        cls, options: CanvasOptions, card: ModelCard, limits: LimitOptions) -> Self:
+    def of(cls, options: CanvasOptions, card: ModelCard, limits: LimitOptions) -> Self:
         (canvas_hw,) = options.sizes or (card.default_canvas_hw,)
         check_canvases([canvas_hw], card, limits)
         return cls(
@@ -71,7 +70,11 @@ class TilesPolicy(CanvasPolicy):
     @override
     def list_views(self, source_hw: HeightWidth) -> tuple[View, ...]:
         upright = _limit_sides([View.fit(source_hw, self.canvas_hw), *self._scale(source_hw)])
-        count = sum(count_tiles(view, overlap=self.overlap) for view in upright) * (1 + len(self.turns)) * (1 + self.mirrors)
+        count = (
+            sum(count_tiles(view, overlap=self.overlap) for view in upright)
+            * (1 + len(self.turns))
+            * (1 + self.mirrors)
+        )
         if count > self.max_views:
             raise TooLargeFault(
                 ErrorCode.TOO_MANY_VIEWS,

@@ -52,7 +52,12 @@ class View:
 
     @classmethod
     def fit(
-        cls, source_hw: HeightWidth, canvas_hw: HeightWidth, *, quarter_turns: int = 0, is_mirrored: bool = False
+        cls,
+        source_hw: HeightWidth,
+        canvas_hw: HeightWidth,
+        *,
+        quarter_turns: int = 0,
+        is_mirrored: bool = False,
     ) -> Self:
         """Return the view of the whole image, fitted into the canvas and never enlarged."""
         turned_hw = source_hw[::-1] if quarter_turns % 2 else source_hw
@@ -122,7 +127,8 @@ class View:
             # A clockwise turn puts (x, y) of an image of some height at (height - y, x); this undoes it.
             x, y = y, np.float32(width) - x
             height, width = width, height
-        return np.stack([x, y], axis=-1) / np.float32(self.scale)
+        points: NDArray[np.float32] = np.stack([x, y], axis=-1) / np.float32(self.scale)
+        return points
 
 
 def cut_tiles(view: View, *, overlap: float) -> Iterator[View]:
@@ -159,4 +165,3 @@ def spread_offsets(length_px: int, side_px: int, *, overlap: float) -> Sequence[
     step_px = max(1, math.floor(side_px * (1 - overlap)))
     last = math.ceil((length_px - side_px) / step_px)
     return [round(number * (length_px - side_px) / last) for number in range(last + 1)]
-

@@ -8,7 +8,7 @@ names and what to say about a key that does not exist, `reference.py` the page d
 Reading a config starts nothing heavy: neither NumPy, Ray, ONNX Runtime nor OpenCV is imported from here.
 """
 
-from mogface_batch.config.choices import DrawStyle, Engine, Identity, ManifestFormat, Policy, Retry
+from mogface_batch.config.choices import DrawStyle, Engine, Identity, ManifestFormat, Merge, Policy, Retry
 from mogface_batch.config.job_config import JobConfig
 from mogface_batch.config.job_sections import (
     CanvasOptions,
@@ -34,6 +34,7 @@ __all__ = [
     "LimitOptions",
     "ManifestFormat",
     "ManifestOptions",
+    "Merge",
     "Options",
     "OutputOptions",
     "Policy",

@@ -91,7 +91,11 @@ class CanvasOptions(Options):
             raise ValueError(
                 "sizes have no meaning with policy native: remove them, or choose letterbox or buckets"
             )
-        if self.policy in {Policy.LETTERBOX, Policy.TILES} and self.sizes is not None and len(self.sizes) != 1:
+        if (
+            self.policy in {Policy.LETTERBOX, Policy.TILES}
+            and self.sizes is not None
+            and len(self.sizes) != 1
+        ):
             raise ValueError(
                 f"policy {self.policy} takes one size, not {len(self.sizes)}: choose buckets for several"
             )

@@ -3,13 +3,21 @@
 Boxes are half-open everywhere: a box from 0 to 10 is 10 px wide, not 11.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch.geometry.boxes import Boxes, Rows, compute_areas, compute_iou, compute_overlaps, compute_pairwise_iou
+from mogface_batch.geometry.boxes import (
+    Boxes,
+    Rows,
+    compute_areas,
+    compute_iou,
+    compute_overlaps,
+    compute_pairwise_iou,
+)
 from mogface_batch.geometry.suppression import group_overlaps, suppress_overlaps
 
 __all__ = [
@@ -27,6 +35,7 @@ __all__ = [
     "compute_iou",
     "compute_overlaps",
     "compute_pairwise_iou",
+    "concatenate_faces",
     "group_overlaps",
     "orient_hw",
     "pad_hw",
@@ -96,6 +105,17 @@ def pad_hw(source_hw: tuple[int, int], stride: int) -> tuple[int, int]:
     """Return height and width rounded up to multiples of ``stride``."""
     height, width = (-(-side // stride) * stride for side in source_hw)
     return height, width
+
+
+def concatenate_faces(parts: Sequence[Faces]) -> Faces:
+    """Return the faces of all parts, at least one, in their order; with landmarks if all parts with faces have them."""
+    landmarks = [part.landmarks for part in parts if part.landmarks is not None and len(part)]
+    has_landmarks = landmarks and len(landmarks) == sum(len(part) > 0 for part in parts)
+    return Faces(
+        np.concatenate([part.boxes_xyxy for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate(landmarks) if has_landmarks else None,
+    )
 
 
 def choose_faces(candidates: Faces, *, score_at_least: float, iou_at_most: float, max_faces: int) -> Faces:

@@ -42,4 +42,5 @@ def compute_pairwise_iou(a_xyxy: Boxes, b_xyxy: Boxes) -> NDArray[np.float32]:
 
 def compute_iou(box_xyxy: NDArray[np.float32], boxes_xyxy: Boxes) -> NDArray[np.float32]:
     """Return (N,) intersection over union of one box (4,) with each of (N, 4); 0 where both have no area."""
-    return compute_pairwise_iou(box_xyxy[None], boxes_xyxy)[0]
+    ratios: NDArray[np.float32] = compute_pairwise_iou(box_xyxy[None], boxes_xyxy)[0]
+    return ratios

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mogface_batch.geometry import Letterbox
+from mogface_batch.geometry import HeightWidth, Letterbox
 
 _HALF = 0.5
 """From this scale on a canvas pixel covers at most two by two pixels, so that interpolation between the four nearest is
@@ -36,18 +36,30 @@ def place_on_canvas(
         ValueError: The scale would enlarge.
     """
     height, width = letterbox.content_hw
-    canvas = np.empty((*letterbox.canvas_hw, 3), dtype=np.uint8)
-    canvas[:height, :width] = _scale_pixels(rgb, letterbox.scale * reduced_by, averaged=averaged)[
-        :height, :width
-    ]
+    scaled = scale_pixels(rgb, letterbox.scale * reduced_by, averaged=averaged)
+    return fill_canvas(scaled[:height, :width], letterbox.canvas_hw, pad_rgb)
+
+
+def fill_canvas(
+    content: NDArray[np.uint8], canvas_hw: HeightWidth, pad_rgb: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    """Return a new canvas (H, W, 3) with the content at its top left and ``pad_rgb`` elsewhere."""
+    height, width = content.shape[:2]
+    canvas = np.empty((*canvas_hw, 3), dtype=np.uint8)
+    canvas[:height, :width] = content
     # Line by line: NumPy would repeat the three values pixel by pixel, which takes longer than all the rest.
-    line = np.tile(np.array(pad_rgb, dtype=np.uint8), (letterbox.canvas_hw[1], 1))
+    line = np.tile(np.array(pad_rgb, dtype=np.uint8), (canvas_hw[1], 1))
     canvas[:height, width:] = line[width:]
     canvas[height:] = line
     return canvas
 
 
-def _scale_pixels(rgb: NDArray[np.uint8], scale: float, *, averaged: bool) -> NDArray[np.uint8]:
+def scale_pixels(rgb: NDArray[np.uint8], scale: float, *, averaged: bool) -> NDArray[np.uint8]:
+    """Return the image shrunk to a scale of at most 1; see `place_on_canvas`.
+
+    Raises:
+        ValueError: The scale would enlarge.
+    """
     if scale == 1:
         return rgb
     if scale > 1:

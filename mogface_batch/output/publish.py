@@ -42,6 +42,8 @@ class Receipt:
     """Rows whose bytes are the same as in the table; they are not in the other counts."""
     seen: int = 0
     """Images that the session has seen."""
+    views: int = 0
+    """Canvases that show a part of these images or all of it."""
     slots: int = 0
     """Canvases that it ran for them, including those that only filled a batch."""
 

@@ -59,6 +59,7 @@ class Counts:
     by_status: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     seen: int = 0
+    views: int = 0
     slots: int = 0
 
     def add(self, receipt: Receipt) -> None:
@@ -67,14 +68,15 @@ class Counts:
         self.faces += receipt.faces
         self.by_status.update(receipt.by_status)
         self.seen += receipt.seen
+        self.views += receipt.views
         self.slots += receipt.slots
         for stage, seconds in receipt.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def session(self) -> dict[str, Any]:
         """Return how many images and canvases the session has processed, and the share of canvases that only filled batches."""
-        share = round(1 - self.seen / self.slots, 4) if self.slots else None
-        return {"images": self.seen, "canvases": self.slots, "padded_share": share}
+        share = round(1 - self.views / self.slots, 4) if self.slots else None
+        return {"images": self.seen, "views": self.views, "canvases": self.slots, "padded_share": share}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts for a run record."""

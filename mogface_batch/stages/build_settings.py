@@ -60,6 +60,7 @@ def build_settings(config: JobConfig, model: Model, *, threads: int) -> StageSet
         iou_at_most=card.nms_iou,
         max_faces=card.max_faces,
         min_face_px=config.detect.min_face_px,
+        merge=config.detect.merge,
         style=config.output.style if config.output.annotated else None,
         decodes_scaled=fingerprint.decodes_scaled(config),
         sources=storage.AllowedSources.of(

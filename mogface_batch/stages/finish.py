@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mogface_batch import storage
+from mogface_batch.canvases.merging import merge_views
 from mogface_batch.columns import (
     BEFORE,
     CANDIDATES,
@@ -26,6 +27,7 @@ from mogface_batch.columns import (
     KNOWN,
     PREPARED,
     SLOTS,
+    VIEW_COUNTS,
     WAIT_S,
     decode_faces,
     encode_faces,
@@ -33,7 +35,7 @@ from mogface_batch.columns import (
 from mogface_batch.errors import ErrorCode, OutputError, RowFault
 from mogface_batch.faults.ledger import DrawingRecord
 from mogface_batch.faults.watchdog import watch
-from mogface_batch.geometry import Faces, Letterbox, choose_faces, clip_to_image
+from mogface_batch.geometry import Faces, clip_to_image
 from mogface_batch.images.decode import decode_rgb, use_one_thread
 from mogface_batch.images.draw import draw_faces
 from mogface_batch.images.encode import encode
@@ -79,7 +81,7 @@ class Finish:
             name.removeprefix(INTERNAL): float(np.nansum(detected[name]))
             for name in (FETCH_S, DECODE_S, WAIT_S, INFER_S)
         }
-        session_images, slots = _count_session_images(detected)
+        session_images, session_views, slots = _count_session_images(detected)
         is_forgotten_row = [
             is_forgotten(image_id) or tombstones.has_id(image_id)
             for image_id in detected["image_id"].to_pylist()
@@ -99,25 +101,26 @@ class Finish:
             for part in _list_parts(unit):
                 remove_forgotten_rows(store, part)
         seconds["write_s"] = time.perf_counter() - start_s
-        return replace(receipt, seen=session_images, slots=slots)
+        return replace(receipt, seen=session_images, views=session_views, slots=slots)
 
     def _choose_all_faces(self, detected: pa.Table, is_forgotten_row: list[bool]) -> Iterator[Faces | None]:
         """Yield the faces of each row in source pixels, None for a row without candidates or a forgotten one."""
-        sizes = detected.select(["scale", "canvas_height", "canvas_width", "height", "width"]).to_pylist()
+        sizes = detected.select(["height", "width", VIEW_COUNTS]).to_pylist()
         all_candidates = decode_faces(detected[CANDIDATES])
         for is_dropped, row, candidates in zip(is_forgotten_row, sizes, all_candidates, strict=True):
             yield None if is_dropped or candidates is None else self._choose_faces(row, candidates)
 
     def _choose_faces(self, row: dict[str, Any], candidates: Faces) -> Faces:
-        faces = choose_faces(
-            candidates,
+        image_hw, ends = (row["height"], row["width"]), np.cumsum(row[VIEW_COUNTS])
+        faces = merge_views(
+            [candidates[slice(end - count, end)] for end, count in zip(ends, row[VIEW_COUNTS], strict=True)],
+            self.settings.canvas_policy.list_views(image_hw),
+            method=self.settings.merge,
             score_at_least=self.settings.score_at_least,
             iou_at_most=self.settings.iou_at_most,
             max_faces=self.settings.max_faces,
         )
-        canvas_hw, image_hw = (row["canvas_height"], row["canvas_width"]), (row["height"], row["width"])
-        letterbox = Letterbox(row["scale"], content_hw=canvas_hw, canvas_hw=canvas_hw)
-        return clip_to_image(letterbox.to_source(faces), image_hw, min_side_px=self.settings.min_face_px)
+        return clip_to_image(faces, image_hw, min_side_px=self.settings.min_face_px)
 
     def _publish(
         self, store: storage.Store, unit: Unit, rows: pa.Table, seconds: dict[str, float]
@@ -235,10 +238,11 @@ def _remove_outdated_pictures(store: storage.Store, detected: pa.Table) -> None:
 # -- rows ------------------------------------------------------------------------------------------------------
 
 
-def _count_session_images(detected: pa.Table) -> tuple[int, int]:
-    """Return how many images the session has seen, and how many canvases it ran for them."""
+def _count_session_images(detected: pa.Table) -> tuple[int, int, int]:
+    """Return how many images the session has run, how many views they have, and how many canvases that took."""
     slots = np.nan_to_num(detected[SLOTS].to_numpy())
-    return int(np.count_nonzero(slots)), round(float(slots.sum()))
+    views = np.nan_to_num(detected["views"].to_numpy().astype(np.float64))
+    return int(np.count_nonzero(slots)), int(views[slots > 0].sum()), round(float(slots.sum()))
 
 
 def _list_parts(unit: Unit) -> list[str]:

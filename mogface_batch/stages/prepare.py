@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from mogface_batch import storage
@@ -21,12 +22,12 @@ from mogface_batch.columns import (
 )
 from mogface_batch.errors import FetchFault, RowFault
 from mogface_batch.faults.watchdog import watch
-from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.images.decode import choose_reduction, decode_rgb, use_one_thread
+from mogface_batch.images.decode import use_one_thread
 from mogface_batch.images.image_header import check_pixels, read_header
 from mogface_batch.schema import ADDRESS, Status, choose_status
 from mogface_batch.stages.fetch import fetch_all
 from mogface_batch.stages.settings import StageSettings
+from mogface_batch.stages.stream_views import CANVASES_AT_ONCE, decode_views
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +101,19 @@ class Prepare:
             "exif_orientation": header.exif_orientation,
         }
         check_pixels(header, self.settings.limits.pixels)
-        letterbox = self.settings.canvas_policy.fit(header.upright_hw)
-        reduced_by = choose_reduction(header, letterbox.scale) if self.settings.decodes_scaled else 1
-        memory_bytes = self.settings.limits.decode_memory_bytes
-        averaged = self.settings.canvas_policy.averages
-        with watch("decode", height * width):
-            rgb = decode_rgb(encoded, header, memory_bytes=memory_bytes, reduced_by=reduced_by)
-            canvas = place_on_canvas(
-                rgb, letterbox, self.settings.pad_rgb, averaged=averaged, reduced_by=reduced_by
-            )
+        views = self.settings.canvas_policy.list_views(header.upright_hw)
+        canvas_height, canvas_width = views[0].canvas_hw
+        is_streamed = len(views) > CANVASES_AT_ONCE
         row |= {
-            "canvas_width": letterbox.canvas_hw[1],
-            "canvas_height": letterbox.canvas_hw[0],
-            "scale": letterbox.scale,
-            CANVAS: canvas,
-            ENCODED: encoded if self.settings.style else None,
+            "canvas_width": canvas_width,
+            "canvas_height": canvas_height,
+            "scale": max(view.scale for view in views),
+            "views": len(views),
+            ENCODED: encoded if self.settings.style or is_streamed else None,
         }
+        if not is_streamed:
+            with watch("decode", height * width):
+                row[CANVAS] = np.stack(list(decode_views(self.settings, encoded, header, views)))
 
 
 def _list_table_digests(plan: pa.Table) -> list[str | None]:

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from mogface_batch.canvases.policy import CanvasPolicy
 from mogface_batch.columns import CANVAS, DETECTED, PREPARED
-from mogface_batch.config import DrawStyle, LimitOptions
+from mogface_batch.config import DrawStyle, LimitOptions, Merge
 from mogface_batch.errors import ErrorCode
 from mogface_batch.output.footers import list_environments
 from mogface_batch.schema import INTERNAL, Status
@@ -31,6 +31,8 @@ class StageSettings:
     iou_at_most: float
     max_faces: int
     min_face_px: float
+    merge: Merge
+    """How faces that several views of an image have found become one."""
     style: DrawStyle | None
     """How pictures are drawn; None: no pictures."""
     decodes_scaled: bool = False

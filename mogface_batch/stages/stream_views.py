@@ -1,0 +1,80 @@
+"""The views of an image that has more of them than pass between processes at once.
+
+The image is decoded in a process of its own, never in the one that holds the session, and its canvases arrive a few
+at a time. So memory is bounded whatever the size of the image, and an image that kills its decoder is one row.
+"""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mogface_batch.canvases.views import View
+from mogface_batch.errors import RowFault
+from mogface_batch.geometry import Pixels
+from mogface_batch.images.cut_views import cut_views
+from mogface_batch.images.decode import choose_reduction, decode_rgb, use_one_thread
+from mogface_batch.images.image_header import ImageHeader, read_header
+from mogface_batch.processes.pool import map_in_processes
+from mogface_batch.stages.settings import StageSettings
+
+CANVASES_AT_ONCE = 32
+
+
+def stream_views(
+    settings: StageSettings, encoded: bytes, views: tuple[View, ...]
+) -> Iterator[Pixels | RowFault | None]:
+    """Yield (N, H, W, 3) canvases, all views in their order; or why there are none, and then nothing more.
+
+    Args:
+        settings: What the stages need.
+        encoded: The bytes of the image.
+        views: The views of the image.
+
+    Yields:
+        Canvases; a fault if the image cannot be decoded; None if it killed its process each time.
+    """
+    starts = range(0, len(views), CANVASES_AT_ONCE)
+    groups = ((views[start : start + CANVASES_AT_ONCE],) for start in starts)
+    cut = _CutViews(settings, encoded)
+    timeout_s = settings.limits.stall_timeout_s
+    for _, results in map_in_processes(cut, groups, workers=1, item_timeout_s=timeout_s):
+        (canvases,) = results
+        yield canvases
+        if not isinstance(canvases, np.ndarray):
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class _CutViews:
+    settings: StageSettings
+    encoded: bytes
+
+    def __call__(self, views: tuple[View, ...]) -> Pixels | RowFault:
+        try:
+            header = read_header(self.encoded)
+            return np.stack(list(decode_views(self.settings, self.encoded, header, views)))
+        except RowFault as fault:
+            return fault
+
+
+def decode_views(
+    settings: StageSettings, encoded: bytes, header: ImageHeader, views: tuple[View, ...]
+) -> Iterator[Pixels]:
+    """Yield the canvases of these views of an image.
+
+    Raises:
+        RowFault: The image cannot be decoded.
+    """
+    use_one_thread()
+    scale = max(view.scale for view in views)
+    reduced_by = choose_reduction(header, scale) if settings.decodes_scaled else 1
+    rgb = _decode(encoded, header, settings.limits.decode_memory_bytes, reduced_by)
+    averaged = settings.canvas_policy.averages
+    return cut_views(rgb, views, settings.pad_rgb, averaged=averaged, reduced_by=reduced_by)
+
+
+@functools.lru_cache(maxsize=1)  # the process cuts many groups of views out of one image
+def _decode(encoded: bytes, header: ImageHeader, memory_bytes: int, reduced_by: int) -> Pixels:
+    return decode_rgb(encoded, header, memory_bytes=memory_bytes, reduced_by=reduced_by)
