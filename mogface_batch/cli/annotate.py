@@ -120,7 +120,7 @@ def _summarize(record: dict[str, Any]) -> dict[str, str]:
     pairs = {
         "this run": f"{counts['rows']} images, {counts['faces']} faces, {rate}"
         if counts["rows"]
-        else "nothing was left to do",
+        else "there was nothing to do",
         **({"again": f"{again} of these rows were in the table, {unchanged} unchanged"} if again else {}),
         "manifest": f"{manifest['rows']} rows ({manifest['new']} new), {manifest['failed']} failed{forgotten}",
         "table": f"{table['rows']} rows, {table['faces']} faces; "

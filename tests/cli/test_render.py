@@ -38,7 +38,7 @@ def test_a_folder_of_its_own_is_continued_and_other_files_do_no_harm(out, tmp_pa
     photos(tmp_path / "drawn", 1)
     assert _render(out, tmp_path / "drawn") == 0
 
-    assert "nothing was left to do" in capsys.readouterr().out
+    assert "there was nothing to do" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("option", ["--min-score=2", "--margin=-1", "--workers=0", "--workers=x"])
