@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UNIT := .cache/venv-unit
 LOCK := .cache/venv-lock
+# Two processes run the tests of different files (tests/conftest.py says which stay together).
+SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
 EXTRAS := cpu,ray,s3,gs,az,http,evaluate,export,reference,dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -24,6 +26,7 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/check_names.py
 	$(BIN)/codespell mogface_batch benchmarks jobs configs docs *.md .ci .github Makefile pyproject.toml
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build --config-file .mkdocs.yml
 
@@ -32,7 +35,7 @@ docs: $(VENV)/.test
 	@echo "Open .cache/site/index.html"
 
 unit: $(UNIT)/.done
-	$(UNIT)/bin/python -m pytest -m unit --quiet
+	$(UNIT)/bin/python -m pytest -m unit --quiet $(SIDE_BY_SIDE)
 
 pytest: $(VENV)/.test
 	$(BIN)/python -m pytest

@@ -1,7 +1,10 @@
-"""What all tests share: servers that are started once, and the rule that says which tests are quick.
+"""What all tests share: servers that are started once, which tests are quick, and which may run side by side.
 
 A test has the mark `unit` unless it is in a room below that starts processes or needs torch, Ray or a browser, or
 uses a server. `make unit` runs the marked ones in an environment that has none of these.
+
+With `pytest -n 2 --dist loadgroup` a file stays in one process, because its fixtures are made once; so do the rooms of
+`GROUPS`: those that start Ray clusters are not run beside each other, and the exports of torch are made once.
 """
 
 from pathlib import Path
@@ -15,6 +18,13 @@ __all__ = ["_azurite", "_fake_gcs", "_proxy", "az", "faults", "gs", "radosgw", "
 TESTS = Path(__file__).parent
 SERVERS = {"_azurite", "_fake_gcs", "_proxy", "az", "faults", "gs", "radosgw", "s3", "web"}
 HEAVY_ROOMS = {"benchmark", "benchmarks", "deaths", "docs", "engines", "export", "processes", "ray", "whole"}
+GROUPS = {
+    "deaths": "clusters",
+    "docs": "clusters",
+    "export": "torch",
+    "ray": "clusters",
+    "whole": "clusters",
+}
 HEAVY_FILES = {
     # whole jobs, and processes
     "api/test_public_names.py",
@@ -69,10 +79,18 @@ def pytest_ignore_collect(collection_path, config):
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
-def pytest_collection_modifyitems(items):
-    """Mark the quick tests."""
+def pytest_collection_modifyitems(config, items):
+    """Mark the quick tests, and say which tests stay in one process where several run."""
     for item in items:
-        if is_heavy(item.path) or item.originalname in HEAVY_TESTS:
-            continue
-        if SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+        if is_unit(item):
             item.add_marker("unit")
+        if config.pluginmanager.hasplugin("xdist"):
+            name = item.path.relative_to(TESTS)
+            item.add_marker(pytest.mark.xdist_group(GROUPS.get(name.parts[0], name.as_posix())))
+
+
+def is_unit(item) -> bool:
+    """Return whether a test is quick and needs only the small packages."""
+    if is_heavy(item.path) or getattr(item, "originalname", item.name) in HEAVY_TESTS:
+        return False
+    return SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
