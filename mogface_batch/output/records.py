@@ -71,7 +71,7 @@ class Counts:
         for stage, seconds in receipt.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
-    def session(self) -> dict[str, Any]:
+    def describe_session(self) -> dict[str, Any]:
         """Return how many images and canvases the session has processed, and the share of canvases that only filled batches."""
         share = round(1 - self.seen / self.slots, 4) if self.slots else None
         return {"images": self.seen, "canvases": self.slots, "padded_share": share}

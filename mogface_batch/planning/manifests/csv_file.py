@@ -28,12 +28,12 @@ def open_csv(address: str, options: ManifestOptions) -> ManifestSource:  # noqa:
     # Cells stay text: 007 is a name, NA is not null, and an empty cell is an empty string.
     schema = pa.schema([pa.field(name, pa.string()) for name in names])
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def read_batches() -> Iterator[pa.RecordBatch]:
         for batch in iterate_batches(itertools.islice(_iterate_rows(address), 1, None)):
             columns = [pa.array(column, pa.string()) for column in zip(*batch, strict=True)]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
-    return ManifestSource(schema, batches)
+    return ManifestSource(schema, read_batches)
 
 
 def _iterate_rows(address: str) -> Generator[list[str], None, None]:

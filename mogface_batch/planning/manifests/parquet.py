@@ -9,7 +9,7 @@ from mogface_batch import storage
 from mogface_batch.config import ManifestOptions
 from mogface_batch.errors import InputError
 from mogface_batch.planning.manifests import source
-from mogface_batch.planning.manifests.source import ManifestSource, first_line, has_wildcard, suffix_of
+from mogface_batch.planning.manifests.source import ManifestSource, shorten_error, has_wildcard, suffix_of
 
 SUFFIXES = (".parquet", ".pq")
 
@@ -32,13 +32,13 @@ def open_parquet(address: str, options: ManifestOptions) -> ManifestSource:
             "manifest must have the same schema."
         )
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def read_batches() -> Iterator[pa.RecordBatch]:
         for file in files:
             with storage.open_binary(file) as opened:
                 for batch in _open_file(opened, file).iter_batches(batch_size=source.ROWS_PER_BATCH):
                     yield batch.cast(schema)
 
-    return ManifestSource(schema, batches)
+    return ManifestSource(schema, read_batches)
 
 
 def is_parquet(address: str) -> bool:
@@ -64,5 +64,5 @@ def _open_file(opened: object, address: str) -> pq.ParquetFile:
         return pq.ParquetFile(opened)
     except pa.ArrowInvalid as error:
         raise InputError(
-            f"The manifest {storage.redact(address)} is not a Parquet file: {first_line(error)}"
+            f"The manifest {storage.redact(address)} is not a Parquet file: {shorten_error(error)}"
         ) from None
