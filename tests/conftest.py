@@ -29,6 +29,8 @@ HEAVY_FILES = {
     # whole jobs, and processes
     "api/test_public_names.py",
     "canvases/test_add_a_canvas_policy.py",
+    "formats/test_add_an_output_format.py",
+    "planning/test_add_a_manifest_format.py",
     "cli/test_annotate.py",
     "cli/test_benchmark.py",
     "cli/test_export.py",
@@ -58,6 +60,11 @@ HEAVY_FILES = {
     "test_models.py",
 }
 HEAVY_TESTS = {
+    "test_planners_in_processes_plan_each_row_once",
+    "test_show_finds_images_whose_names_are_relative_to_the_manifest",
+    "test_the_official_numbers_of_the_whole_validation_set",
+    "test_the_official_protocol_gives_the_golden_numbers_and_sizes_beside_them",
+    "test_twenty_thousand_rows_are_planned_quickly",
     "test_lines_and_labels_grow_with_the_image",
     "test_ten_times_the_rows_need_no_more_memory",
     "test_twenty_times_the_rows_need_no_more_memory",
