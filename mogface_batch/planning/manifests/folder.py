@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mogface_batch import storage
 from mogface_batch.config import ManifestOptions
 from mogface_batch.errors import InputError
-from mogface_batch.planning.manifests.source import ManifestSource, has_wildcard, build_uri_source
+from mogface_batch.planning.manifests.source import ManifestSource, build_uri_source, has_wildcard
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",

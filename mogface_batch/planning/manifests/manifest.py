@@ -11,7 +11,7 @@ from mogface_batch import storage
 from mogface_batch.config import ManifestFormat, ManifestOptions
 from mogface_batch.errors import InputError
 from mogface_batch.planning.manifests.formats import FORMATS, find_format
-from mogface_batch.planning.manifests.source import ManifestSource, shorten_error, has_wildcard
+from mogface_batch.planning.manifests.source import ManifestSource, has_wildcard, shorten_error
 from mogface_batch.schema import name_carried_column
 
 _UNREADABLE = (pa.ArrowException, ValueError, OverflowError, RecursionError)

@@ -9,7 +9,7 @@ from mogface_batch import storage
 from mogface_batch.config import ManifestOptions
 from mogface_batch.errors import InputError
 from mogface_batch.planning.manifests import source
-from mogface_batch.planning.manifests.source import ManifestSource, shorten_error, has_wildcard, suffix_of
+from mogface_batch.planning.manifests.source import ManifestSource, find_suffix, has_wildcard, shorten_error
 
 SUFFIXES = (".parquet", ".pq")
 
@@ -43,7 +43,7 @@ def open_parquet(address: str, options: ManifestOptions) -> ManifestSource:
 
 def is_parquet(address: str) -> bool:
     """Return whether a file is Parquet by its extension."""
-    return suffix_of(address) in SUFFIXES
+    return find_suffix(address) in SUFFIXES
 
 
 def _read_schema(file: str) -> pa.Schema:

@@ -69,7 +69,7 @@ def has_wildcard(options: ManifestOptions, address: str) -> bool:
     return storage.has_wildcard(options.uri) and storage.is_glob_pattern(address)
 
 
-def suffix_of(address: str) -> str:
+def find_suffix(address: str) -> str:
     """Return the extension in lower case, without the one of a compression."""
     name = storage.strip_query(address).rpartition("/")[2].lower()
     for compressed in COMPRESSED_SUFFIXES:

@@ -1,7 +1,7 @@
 """A text file as a manifest: a path or URI on each line."""
 
 from mogface_batch.config import ManifestOptions
-from mogface_batch.planning.manifests.source import ManifestSource, iterate_lines, build_uri_source
+from mogface_batch.planning.manifests.source import ManifestSource, build_uri_source, iterate_lines
 
 
 def open_text(address: str, options: ManifestOptions) -> ManifestSource:
