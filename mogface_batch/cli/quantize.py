@@ -32,7 +32,7 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file; the exit code is 4 where it is not good enough on its own calibration images."""
-    from mogface_batch.detector.model_file import read_card
+    from mogface_batch.detector.model_file import read_model_file
     from mogface_batch.export.files import check_out, write_model
     from mogface_batch.export.graph.contract_graph import read_contract
     from mogface_batch.export.passes import int8
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     path, out = arguments.file, arguments.out
     check_out(out)
-    card = read_card(path).card
+    card = read_model_file(path).card
     encoded = path.read_bytes()
     read_contract(encoded, str(path))
     hw = parse_canvas_hw(arguments.canvas)

@@ -8,7 +8,7 @@ from deep_detector import make_deep_detector, write_deep_detector
 from networks import tiny_yunet
 
 from mogface_batch.cli import export, main
-from mogface_batch.detector import read_card
+from mogface_batch.detector import read_model_file
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def exported(weights, out, *more):
 def test_the_portable_file_is_the_default(tmp_path, weights, capsys):
     assert exported(weights, tmp_path / "new" / "F.onnx") == 0
 
-    card = read_card(tmp_path / "new" / "F.onnx").card
+    card = read_model_file(tmp_path / "new" / "F.onnx").card
     assert (card.precision, card.target) == ("fp32", "any")
     assert "mogface-batch describe" in capsys.readouterr().out
 
@@ -51,7 +51,7 @@ def test_fp16_is_checked_on_the_images_that_are_named(tmp_path, weights, compile
 
     assert exported(weights, tmp_path / "F.onnx", *words) == 0
 
-    card = read_card(tmp_path / "F.onnx").card
+    card = read_model_file(tmp_path / "F.onnx").card
     assert card.precision == "fp16"
     seen = {name: card.calibration[name] for name in ("canvases", "height", "width", "synthetic")}
     assert seen == {"canvases": 3, "height": 64, "width": 96, "synthetic": False}
@@ -61,7 +61,7 @@ def test_fp16_is_checked_on_the_images_that_are_named(tmp_path, weights, compile
 def test_without_images_it_is_checked_on_synthetic_ones_and_says_so(tmp_path, weights, compiled, capsys):
     assert exported(weights, tmp_path / "F.onnx", "--precision", "fp16", "--for", "tensorrt") == 0
 
-    assert read_card(tmp_path / "F.onnx").card.calibration["synthetic"] is True
+    assert read_model_file(tmp_path / "F.onnx").card.calibration["synthetic"] is True
     out = capsys.readouterr().out
     assert "synthetic canvases" in out
     assert "At most 3840 candidates" in out
@@ -130,4 +130,4 @@ def test_verify_says_where_a_file_for_cuda_can_be_verified(tmp_path, compiled, w
     assert main(["verify", str(tmp_path / "gpu.onnx"), *words]) == 5
 
     assert "runs on provider cuda only" in capsys.readouterr().err
-    assert read_card(tmp_path / "gpu.onnx").card.parity is None
+    assert read_model_file(tmp_path / "gpu.onnx").card.parity is None
