@@ -82,7 +82,7 @@ def _clean_folder_name(segment: str) -> str:
 
 
 def _cut(text: str, max_bytes: int) -> str:
-    """Return the text cut to so many bytes of UTF-8, with its extension kept."""
+    """Return the text cut to at most ``max_bytes`` bytes of UTF-8, with its extension kept."""
     encoded = text.encode("utf-8", "surrogateescape")
     if len(encoded) <= max_bytes:
         return encoded.decode("utf-8", "replace").replace("\ufffd", "_")

@@ -40,9 +40,9 @@ class Receipt:
     """Rows that were left out because `forget` names them."""
     unchanged: int = 0
     """Rows whose bytes are the same as in the table; they are not in the other counts."""
-    seen: int = 0
-    """Images that the session has seen."""
-    slots: int = 0
+    session_images: int = 0
+    """Images that the session has processed."""
+    session_canvases: int = 0
     """Canvases that it ran for them, including those that only filled a batch."""
 
     @classmethod
