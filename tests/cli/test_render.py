@@ -2,7 +2,7 @@
 
 import pytest
 from builders import cell_box, photos
-from report_folders import out_of, photo_row
+from report_folders import build_photo_row, write_report_folder
 
 from mogface_batch.cli import main
 
@@ -11,7 +11,7 @@ from mogface_batch.cli import main
 def out(tmp_path):
     """An output folder with one face in one image."""
     photo = photos(tmp_path / "photos", 2)[1]
-    return out_of(tmp_path, [photo_row(photo, cell_box(0, 0))])
+    return write_report_folder(tmp_path, [build_photo_row(photo, cell_box(0, 0))])
 
 
 def _render(out, target):
