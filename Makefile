@@ -9,6 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 UNIT := .cache/venv-unit
 LOCK := .cache/venv-lock
+# With JOBS=2, two processes run the tests of different files (tests/conftest.py says which stay together).
+JOBS ?= 1
+SIDE_BY_SIDE := --dist loadgroup --no-loadscope-reorder --numprocesses
 EXTRAS := cpu,ray,s3,gs,az,http,evaluate,export,reference,dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -24,6 +27,7 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/check_names.py
 	$(BIN)/codespell mogface_batch benchmarks jobs configs docs *.md .ci .github Makefile pyproject.toml
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build --config-file .mkdocs.yml
 
@@ -32,10 +36,10 @@ docs: $(VENV)/.test
 	@echo "Open .cache/site/index.html"
 
 unit: $(UNIT)/.done
-	$(UNIT)/bin/python -m pytest -m unit --quiet
+	$(UNIT)/bin/python -m pytest -m unit --quiet $(SIDE_BY_SIDE) 2
 
 pytest: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),$(SIDE_BY_SIDE) $(JOBS))
 
 # What takes minutes: MogFace at large sizes.
 slow: $(VENV)/.test

@@ -181,7 +181,7 @@ def _has_result(output: Path | None, stdout: int | None) -> bool:
 def _start_process(
     command: Sequence[str], environment: Mapping[str, str], stdout: IO[bytes], stderr: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield the process, and end its session, whatever happens."""
+    """Yield the process, and end its process session on exit."""
     process = subprocess.Popen(  # noqa: S603 - our own command
         command,
         env=environment,

@@ -1,19 +1,19 @@
 """Every error this package raises on purpose, in one place.
 
-* MogfaceBatchError
-  x JobFault            -- the job cannot go on; the command prints one sentence and exits with ``exit_code``
-    + ConfigError       - the command line or a config is wrong, or the output belongs to another config (2)
-    + InputError        - a manifest, a table or ground truth cannot be read (3)
-    + ModelError        - the model file is missing or is not a detector (4)
-      - ContractError   - ... an ONNX file breaks the detector contract
-    + DeviceError       - the device or its libraries are missing (5)
-    + OutputError       - the output cannot be published, or the store is gone (7)
-    + GateError         - two outputs differ by more than `compare --gate` allows (8)
-    + Interrupted       - SIGINT or SIGTERM (130)
-  x RowFault            -- one image cannot be processed; it becomes a row, never a crash
-    + FetchFault        - its bytes could not be read
-    + DecodeFault       - its bytes cannot be decoded as an image
-    + TooLargeFault     - it is larger than a limit allows
+    * MogfaceBatchError
+      x JobFault            -- the job cannot go on; the command prints one sentence and exits with ``exit_code``
+        + ConfigError       - the command line or a config is wrong, or the output belongs to another config (2)
+        + InputError        - a manifest, a table or ground truth cannot be read (3)
+        + ModelError        - the model file is missing or is not a detector (4)
+          - ContractError   - ... an ONNX file breaks the detector contract
+        + DeviceError       - the device or its libraries are missing (5)
+        + OutputError       - the output cannot be published, or the store is gone (7)
+        + GateError         - two outputs differ by more than `compare --gate` allows (8)
+        + Interrupted       - SIGINT or SIGTERM (130)
+      x RowFault            -- one image cannot be processed; it becomes a row, never a crash
+        + FetchFault        - its bytes could not be read
+        + DecodeFault       - its bytes cannot be decoded as an image
+        + TooLargeFault     - it is larger than a limit allows
 
 Any other exception is a bug: it is not caught, and the command stops with its traceback and exit code 1.
 Each error keeps all its arguments in ``args``, so that it survives pickling by Ray and multiprocessing.

@@ -1,7 +1,7 @@
-"""Resolves the ``model:`` of a config to a file on this disk: a built-in, a path, or a URI.
+"""Resolves the ``model:`` of a config, a built-in, a path or a URI, to a file on this disk.
 
-Built-in detectors are compiled on this machine once and kept in the user's cache folder; their weights come from
-a package index, never from us. A kept file is used only where its bytes are still those that were written.
+Built-in detectors are compiled on this machine once and cached in the user's cache folder; their weights come from a
+package index and are not part of this package. A cached file is used only if its bytes are still those that were written.
 """
 
 import difflib
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mogface_batch import __version__, storage
 from mogface_batch.contract import CONTRACT_VERSION
-from mogface_batch.detector.model_file import file_sha256
+from mogface_batch.detector.model_file import hash_model_file
 from mogface_batch.errors import ConfigError, ModelError
 from mogface_batch.export.detectors import DETECTORS, compile_detector
 from mogface_batch.local_files import write_file
@@ -33,7 +33,7 @@ class ResolvedModel:
     path: Path
     sha256: str
     source: str
-    """What was asked for."""
+    """The value of ``model:``."""
 
 
 def resolve(model: str) -> ResolvedModel:
@@ -48,28 +48,28 @@ def resolve(model: str) -> ResolvedModel:
         InputError: The URI cannot be read.
     """
     if model.startswith(_SCHEME):
-        path, sha256 = _builtin(model.removeprefix(_SCHEME))
+        path, sha256 = _find_builtin(model.removeprefix(_SCHEME))
     elif storage.is_remote(model):
-        path, sha256 = _fetched(model)
+        path, sha256 = _fetch(model)
     else:
         path = Path(storage.make_absolute(model))
-        sha256 = _local_sha256(path, model)
+        sha256 = _hash_local_file(path, model)
     return ResolvedModel(path, sha256, source=model)
 
 
-def _local_sha256(path: Path, model: str) -> str:
+def _hash_local_file(path: Path, model: str) -> str:
     if model in BUILTINS and not path.exists():
         raise ModelError(f"The model {model} does not exist; the built-in one is called {_SCHEME}{model}.")
-    return file_sha256(path)
+    return hash_model_file(path)
 
 
-def _builtin(name: str) -> tuple[Path, str]:
+def _find_builtin(name: str) -> tuple[Path, str]:
     if name not in BUILTINS:
         nearest = difflib.get_close_matches(name, BUILTINS, n=1)
         hint = f"Did you mean {_SCHEME}{nearest[0]}?" if nearest else f"There is {_SCHEME}{BUILTINS[0]}."
         raise ConfigError(f"There is no model {_SCHEME}{name}. {hint}")
     # Compiling imports onnx, which a cached file does not need.
-    return _kept(f"{name}-{_hash_recipe()}", lambda: compile_detector(name))
+    return _find_cached(f"{name}-{_hash_recipe()}", lambda: compile_detector(name))
 
 
 def _hash_recipe() -> str:
@@ -88,33 +88,33 @@ def _hash_recipe() -> str:
     return digest.hexdigest()[:16]
 
 
-def _kept(key: str, make: Callable[[], bytes]) -> tuple[Path, str]:
-    """Return the file of this key and its sha256, made unless it is there; its name holds its sha256."""
+def _find_cached(key: str, make: Callable[[], bytes]) -> tuple[Path, str]:
+    """Return the cached file of a key and its sha256, which its name contains; make the file if it is missing."""
     folder = storage.find_cache_folder() / "models"
     for path in sorted(folder.glob(f"{key}-*.onnx")):
         sha256 = path.stem.removeprefix(f"{key}-")
-        if _holds(path, sha256):
+        if _has_sha256(path, sha256):
             return path, sha256
     encoded = make()
     sha256 = hashlib.sha256(encoded).hexdigest()
-    return _written(folder / f"{key}-{sha256}.onnx", encoded), sha256
+    return _write_cached(folder / f"{key}-{sha256}.onnx", encoded), sha256
 
 
-def _fetched(uri: str) -> tuple[Path, str]:
+def _fetch(uri: str) -> tuple[Path, str]:
     encoded = storage.read_bytes(uri)
     sha256 = hashlib.sha256(encoded).hexdigest()
     path = storage.find_cache_folder() / "models" / f"{sha256}.onnx"
-    return (path if _holds(path, sha256) else _written(path, encoded)), sha256
+    return (path if _has_sha256(path, sha256) else _write_cached(path, encoded)), sha256
 
 
-def _holds(path: Path, sha256: str) -> bool:
+def _has_sha256(path: Path, sha256: str) -> bool:
     try:
-        return file_sha256(path) == sha256
+        return hash_model_file(path) == sha256
     except ModelError:
         return False
 
 
-def _written(path: Path, encoded: bytes) -> Path:
+def _write_cached(path: Path, encoded: bytes) -> Path:
     try:
         write_file(path, encoded)
     except OSError as error:

@@ -1,7 +1,10 @@
-"""What all tests share: servers that are started once, and the rule that says which tests are quick.
+"""What all tests share: servers that are started once, which tests are quick, and which may run side by side.
 
 A test has the mark `unit` unless it is in a room below that starts processes or needs torch, Ray or a browser, or
 uses a server. `make unit` runs the marked ones in an environment that has none of these.
+
+With `pytest -n 2 --dist loadgroup` a file stays in one process, because its fixtures are made once; so do the rooms of
+`GROUPS`: those that start Ray clusters are not run beside each other, and the exports of torch are made once.
 """
 
 from pathlib import Path
@@ -15,10 +18,19 @@ __all__ = ["_azurite", "_fake_gcs", "_proxy", "az", "faults", "gs", "radosgw", "
 TESTS = Path(__file__).parent
 SERVERS = {"_azurite", "_fake_gcs", "_proxy", "az", "faults", "gs", "radosgw", "s3", "web"}
 HEAVY_ROOMS = {"benchmark", "benchmarks", "deaths", "docs", "engines", "export", "processes", "ray", "whole"}
+GROUPS = {
+    "deaths": "clusters",
+    "docs": "clusters",
+    "export": "torch",
+    "ray": "clusters",
+    "whole": "clusters",
+}
 HEAVY_FILES = {
     # whole jobs, and processes
     "api/test_public_names.py",
     "canvases/test_add_a_canvas_policy.py",
+    "formats/test_add_an_output_format.py",
+    "planning/test_add_a_manifest_format.py",
     "cli/test_annotate.py",
     "cli/test_benchmark.py",
     "cli/test_export.py",
@@ -48,6 +60,11 @@ HEAVY_FILES = {
     "test_models.py",
 }
 HEAVY_TESTS = {
+    "test_planners_in_processes_plan_each_row_once",
+    "test_show_finds_images_whose_names_are_relative_to_the_manifest",
+    "test_the_official_numbers_of_the_whole_validation_set",
+    "test_the_official_protocol_gives_the_golden_numbers_and_sizes_beside_them",
+    "test_twenty_thousand_rows_are_planned_quickly",
     "test_lines_and_labels_grow_with_the_image",
     "test_ten_times_the_rows_need_no_more_memory",
     "test_twenty_times_the_rows_need_no_more_memory",
@@ -69,10 +86,18 @@ def pytest_ignore_collect(collection_path, config):
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
-def pytest_collection_modifyitems(items):
-    """Mark the quick tests."""
+def pytest_collection_modifyitems(config, items):
+    """Mark the quick tests, and say which tests stay in one process where several run."""
     for item in items:
-        if is_heavy(item.path) or item.originalname in HEAVY_TESTS:
-            continue
-        if SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+        if is_unit(item):
             item.add_marker("unit")
+        if config.pluginmanager.hasplugin("xdist"):
+            name = item.path.relative_to(TESTS)
+            item.add_marker(pytest.mark.xdist_group(GROUPS.get(name.parts[0], name.as_posix())))
+
+
+def is_unit(item) -> bool:
+    """Return whether a test is quick and needs only the small packages."""
+    if is_heavy(item.path) or getattr(item, "originalname", item.name) in HEAVY_TESTS:
+        return False
+    return SERVERS.isdisjoint(getattr(item, "fixturenames", ()))

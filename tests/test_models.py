@@ -6,7 +6,7 @@ import pytest
 from builders import retinaface_weights, tiny_detector
 
 from mogface_batch import models
-from mogface_batch.detector import read_card
+from mogface_batch.detector import read_model_file
 from mogface_batch.errors import ConfigError, ModelError
 from mogface_batch.models import resolve
 from mogface_batch.storage import CACHE_VARIABLE
@@ -41,7 +41,7 @@ def test_a_builtin_is_compiled_once(cache, weights, monkeypatch):
 
     assert first == second
     assert files(cache) == [first.path]
-    assert read_card(first.path).sha256 == first.sha256
+    assert read_model_file(first.path).sha256 == first.sha256
     assert first.source == "builtin:retinaface"
 
 
@@ -103,7 +103,7 @@ def test_a_path_is_used_where_it_lies(cache, tmp_path):
     resolved = resolve(str(path))
 
     assert resolved.path == path
-    assert resolved.sha256 == read_card(path).sha256
+    assert resolved.sha256 == read_model_file(path).sha256
     assert resolve(f"file://{path}").path == path
     assert files(cache) == []
 
@@ -128,7 +128,7 @@ def test_a_uri_is_kept_under_its_sha256(cache, tmp_path):
 
     resolved = resolve("memory://models/tiny.onnx")
 
-    assert resolved.sha256 == read_card(path).sha256
+    assert resolved.sha256 == read_model_file(path).sha256
     assert resolved.path.read_bytes() == path.read_bytes()
     assert resolve("memory://models/tiny.onnx") == resolved
     assert files(cache) == [resolved.path]

@@ -86,7 +86,7 @@ def read_contents(setting: Setting, card: ModelCard) -> list[Pixels]:
     Raises:
         InputError: An image cannot be read.
     """
-    rows = open_manifest(ManifestOptions(uri=setting.manifest)).rows()
+    rows = open_manifest(ManifestOptions(uri=setting.manifest)).iterate_rows()
     addresses = (address for batch in rows for address in batch.addresses)
     return [
         _read_content(address, setting.within_hw, card)

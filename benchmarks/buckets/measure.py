@@ -17,7 +17,7 @@ from mogface_batch.benchmark.machine import describe_machine
 from mogface_batch.benchmark.table import Cell, Table, format_quartiles
 from mogface_batch.canvases.batching import choose_batch_size
 from mogface_batch.contract import ModelCard
-from mogface_batch.detector import read_card
+from mogface_batch.detector import read_model_file
 from mogface_batch.evaluation.parity import GATES, Parity
 from mogface_batch.geometry import Faces, Pixels, choose_faces
 
@@ -42,7 +42,7 @@ def measure(setting: Setting, *, counts: Sequence[int], repeats: int, job_repeat
     Raises:
         JobFault: The model or the images cannot be used.
     """
-    card = read_card(setting.model).card
+    card = read_model_file(setting.model).card
     with tempfile.TemporaryDirectory() as folder:
         forms = [build_form(setting, card, canvases_at_most=count, folder=Path(folder)) for count in counts]
         contents = read_contents(setting, card)

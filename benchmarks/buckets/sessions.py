@@ -14,7 +14,7 @@ from benchmarks.buckets.forms import Form, Setting
 from mogface_batch.benchmark.process import Answer, SideProcess
 from mogface_batch.canvases.batching import choose_batch_size
 from mogface_batch.contract import ModelCard
-from mogface_batch.detector import FaceDetector, read_card
+from mogface_batch.detector import FaceDetector, read_model_file
 from mogface_batch.geometry import Faces, HeightWidth, Pixels
 from mogface_batch.stages.build_settings import Model, count_lanes
 from mogface_batch.stages.detect import Lanes, sort_largest_first
@@ -81,7 +81,7 @@ def _order_turns(forms: Sequence[Form], images: int) -> Iterator[tuple[int, rang
 
 def _start_session(form: Form, setting: Setting) -> SideProcess:
     fixed_hw = form.canvases[0] if len(form.canvases) == 1 else None
-    model = Model(setting.model, read_card(setting.model), str(setting.model))
+    model = Model(setting.model, read_model_file(setting.model), str(setting.model))
     lanes = count_lanes(form.config, model, setting.threads)
     batch_size = max(choose_batch_size(form.config), lanes)
     arguments = (setting.model, setting.provider, setting.threads, batch_size, lanes, fixed_hw)
@@ -93,7 +93,7 @@ def _open_session(
 ) -> Answer:
     open_detector = functools.partial(FaceDetector.open, model, provider=provider, canvas_hw=fixed_hw)
     session = Lanes(open_detector, threads=threads, batch_size=batch_size, lanes=lanes)
-    score_at_least = read_card(model).card.score_threshold
+    score_at_least = read_model_file(model).card.score_threshold
 
     def run_unit(unit: Sequence[Pixels]) -> tuple[float, float, list[Faces]]:
         size = session.run_size

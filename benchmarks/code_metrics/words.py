@@ -54,35 +54,37 @@ PREDICATES = frozenset(
 """First words of names that read as a claim."""
 
 VERBS = _split("""
-    abort absorb accept add adopt advance advise align allow analyse analyze annotate answer append apply arm arrange
-    ask assemble assert assign attach await average backoff become begin block bound bring broadcast build bury calculate
-    calibrate call cancel capture cast catch change check choose claim clamp clean clear click clip clone close collapse
-    collect combine come compact compare compile complete compose compress compute configure confirm connect construct
-    consume convert convolve copy correct count crash create crop cut deal decide declare decode decrease deduplicate
-    defer define delay delete deliver derive describe destroy detach detect determine disable discard discover dispatch
-    display divide do download drain draw drop duplicate emit enable encode end enforce enqueue ensure enter enumerate
-    escape estimate evaluate evict examine exchange exclude exec execute exist exit expand expect explain explore export
-    extend extract fail fetch fill filter find finish fit fix flatten flip flush fold follow forget form format forward
-    free freeze fuse gather generate get give go group grow guard guess halve handle hang hash have hear hide hold
-    hurry identify ignore import improve include increase infer inform initialise initialize insert inspect install
-    interpolate interrupt invert invoke issue iterate join judge keep kill know label launch lay learn leave let lift
-    limit link list listen live load locate lock log look loop lose lower make map mark mask match mean measure merge
-    migrate mirror mix model move multiply mute name narrow need normalise normalize note notice notify number observe
-    open optimise optimize order override pack pad parse partition pass patch pause pay perform permit pick pin place
-    plan plot poll pop populate post postpone predict prepare preprocess present preserve prevent print probe proceed
-    process produce profile project propose protect prove provide prune publish pull punish purge push put quantise
-    quantize query quiet quote raise rank rate reach read rebuild recall receive recognise recommend record recover
-    redact redirect reduce refer refine refresh refuse register reject release reload rely remap remember remove rename
-    render repair repeat replace reply report represent request requeue require reserve reset reshape resize resolve
-    respond restart restore restrict resume retain retry return reuse reverse revert rewrite rotate round route run
-    sample save say scale scan schedule score search see seek select send separate serialize serve set settle shape
-    share shift show shrink shuffle shut sign simplify sketch skip sleep slice solve sort speak spell spend split spread
-    squeeze stage start state stay stop store stream stretch strip submit subscribe substitute subtract succeed suffix
-    suggest suit sum summarise summarize supply support suppress suspend swap switch sync synchronize take talk tell
-    terminate test think throttle throw tie tighten tile time toggle touch trace track train transfer transform translate
-    transpose traverse treat trim truncate try turn unbind understand undo unify unlink unload unlock unpack unwrap
-    update upgrade upload use validate verify view visit wait wake walk want warm warn wash watch widen withdraw work
-    wrap write yield zip
+    abort absorb accept adapt add adopt advance advise align allow analyse analyze annotate answer append apply arm
+    arrange ask assemble assert assign attach average await backoff balance become begin bind blame blank block
+    bound bring broadcast build bury cache calculate calibrate call cancel capture carry cast catch change check
+    choose claim clamp classify clean clear click clip clone close collapse collect combine come compact compare
+    compile complete compose compress compute concatenate configure confirm connect construct consume convert
+    convolve copy correct count crash create crop cut deal decide declare decode decompress decrease deduplicate
+    defer define delay delete deliver derive describe destroy detach detect determine digest disable discard
+    discover dispatch display divide do download drain draw drop duplicate emit enable encode end enforce enqueue
+    ensure enter enumerate escape estimate evaluate evict examine exchange exclude exec execute exist exit expand
+    expect explain explore export extend extract fail fetch fill filter find finish fit fix flatten flip flush fold
+    follow forget form format forward free freeze fuse gather generate get give go group grow guard guess halve
+    handle hang hash have hear hide hold hurry identify ignore import improve include increase index infer inform
+    initialise initialize insert inspect install interpolate interrupt invert invoke issue iterate join judge keep
+    key kill know label launch lay learn leave let letterbox lift limit link list listen live load locate lock log
+    look loop lose lower make map mark mask match mean measure merge migrate mirror mix model move multiply mute
+    name narrow need normalise normalize note notice notify number observe offer open optimise optimize order orient
+    override pack pad pair parse partition pass patch pause pay perform permit pick pin ping place plan plot poll
+    pop populate post postpone predict prepare preprocess present preserve prevent print probe proceed process
+    produce profile project propose protect prove provide prune publish pull punish purge push put quantise quantize
+    quarantine query quiet quote raise rank rate reach read rebuild recall receive recognise recommend reconvert
+    record recover redact redirect reduce refer refine refresh refuse register reject release reload rely remap
+    remember remove rename render renew repair repeat replace reply report represent request requeue require reserve
+    reset reshape resize resolve respond restart restore restrict resume retain retry return reuse reverse revert
+    rewrite rotate round route run sample save say scale scan schedule score search see seek select send separate
+    serialize serve set settle shape share shift shorten show shrink shuffle shut sign silence simplify sketch skip
+    sleep slice solve sort speak spell spend split spread squeeze stage start state stay stop store stream stretch
+    strip submit subscribe substitute subtract succeed suffix suggest suit sum summarise summarize supply support
+    suppress suspend swap switch sync synchronize tabulate take talk tell terminate test think throttle throw tie
+    tighten tile time toggle touch trace track train transfer transform translate transpose traverse treat trim
+    truncate try turn unbind understand undo unify unlink unload unlock unpack unwrap update upgrade upload use
+    validate verify view visit wait wake walk want warm warn wash watch widen withdraw work wrap write yield zip
 """)
 """Verbs in the base form."""
 

@@ -57,7 +57,7 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
     from benchmarks.buckets.forms import Setting
     from benchmarks.buckets.measure import measure
     from mogface_batch import models
-    from mogface_batch.detector.providers import parsed_provider
+    from mogface_batch.detector.providers import parse_provider
 
     check_at_least(1, "--repeats", arguments.repeats)
     check_at_least(0, "--job-repeats", arguments.job_repeats)
@@ -66,7 +66,7 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
     if not all(1 <= count <= 6 for count in arguments.counts):
         raise ConfigError(f"--counts {' '.join(map(str, arguments.counts))}: each is 1 to 6.")
     check_limit(arguments.limit)
-    provider = parsed_provider(arguments.provider)
+    provider = parse_provider(arguments.provider)
     setting = Setting(
         model=models.resolve(arguments.model).path,
         manifest=arguments.images,

@@ -62,8 +62,8 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure all jobs on the same images."""
     from benchmarks.pipeline.measure import Setting, check_jobs, list_available_jobs, measure
     from mogface_batch import models
-    from mogface_batch.detector.model_file import read_card
-    from mogface_batch.detector.providers import parsed_provider
+    from mogface_batch.detector.model_file import read_model_file
+    from mogface_batch.detector.providers import parse_provider
 
     hw = parse_canvas_hw(arguments.canvas)
     check_at_least(1, "--repeats", arguments.repeats)
@@ -72,13 +72,13 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
     if arguments.seconds < 0:
         raise ConfigError(f"--seconds {arguments.seconds:g} is less than 0.")
     check_limit(arguments.limit)
-    provider = parsed_provider(arguments.provider)
+    provider = parse_provider(arguments.provider)
     path = models.resolve(arguments.model).path
     setting = Setting(
         model=path,
         provider=provider.value,
         canvas_hw=hw,
-        pad_rgb=read_card(path).card.pad_rgb,
+        pad_rgb=read_model_file(path).card.pad_rgb,
         batch_size=arguments.batch,
         threads=choose_threads(arguments.threads, provider),
     )

@@ -110,7 +110,7 @@ def _run_peer(job: str, work: Work) -> pa.Table:
 def _run_engine(job: str, work: Work, rows_per_part: int) -> pa.Table:
     from mogface_batch import models  # noqa: PLC0415 - the peers need none of it
     from mogface_batch.config import validate  # noqa: PLC0415
-    from mogface_batch.detector import read_card  # noqa: PLC0415
+    from mogface_batch.detector import read_model_file  # noqa: PLC0415
     from mogface_batch.jobs.annotate import annotate  # noqa: PLC0415
     from mogface_batch.stages.build_settings import Model  # noqa: PLC0415
 
@@ -130,7 +130,7 @@ def _run_engine(job: str, work: Work, rows_per_part: int) -> pa.Table:
         where="benchmark pipeline",
     )
     resolved = models.resolve(config.model)
-    annotate(config, Model(resolved.path, read_card(resolved.path), resolved.source))
+    annotate(config, Model(resolved.path, read_model_file(resolved.path), resolved.source))
     parts = Path(work.out, "out", "detections").glob("part-*.parquet")
     table = pa.concat_tables([pq.read_table(part, columns=["uri", "face_count"]) for part in parts])
     return table.rename_columns(["file", "face_count"])

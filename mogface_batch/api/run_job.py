@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mogface_batch import config, models
-from mogface_batch.detector.model_file import read_declared
+from mogface_batch.detector.model_file import read_declarations
 from mogface_batch.engines.engine import resolve_engine
 from mogface_batch.errors import ConfigError
 from mogface_batch.jobs import annotate as job
@@ -78,4 +78,4 @@ def open_model(name: str) -> Model:
         InputError: The URI cannot be read.
     """
     resolved = models.resolve(name)
-    return Model(resolved.path, read_declared(resolved.path, resolved.sha256), resolved.source)
+    return Model(resolved.path, read_declarations(resolved.path, resolved.sha256), resolved.source)

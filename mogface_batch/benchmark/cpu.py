@@ -14,7 +14,7 @@ from mogface_batch.benchmark.machine import describe_machine
 from mogface_batch.benchmark.table import Cell, Table, format_quartiles
 from mogface_batch.benchmark.worker import Run, Subject, Worker
 from mogface_batch.contract import ModelCard
-from mogface_batch.detector import read_card
+from mogface_batch.detector import read_model_file
 from mogface_batch.evaluation.parity import GATES, Parity
 from mogface_batch.geometry import Pixels
 
@@ -43,7 +43,7 @@ def measure(
     Raises:
         JobFault: A file or the checkpoint cannot be used.
     """
-    cards: dict[str, ModelCard] = {file.name: read_card(file).card for file in files}
+    cards: dict[str, ModelCard] = {file.name: read_model_file(file).card for file in files}
     rows: list[Mapping[str, Cell]] = []
     for hw, sized_canvases in canvases.items():
         subjects = [Subject(file.name, file, None, "cpu", threads, hw) for file in files]

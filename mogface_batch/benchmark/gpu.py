@@ -22,7 +22,7 @@ from mogface_batch.benchmark.gpu_job import measure_job
 from mogface_batch.benchmark.machine import describe_machine
 from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.detector.providers import PROVIDERS
-from mogface_batch.detector.session import check_is_installed
+from mogface_batch.detector.session import check_provider_is_installed
 from mogface_batch.errors import ConfigError
 from mogface_batch.export.passes.calibration import make_synthetic_canvases
 
@@ -50,7 +50,7 @@ def measure(settings: Settings, *, show_rows: Callable[[Table], None]) -> Table:
         DeviceError: The device is not there, or no form of ONNX Runtime could be run on it.
         JobFault: The files cannot be made.
     """
-    check_is_installed(settings.provider)
+    check_provider_is_installed(settings.provider)
     from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: PLC0415 - this and the next need torch
     from mogface_batch.export.detectors.mogface.pytorch.torch_detector import check_gpu, count_tflop_per_image  # noqa: PLC0415
 

@@ -48,7 +48,7 @@ class Settings:
     canvas_hw: tuple[int, int] = (640, 640)
     levels: str = "2-7"
     batch: int = 8
-    """Of the stages in which the batch is not what is tried."""
+    """Used by all stages but the one that tries batches."""
     minutes: float = 8.0
     """No row is begun after this time."""
     rounds: int = 5

@@ -1,4 +1,4 @@
-"""What a GPU can compute at most, by the name that its driver tells."""
+"""The peak arithmetic of GPUs, by the name that the driver reports."""
 
 PEAKS_TFLOP_PER_S: tuple[tuple[str, dict[str, float]], ...] = (
     ("H100 PCIe", {"fp16": 756, "TF32": 378, "fp32": 51}),

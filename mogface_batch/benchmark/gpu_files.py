@@ -1,4 +1,4 @@
-"""The files that `benchmark gpu` needs, made when a form first asks for them: seeded weights, and graphs of them."""
+"""The files of `benchmark gpu`, made when a form first needs them: seeded weights, and their graphs."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ _EXPORTER = "exporter.txt"
 
 
 def prepare(place: Place) -> str:
-    """Write the weights and the plain graph, unless they are there; return what exported the graph.
+    """Write the weights and the plain graph, unless they exist; return the name of the exporter.
 
     Raises:
         ModelError: torch or onnx is not installed.
@@ -31,17 +31,17 @@ def prepare(place: Place) -> str:
             save_weights(network, place.folder / WEIGHTS)
             plain, exporter = build_plain_graph(network, levels)
             write_file(place.folder / PLAIN, plain)
-            write_file(marker, exporter.encode())  # last: it says that all is there
+            write_file(marker, exporter.encode())  # last: it marks the folder as complete
         return marker.read_text(encoding="utf-8")
     except OSError as error:
         raise _describe_write_fault(place.folder, error) from None
 
 
 def provide(form: Form, place: Place) -> None:
-    """Write the graph of a form, unless it is there.
+    """Write the graph of a form, unless it exists.
 
     Raises:
-        ModelError: It cannot be arranged so.
+        ModelError: The graph cannot be converted to this form.
         OutputError: It cannot be written.
     """
     if not isinstance(form, SessionForm) or (place.folder / form.graph).exists():

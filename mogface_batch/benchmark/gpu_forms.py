@@ -26,7 +26,7 @@ class SessionForm:
 
     half: bool
     target: str
-    """What the graph is arranged for; see `export --for`."""
+    """The device that the graph is made for; see `export --for`."""
     batch: int
     options: Mapping[str, str] = field(default_factory=dict)
     """Of the provider, where they differ from those in `detector/providers.py`."""
@@ -37,13 +37,13 @@ class SessionForm:
 
     @property
     def name(self) -> str:
-        """What the table calls it."""
+        """The name in the table."""
         kind = {"any": "plain", "cuda": "fused group norms", "tensorrt": "TensorRT"}[self.target]
         return f"ONNX Runtime {self.precision}, {kind}"
 
     @property
     def precision(self) -> str:
-        """``fp16``, ``TF32`` or ``fp32``: what convolutions multiply in."""
+        """``fp16``, ``TF32`` or ``fp32``: the precision of the convolutions."""
         return "fp16" if self.half else "TF32" if self.tf32 else "fp32"
 
     @property
@@ -53,7 +53,7 @@ class SessionForm:
 
     @property
     def shown_options(self) -> str:
-        """What differs from the default, for people."""
+        """The differences from the defaults, for the table."""
         changed = [f"{name}={value}" for name, value in self.options.items()]
         return ", ".join([*changed, *(["IO binding"] if self.binding else [])])
 
@@ -70,17 +70,17 @@ class TorchForm:
 
     @property
     def name(self) -> str:
-        """What the table calls it."""
+        """The name in the table."""
         return f"PyTorch {'torch.compile' if self.compiled else 'eager'} {self.precision}"
 
     @property
     def precision(self) -> str:
-        """``fp16``, ``TF32`` or ``fp32``: what convolutions multiply in."""
+        """``fp16``, ``TF32`` or ``fp32``: the precision of the convolutions."""
         return "fp16" if self.half else "TF32" if self.tf32 else "fp32"
 
     @property
     def shown_options(self) -> str:
-        """What differs from ModelScope's own way, for people."""
+        """The differences from ModelScope's own settings, for the table."""
         return "channels_last" if self.channels_last else ""
 
 

@@ -1,6 +1,6 @@
 """The last row of `benchmark gpu`: a whole job on JPEG files with the form that is shipped, against its bare session.
 
-Leaves itself out where the packages that a job needs are not installed.
+The row is left out where the packages that a job needs are not installed.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ from mogface_batch.benchmark.gpu_forms import SessionForm
 from mogface_batch.errors import DeviceError
 
 _NEEDED = ("cv2", "fsspec", "PIL", "platformdirs", "pyarrow", "pydantic", "simplejpeg", "tqdm", "yaml")
-"""What the project depends on, beyond the four packages of this benchmark."""
+"""The dependencies of a job beyond the four packages of this benchmark."""
 _SECONDS = 10.0
 """The job gets as many images as the bare session needs this long for."""
 _DISTINCT_IMAGES = 8

@@ -1,4 +1,4 @@
-"""What `benchmark gpu` measures, and in which order: what tells most comes first, for the machine may be taken away."""
+"""The forms that `benchmark gpu` measures, the most informative first, since the machine may be taken away."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ TRIED: Mapping[str, tuple[str, ...]] = {
 
 
 def plan_reference(batch: int) -> TorchForm:
-    """Return what all others are compared with: ModelScope's network in true float32."""
+    """Return the form that all others are compared with: ModelScope's network in true float32."""
     return TorchForm(half=False, batch=batch)
 
 
@@ -117,7 +117,7 @@ def plan_batches(winner: SessionForm, provider: Provider) -> list[SessionForm]:
 
 
 def plan_compiled(batch: int) -> list[TorchForm]:
-    """Return what torch's compiler makes of the network; most of a minute each before the first run."""
+    """Return the forms for torch.compile; each compiles for most of a minute before the first run."""
     return [
         TorchForm(half=True, batch=size, channels_last=True, compiled=True)
         for size in dict.fromkeys((batch, 32))

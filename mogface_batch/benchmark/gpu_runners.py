@@ -1,4 +1,4 @@
-"""Opens a form of `benchmark gpu` in this process, and runs and times batches.
+"""Open a form of `benchmark gpu` in this process, and run and time batches.
 
 A run begins with canvases in the host's memory and ends with candidates there, in every form.
 """
@@ -71,7 +71,9 @@ class Runner(Protocol):
 
 
 def open_and_answer(form: Form, place: Place, canvases: Path, warm_up_runs: int) -> Answer:
-    """Return what answers `Turn` by the seconds of each run, `Find` by faces, and ``nodes`` by `Nodes`, once warmed up.
+    """Open a form, warm it up, and return a function that answers questions.
+
+    It answers `Turn` with the seconds of each run, `Find` with faces, and ``nodes`` with `Nodes`.
 
     Args:
         form: What to open.
@@ -199,9 +201,9 @@ class _BoundRunner(_SessionRunner):
 
     def __init__(self, session: Any, provider: Provider, shape: Sequence[int], candidates: int) -> None:  # noqa: ANN401
         super().__init__(session, provider)
-        from mogface_batch.detector.session import loaded_onnxruntime  # noqa: PLC0415
+        from mogface_batch.detector.session import load_onnxruntime  # noqa: PLC0415
 
-        place = loaded_onnxruntime().OrtValue
+        place = load_onnxruntime().OrtValue
         device = "cuda" if provider.is_gpu else "cpu"
         self._images = place.ortvalue_from_numpy(np.zeros(shape, np.uint8), device, 0)
         self._outputs = [

@@ -16,7 +16,7 @@ from mogface_batch.benchmark.machine import describe_machine, measure_device_mem
 from mogface_batch.benchmark.table import Cell, Table
 from mogface_batch.benchmark.worker import Subject, Worker
 from mogface_batch.contract import ModelCard
-from mogface_batch.detector import read_card
+from mogface_batch.detector import read_model_file
 from mogface_batch.evaluation.parity import GATES, Parity
 from mogface_batch.geometry import Faces
 
@@ -63,7 +63,7 @@ def measure(
         JobFault: A file, the checkpoint or the device cannot be used.
     """
     height, width, _ = canvases[0].shape
-    cards: list[ModelCard | None] = [read_card(file).card for file in files]
+    cards: list[ModelCard | None] = [read_model_file(file).card for file in files]
     subjects = [Subject(file.name, file, None, provider, threads, (height, width)) for file in files]
     if weights is not None:
         subjects.insert(0, Subject(PIPELINE, None, weights, provider, threads, (height, width)))

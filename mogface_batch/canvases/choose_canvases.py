@@ -84,7 +84,7 @@ class Mix:
         """Return what the session is expected to process for a unit; ``within_hw`` is one of the canvases."""
         remaining = np.ones(len(self._image_counts), bool)
         px = slots = 0.0
-        for height, width in sorted(canvases, key=_area_key):
+        for height, width in sorted(canvases, key=_build_area_key):
             held = remaining & (self._needed_hw[:, 0] <= height) & (self._needed_hw[:, 1] <= width)
             slots_of_size = float(self._slots[self._image_counts[held].sum()])
             px, slots = px + height * width * slots_of_size, slots + slots_of_size
@@ -96,7 +96,7 @@ class Mix:
         """Every canvas that may reduce the cost: a height and a width that images need; smallest first."""
         heights, widths = ({hw[side] for hw in self.needs} for side in (0, 1))
         canvases = {(height, width) for height in heights for width in widths}
-        return tuple(sorted(canvases - {self.within_hw}, key=_area_key))
+        return tuple(sorted(canvases - {self.within_hw}, key=_build_area_key))
 
     def compute_pair_costs(self) -> NDArray[np.float64]:
         """Return (C, C): `Estimate.px` of two candidates and ``within_hw``; on the diagonal, of one; below it, inf."""
@@ -155,7 +155,7 @@ def choose_canvases(mix: Mix, *, at_most: int) -> tuple[HeightWidth, ...]:
         if added is None or added[0] >= cost:
             break
         cost, chosen = _exchange_while_cheaper(mix, *added)
-    return tuple(sorted((*chosen, mix.within_hw), key=_area_key))
+    return tuple(sorted((*chosen, mix.within_hw), key=_build_area_key))
 
 
 def _choose_best_few(mix: Mix, *, at_most: int) -> tuple[float, tuple[HeightWidth, ...]]:
@@ -167,9 +167,9 @@ def _choose_best_few(mix: Mix, *, at_most: int) -> tuple[float, tuple[HeightWidt
     places = (
         np.unravel_index(np.argmin(costs), costs.shape) if at_most == 2 else [np.argmin(costs.diagonal())] * 2
     )
-    few = tuple(mix.candidates[int(place)] for place in sorted(set(places)))
-    cost = mix.estimate((*few, mix.within_hw)).px
-    return (cost, few) if cost < alone[0] else alone
+    canvases = tuple(mix.candidates[int(place)] for place in sorted(set(places)))
+    cost = mix.estimate((*canvases, mix.within_hw)).px
+    return (cost, canvases) if cost < alone[0] else alone
 
 
 def _exchange_while_cheaper(
@@ -194,5 +194,5 @@ def _find_cheapest(
     return min(((mix.estimate((*choice, mix.within_hw)).px, choice) for choice in choices), default=None)
 
 
-def _area_key(hw: HeightWidth) -> tuple[int, HeightWidth]:
+def _build_area_key(hw: HeightWidth) -> tuple[int, HeightWidth]:
     return hw[0] * hw[1], hw

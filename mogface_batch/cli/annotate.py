@@ -120,11 +120,12 @@ def _summarize(record: dict[str, Any]) -> dict[str, str]:
     pairs = {
         "this run": f"{counts['rows']} images, {counts['faces']} faces, {rate}"
         if counts["rows"]
-        else "nothing was left to do",
+        else "there was nothing to do",
         **({"again": f"{again} of these rows were in the table, {unchanged} unchanged"} if again else {}),
         "manifest": f"{manifest['rows']} rows ({manifest['new']} new), {manifest['failed']} failed{forgotten}",
         "table": f"{table['rows']} rows, {table['faces']} faces; "
         + ", ".join(f"{status} {count}" for status, count in table["by_status"].items()),
+        **_describe_other_rows(manifest["rows_not_named"]),
         "detections": f"{record['output']}/detections/*.parquet",
     }
     if record["config"]["output"]["annotated"]:
@@ -138,3 +139,12 @@ def _summarize(record: dict[str, Any]) -> dict[str, str]:
             f"{record['exit_code']}: {share:.2%} of the rows failed, more than max_error_rate={record['config']['max_error_rate']:g}"
         )
     return pairs
+
+
+def _describe_other_rows(rows_not_named: int) -> dict[str, str]:
+    if not rows_not_named:
+        return {}
+    return {
+        "other rows": f"{rows_not_named} rows of the table are not in this manifest (another manifest, a limit, or images "
+        "that it no longer names): they stay"
+    }

@@ -46,12 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Convert and print what was written."""
     from mogface_batch.formats.convert_table import convert_table
 
-    done = convert_table(arguments.out_folder, arguments.to, arguments.out, _build_selection(arguments))
+    counts = convert_table(arguments.out_folder, arguments.to, arguments.out, _build_selection(arguments))
     if arguments.json:
-        print_json(done)
+        print_json(counts)
         return 0
-    print_pairs(done)
-    if not done["scores_kept"]:
+    print_pairs(counts)
+    if not counts["scores_kept"]:
         print(f"The format {arguments.to} cannot hold scores: they are not in it.")
     return 0
 

@@ -78,10 +78,10 @@ def _describe_config(target: str, words: list[str]) -> dict[str, Any]:
 
 def _describe_model(target: str) -> dict[str, Any]:
     from mogface_batch import models
-    from mogface_batch.detector.model_file import read_card
+    from mogface_batch.detector.model_file import read_model_file
 
     path = models.resolve(target).path
-    file = read_card(path)
+    file = read_model_file(path)
     tensors = {
         f"{kind} {tensor.name}": f"{tensor.dtype} [{', '.join(map(str, tensor.shape))}]"
         for kind, specs in (("input", file.inputs), ("output", file.outputs))

@@ -83,16 +83,16 @@ def run(arguments: argparse.Namespace) -> int:
     check_variant(arguments.precision, arguments.target)
     check_out(out)
     encoded = compile_detector(detector, weights, options)
-    canvases = _canvases(encoded, arguments) if arguments.precision == "fp16" else None
-    made = make_variant(encoded, precision=arguments.precision, target=arguments.target, canvases=canvases)
-    write_model(out, made.encoded)
-    for remark in made.remarks:
+    canvases = _make_canvases(encoded, arguments) if arguments.precision == "fp16" else None
+    variant = make_variant(encoded, precision=arguments.precision, target=arguments.target, canvases=canvases)
+    write_model(out, variant.encoded)
+    for remark in variant.remarks:
         print(remark)
     print(f"{out} is written; look at it with: mogface-batch describe {out}")
     return 0
 
 
-def _canvases(encoded: bytes, arguments: argparse.Namespace) -> "Canvases":
+def _make_canvases(encoded: bytes, arguments: argparse.Namespace) -> "Canvases":
     from mogface_batch.export.graph.contract_graph import read_contract
     from mogface_batch.export.passes.calibration import Canvases, make_synthetic_canvases
 

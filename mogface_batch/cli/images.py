@@ -72,7 +72,7 @@ def list_addresses(manifest: str, limit: int | None) -> Iterator[str]:
     from mogface_batch.config import ManifestOptions
     from mogface_batch.planning.manifests import open_manifest
 
-    rows = open_manifest(ManifestOptions(uri=manifest)).rows()
+    rows = open_manifest(ManifestOptions(uri=manifest)).iterate_rows()
     is_empty = True
     for address in itertools.islice((address for batch in rows for address in batch.addresses), limit):
         is_empty = False

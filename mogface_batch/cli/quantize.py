@@ -32,7 +32,7 @@ def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file; the exit code is 4 where it is not good enough on its own calibration images."""
-    from mogface_batch.detector.model_file import read_card
+    from mogface_batch.detector.model_file import read_model_file
     from mogface_batch.export.files import check_out, write_model
     from mogface_batch.export.graph.contract_graph import read_contract
     from mogface_batch.export.passes import int8
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     path, out = arguments.file, arguments.out
     check_out(out)
-    card = read_card(path).card
+    card = read_model_file(path).card
     encoded = path.read_bytes()
     read_contract(encoded, str(path))
     hw = parse_canvas_hw(arguments.canvas)
@@ -49,16 +49,16 @@ def run(arguments: argparse.Namespace) -> int:
         letterbox_images(arguments.calibration, card, hw, arguments.limit), are_synthetic=False
     )
     reduce_range = not int8.has_dot_product()
-    made = quantize(encoded, canvases, where=str(path), reduce_range=reduce_range, say=_say)
-    write_model(out, made.encoded)
+    quantized = quantize(encoded, canvases, where=str(path), reduce_range=reduce_range, say=_say)
+    write_model(out, quantized.encoded)
     print(
-        f"{out} is written: {made.layers} layers in INT8 ({'7' if reduce_range else '8'} bit weights), {len(made.restored)} "
-        f"that could be are in float32, {len(encoded) / 1e6:.1f} MB became {len(made.encoded) / 1e6:.1f} MB.\n"
+        f"{out} is written: {quantized.layers} layers in INT8 ({'7' if reduce_range else '8'} bit weights), {len(quantized.restored)} "
+        f"kept in float32, {len(encoded) / 1e6:.1f} MB became {len(quantized.encoded) / 1e6:.1f} MB.\n"
         f"Prove it on other images: mogface-batch verify {out} --against {path} --images MANIFEST"
     )
-    for failure in made.report["failures"]:
+    for failure in quantized.report["failures"]:
         print(f"mogface-batch: not good enough on its own calibration images: {failure}", file=sys.stderr)
-    return ModelError.exit_code if made.report["failures"] else 0
+    return ModelError.exit_code if quantized.report["failures"] else 0
 
 
 def _say(sentence: str) -> None:

@@ -103,7 +103,7 @@ def _summarize(record: dict[str, Any]) -> dict[str, str]:
     rate = f"{record['this_run'] / max(record['wall_s'], 1e-9):.1f} images/s with start-up"
     new = f"{record['this_run']} rows, {record['wall_s']:.1f} s, {rate}"
     pairs = {
-        "this run": new if record["this_run"] else "nothing was left to do",
+        "this run": new if record["this_run"] else "there was nothing to do",
         "images": f"{record['rows']}: {record['rendered']} rendered, {record['failed']} failed, "
         f"{record['no_result']} without faces in the table, since they could not be read",
     }

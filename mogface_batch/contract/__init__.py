@@ -7,11 +7,11 @@
 | scores (out)        | float32 | [N, K]          | 0..1, falling                                             |
 | landmarks (out, opt)| float32 | [N, K, 5, 2]    | x y in canvas pixels                                      |
 
-    `tensors.py` (the table above), `card.py` (what a file says of itself), `provider.py` (where it may run)
+    `tensors.py` (the table above), `card.py` (the model card of a file), `provider.py` (where it may run)
 
-Everything a detector needs lies inside the graph; thresholds, NMS and the cap lie outside, in
-`geometry.choose_faces`. This room knows neither ONNX nor ONNX Runtime: it judges what they declare. The card is
-imported when it is used: `benchmark gpu` makes and runs graphs where pydantic is not installed.
+Everything that is specific to a detector is inside the graph; thresholds, NMS and the cap are outside, in
+`geometry.choose_faces`. This package imports neither ONNX nor ONNX Runtime: it checks what they declare. The card is
+imported when it is used, because `benchmark gpu` makes and runs graphs where pydantic is not installed.
 """
 
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from mogface_batch.contract.tensors import (
     OUTPUTS,
     TOP_K,
     TensorSpec,
-    violations,
+    find_violations,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ __all__ = [
     "ModelCard",
     "Provider",
     "TensorSpec",
-    "violations",
+    "find_violations",
 ]
 
 

@@ -1,4 +1,4 @@
-"""`ModelCard`: what a contract file says of itself."""
+"""`ModelCard`: the description of a model inside its contract file."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class ModelCard(BaseModel):
-    """What a file says of itself; stored in the ONNX ``metadata_props``, one JSON value a field."""
+    """The description of a model; stored in the ONNX ``metadata_props``, one JSON value per field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -32,24 +32,24 @@ class ModelCard(BaseModel):
     top_k: Count = TOP_K
     max_faces: Count = 750
     precision: str = "fp32"
-    """Of the network: ``fp32``, ``fp16`` or ``int8``. What comes before and after it is float32 in any case."""
+    """Of the network: ``fp32``, ``fp16`` or ``int8``. The steps before and after it are always float32."""
     target: str = "any"
-    """What the graph was arranged for: ``any``, ``cpu``, ``cuda`` or ``tensorrt``."""
+    """The device that the graph was arranged for: ``any``, ``cpu``, ``cuda`` or ``tensorrt``."""
     needs_provider: str | None = None
-    """The only provider that can run the file, because of an operator in it; None where any can."""
+    """The only provider that can run the file, because of an operator in it; None if any provider can."""
     kept_fp32: tuple[str, ...] = ()
-    """Parts of the network that stayed in float32 because of what was measured on ``calibration``."""
+    """Parts of the network that stayed in float32 because of the measurement on ``calibration``."""
     calibration: dict[str, float | int | str | bool] | None = None
-    """The canvases on which the network was measured for its precision, and what was found; None: not measured."""
+    """The canvases on which the precision of the network was measured, and the results; None: not measured."""
     derived_from_sha256: str | None = None
-    """Digest of the contract file in float32 that this one was made of."""
+    """Digest of the float32 contract file that this one was made from."""
     levels: str | None = None
-    """The pyramid levels kept, such as ``2-7``; None where the detector has no such choice."""
+    """The pyramid levels kept, such as ``2-7``; None if the detector has no such choice."""
     min_face_px: Annotated[float, Field(ge=0.0)] | None = None
     exporter: str
     packages: dict[str, str] = {}
     parity: dict[str, float | int | str | bool] | None = None
-    """What `verify` found, None where it never ran."""
+    """The result of `verify`, None if it never ran."""
 
     def to_metadata(self) -> dict[str, str]:
         """Return the card as ``metadata_props``: flat strings, sorted, the same for the same card."""
@@ -58,7 +58,7 @@ class ModelCard(BaseModel):
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> tuple[Self | None, tuple[str, ...]]:
-        """Return the card, or None and one sentence for each thing wrong with it."""
+        """Return the card, or None and one sentence for each problem in it."""
         ours = {
             name.removeprefix(CARD_PREFIX): text
             for name, text in metadata.items()
@@ -71,6 +71,6 @@ class ModelCard(BaseModel):
             return cls.model_validate_json(document), ()
         except ValidationError as error:
             return None, tuple(
-                f"model card: {'.'.join(map(str, wrong['loc'])) or 'all of it'}: {wrong['msg']}"
-                for wrong in error.errors()
+                f"model card: {'.'.join(map(str, problem['loc'])) or 'all of it'}: {problem['msg']}"
+                for problem in error.errors()
             )

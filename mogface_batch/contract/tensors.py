@@ -1,4 +1,4 @@
-"""The tensors of the contract, and how those of a file differ from them."""
+"""The tensors of the contract, and the differences between them and the tensors of a file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ CARD_PREFIX = "mogface_batch."
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A tensor as a file declares it: a free dimension is its name, or None without one."""
+    """A tensor as a file declares it; a free dimension is given by its name, or by None if it has no name."""
 
     name: str
     dtype: str
@@ -26,15 +26,15 @@ OUTPUTS = (
 OPTIONAL_OUTPUTS = (TensorSpec("landmarks", "float32", ("batch", "candidates", 5, 2)),)
 
 
-def violations(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> tuple[str, ...]:
-    """Return one sentence for each way in which the tensors differ from the contract; empty if in none."""
+def find_violations(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """Return one sentence for each difference from the contract; empty if there is none."""
     return (
-        *_differences("input", inputs, required=INPUTS, optional=()),
-        *_differences("output", outputs, required=OUTPUTS, optional=OPTIONAL_OUTPUTS),
+        *_list_differences("input", inputs, required=INPUTS, optional=()),
+        *_list_differences("output", outputs, required=OUTPUTS, optional=OPTIONAL_OUTPUTS),
     )
 
 
-def _differences(
+def _list_differences(
     kind: str,
     declared: Sequence[TensorSpec],
     *,
@@ -42,23 +42,25 @@ def _differences(
     optional: Sequence[TensorSpec],
 ) -> list[str]:
     by_name = {tensor.name: tensor for tensor in declared}
-    found: list[str] = []
+    differences: list[str] = []
     for want in (*required, *optional):
         have = by_name.pop(want.name, None)
         if have is None:
             if want in required:
-                found.append(f"{kind} {want.name!r} is missing")
-        elif have.dtype != want.dtype or not _shape_fits(have.shape, want.shape):
-            found.append(f"{kind} {want.name!r} is {_described(have)}, not {_described(want)}")
-    found.extend(f"{kind} {name!r} is not in the contract" for name in by_name)
-    return found
+                differences.append(f"{kind} {want.name!r} is missing")
+        elif have.dtype != want.dtype or not _has_shape(have.shape, want.shape):
+            differences.append(
+                f"{kind} {want.name!r} is {_describe_tensor(have)}, not {_describe_tensor(want)}"
+            )
+    differences.extend(f"{kind} {name!r} is not in the contract" for name in by_name)
+    return differences
 
 
-def _shape_fits(have: Sequence[int | str | None], want: Sequence[int | str | None]) -> bool:
+def _has_shape(have: Sequence[int | str | None], want: Sequence[int | str | None]) -> bool:
     return len(have) == len(want) and all(
         ours == theirs for theirs, ours in zip(have, want, strict=True) if isinstance(ours, int)
     )
 
 
-def _described(tensor: TensorSpec) -> str:
+def _describe_tensor(tensor: TensorSpec) -> str:
     return f"{tensor.dtype} [{', '.join('?' if side is None else str(side) for side in tensor.shape)}]"

@@ -1,10 +1,10 @@
-"""Runs a contract file on a device; with `export/` the only home of ONNX Runtime.
+"""Runs a contract file on a device. Only this package and `export/` import ONNX Runtime.
 
-    path -> `session.py` (a session on the device that was asked for, or a sentence) -> `model_file.py` (what the
-    file declares, or every violation) -> `face_detector.py` (canvases -> faces)
+    path -> `session.py` (a session on the requested device, or an error) -> `model_file.py` (what the file declares,
+    or every violation of the contract) -> `face_detector.py` (canvases -> faces)
 
-Knows no architecture: everything that differs between detectors lies in the file's graph and card. Names are
-imported when they are used, so that hashing a model file starts nothing heavy. Read `face_detector.py` first.
+It knows no architecture: everything that differs between detectors is in the file's graph and card. Names are imported
+when they are used, so that hashing a model file loads nothing heavy. Read `face_detector.py` first.
 """
 
 from importlib import import_module
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mogface_batch.detector.face_detector import FaceDetector as FaceDetector
     from mogface_batch.detector.model_file import ModelFile as ModelFile
-    from mogface_batch.detector.model_file import file_sha256 as file_sha256
-    from mogface_batch.detector.model_file import read_card as read_card
+    from mogface_batch.detector.model_file import hash_model_file as hash_model_file
+    from mogface_batch.detector.model_file import read_model_file as read_model_file
     from mogface_batch.detector.providers import PROVIDERS as PROVIDERS
 
-__all__ = ["PROVIDERS", "FaceDetector", "ModelFile", "file_sha256", "read_card"]
+__all__ = ["PROVIDERS", "FaceDetector", "ModelFile", "hash_model_file", "read_model_file"]
 
 _HOMES = {
     "FaceDetector": "face_detector",
     "ModelFile": "model_file",
     "PROVIDERS": "providers",
-    "file_sha256": "model_file",
-    "read_card": "model_file",
+    "hash_model_file": "model_file",
+    "read_model_file": "model_file",
 }
 
 

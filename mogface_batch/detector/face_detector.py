@@ -7,9 +7,9 @@ from typing import Any, Self, TypeVar, overload
 import numpy as np
 
 from mogface_batch.contract import ModelCard, Provider
-from mogface_batch.detector.model_file import ModelFile, check_provider, file_sha256, model_file
+from mogface_batch.detector.model_file import ModelFile, check_provider, describe_session, hash_model_file
 from mogface_batch.detector.pictures import DetectedFaces
-from mogface_batch.detector.providers import parsed_provider
+from mogface_batch.detector.providers import parse_provider
 from mogface_batch.detector.session import open_session
 from mogface_batch.errors import DeviceError, ModelError
 from mogface_batch.geometry import Faces, Letterbox, Pixels, choose_faces, clip_to_image
@@ -23,9 +23,9 @@ AnySource = TypeVar("AnySource", bound=Source)
 class FaceDetector:
     """A contract file on a device, ready to run.
 
-    What it finds on a canvas does not depend on the other canvases of the call: equal to the bit on the CPU.
-    One detector may be used from several threads at once, which share its cores. It cannot be pickled: hand
-    the path to another process and open it there.
+    The faces of a canvas do not depend on the other canvases of the call: on the CPU they are equal to the bit.
+    One detector may be used from several threads at once, which share its cores. It cannot be pickled: pass the path
+    to another process and open it there.
     """
 
     @classmethod
@@ -44,17 +44,17 @@ class FaceDetector:
             path: A file made by ``mogface-batch export``.
             provider: ``cpu``, ``cuda``, ``tensorrt``, ``openvino`` or ``coreml``; never replaced by another.
             threads: For one call; None takes all cores on the CPU, 1 elsewhere.
-            batch_size: Run batches of exactly this many canvases, short ones padded. None runs what it is given.
-            canvas_hw: Every canvas has this height and width. None takes any.
+            batch_size: Run batches of exactly this many canvases, short ones padded. None runs batches of any size.
+            canvas_hw: Every canvas has this height and width. None accepts any size.
 
         Raises:
-            ModelError: The file is missing, is no ONNX model, or was made for another batch size or canvas.
+            ModelError: The file is missing, is not an ONNX model, or was made for another batch size or canvas.
             ContractError: It breaks the contract; every violation is named.
-            DeviceError: The device or its libraries are not there, or the file is for another.
+            DeviceError: The device or its libraries are missing, or the file is for another device.
             ConfigError: There is no such provider.
         """
-        path, provider = Path(path), parsed_provider(provider)
-        sha256 = file_sha256(path)
+        path, provider = Path(path), parse_provider(provider)
+        sha256 = hash_model_file(path)
         lengths = {
             "batch": batch_size,
             **dict(zip(("height", "width"), canvas_hw or (None, None), strict=True)),
@@ -64,7 +64,7 @@ class FaceDetector:
         fixed = {name: length for name, length in lengths.items() if length is not None}
         check_provider(path, provider)
         session = open_session(path, provider, threads=threads, fixed_dims=fixed)
-        model = model_file(path, sha256, session)
+        model = describe_session(path, sha256, session)
         _check_lengths(path, model, lengths)
         return cls(session, model, provider, batch_size=batch_size, canvas_hw=canvas_hw)
 
@@ -77,7 +77,7 @@ class FaceDetector:
         batch_size: int | None,
         canvas_hw: tuple[int, int] | None,
     ) -> None:
-        """Hold what `open` has checked; call that instead."""
+        """Keep the arguments, which `open` has checked; call `open` instead."""
         self._session = session
         self._model = model
         self._provider = provider
@@ -89,7 +89,7 @@ class FaceDetector:
 
     @property
     def card(self) -> ModelCard:
-        """What the file says of itself."""
+        """The model card of the file."""
         return self._model.card
 
     @property
@@ -99,12 +99,12 @@ class FaceDetector:
 
     @property
     def provider(self) -> Provider:
-        """Where it runs."""
+        """The device that it runs on."""
         return self._provider
 
     @property
     def batch_size(self) -> int | None:
-        """Canvases in every run; None where a run takes what it is given."""
+        """Canvases in every run; None if a run may have any number."""
         return self._batch_size
 
     @property
@@ -119,7 +119,7 @@ class FaceDetector:
 
     @property
     def has_landmarks(self) -> bool:
-        """Whether it finds eyes, nose and mouth corners too."""
+        """Whether it also finds eyes, nose and mouth corners."""
         return "landmarks" in self._output_names
 
     def detect_canvases(self, canvases: Pixels, *, score_at_least: float = 0.0) -> list[Faces]:
@@ -127,17 +127,17 @@ class FaceDetector:
 
         Args:
             canvases: (N, H, W, 3) uint8 RGB; not written to. N may be 0.
-            score_at_least: Candidates that score less are left out, which saves memory.
+            score_at_least: Candidates with a lower score are left out, which saves memory.
 
         Raises:
-            ValueError: Another dtype, shape or size than the detector takes.
-            DeviceError: The run failed on the device, as when its memory is full.
+            ValueError: The dtype, shape or size is not one that the detector accepts.
+            DeviceError: The run failed on the device, for example because its memory is full.
         """
-        self._check(canvases)
+        self._check_canvases(canvases)
         return [
             faces
-            for batch, count in self._batches(canvases)
-            for faces in self._run(batch, score_at_least)[:count]
+            for batch, count in self._split_batches(canvases)
+            for faces in self._run_batch(batch, score_at_least)[:count]
         ]
 
     @overload
@@ -157,7 +157,7 @@ class FaceDetector:
 
         Args:
             source: A path, a URI, or (H, W, 3) uint8 RGB pixels; or a list of these.
-            score_threshold: Faces that score less are left out; None takes the model's own.
+            score_threshold: Faces with a lower score are left out; None: the model's own threshold.
 
         Raises:
             ValueError: An array has another dtype or shape.
@@ -172,24 +172,24 @@ class FaceDetector:
         return [faces for at in starts for faces in self._detect_images(source[at : at + size], threshold)]
 
     def _detect_images(self, sources: Sequence[Source], threshold: float) -> list[DetectedFaces]:
-        """Return the faces of a few images, which lie in memory together."""
+        """Return the faces of a few images, which are held in memory at the same time."""
         canvases = np.empty((len(sources), *self.canvas_hw, 3), dtype=np.uint8)
         placed: list[tuple[Letterbox, tuple[int, int]]] = []
         for row, source in enumerate(sources):
-            rgb = _pixels(source)
+            rgb = _read_pixels(source)
             image_hw = rgb.shape[:2]
             letterbox = Letterbox.fit(image_hw, self.canvas_hw)
             canvases[row] = place_on_canvas(rgb, letterbox, self.card.pad_rgb)
             placed.append((letterbox, image_hw))
-        found = self.detect_canvases(canvases, score_at_least=threshold)
+        candidates = self.detect_canvases(canvases, score_at_least=threshold)
         return [
             DetectedFaces.of(
-                clip_to_image(letterbox.to_source(self._chosen(faces, threshold)), image_hw), source
+                clip_to_image(letterbox.to_source(self._choose_faces(faces, threshold)), image_hw), source
             )
-            for source, faces, (letterbox, image_hw) in zip(sources, found, placed, strict=True)
+            for source, faces, (letterbox, image_hw) in zip(sources, candidates, placed, strict=True)
         ]
 
-    def _chosen(self, candidates: Faces, threshold: float) -> Faces:
+    def _choose_faces(self, candidates: Faces, threshold: float) -> Faces:
         return choose_faces(
             candidates,
             score_at_least=threshold,
@@ -197,7 +197,7 @@ class FaceDetector:
             max_faces=self.card.max_faces,
         )
 
-    def _check(self, canvases: Pixels) -> None:
+    def _check_canvases(self, canvases: Pixels) -> None:
         if canvases.dtype != np.uint8 or canvases.ndim != 4 or canvases.shape[3] != 3:
             raise ValueError(f"canvases are (N, H, W, 3) uint8 RGB, got {canvases.shape} {canvases.dtype}")
         canvas_hw = canvases.shape[1:3]
@@ -206,8 +206,8 @@ class FaceDetector:
         if min(canvas_hw) < 1 or any(side % self.card.stride for side in canvas_hw):
             raise ValueError(f"height and width must be multiples of {self.card.stride}, got {canvas_hw}")
 
-    def _batches(self, canvases: Pixels) -> Iterator[tuple[Pixels, int]]:
-        """Yield batches as the session takes them, each with how many of its canvases were asked for."""
+    def _split_batches(self, canvases: Pixels) -> Iterator[tuple[Pixels, int]]:
+        """Yield batches of the session's size, each with the number of its canvases that are not padding."""
         size = self._batch_size or max(1, len(canvases))
         for start in range(0, len(canvases), size):
             batch = np.ascontiguousarray(canvases[start : start + size])
@@ -217,7 +217,7 @@ class FaceDetector:
                 batch = np.concatenate([batch, blank])
             yield batch, count
 
-    def _run(self, batch: Pixels, score_at_least: float) -> list[Faces]:
+    def _run_batch(self, batch: Pixels, score_at_least: float) -> list[Faces]:
         try:
             outputs = self._session.run(self._output_names, {"images": batch})
         except Exception as error:
@@ -229,25 +229,26 @@ class FaceDetector:
         threshold = np.float32(score_at_least)
         by_name = dict(zip(self._output_names, outputs, strict=True))
         boxes, scores, landmarks = by_name["boxes"], by_name["scores"], by_name.get("landmarks")
-        found: list[Faces] = []
+        candidates: list[Faces] = []
         for row in range(len(batch)):
-            # Scores fall, so what passes is a prefix; copied, so that a few faces do not hold the whole batch.
+            # Scores are in descending order, so those that pass are a prefix. It is copied, so that a few faces do not keep
+            # the whole batch in memory.
             end = len(scores[row]) - np.searchsorted(scores[row][::-1], threshold)
             points = None if landmarks is None else landmarks[row, :end].copy()
-            found.append(Faces(boxes[row, :end].copy(), scores[row, :end].copy(), points))
-        return found
+            candidates.append(Faces(boxes[row, :end].copy(), scores[row, :end].copy(), points))
+        return candidates
 
 
-def _pixels(source: Source) -> Pixels:
+def _read_pixels(source: Source) -> Pixels:
     rgb = source if isinstance(source, np.ndarray) else read_image(str(source)).rgb
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"an image is (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
     return rgb
 
 
-def _check_lengths(path: Path, model: ModelFile, wanted: dict[str, int | None]) -> None:
-    for declared, (name, length) in zip(model.inputs[0].shape, wanted.items(), strict=False):
+def _check_lengths(path: Path, model: ModelFile, requested: dict[str, int | None]) -> None:
+    for declared, (name, length) in zip(model.inputs[0].shape, requested.items(), strict=False):
         if isinstance(declared, int) and length is not None and declared != length:
             raise ModelError(
-                f"{path} was made for {name} {declared}, not {length}: leave that setting out, or export it again."
+                f"{path} was made for {name} {declared}, not {length}: remove that setting, or export the file again."
             )

@@ -1,7 +1,7 @@
 """Reads what an ONNX file declares without running it, and without reading its weights.
 
-ONNX Runtime opens no file that holds an operator for another device, and the run-time does without the package onnx.
-So the few fields that matter are read from the file itself: https://protobuf.dev/programming-guides/encoding says how
+ONNX Runtime cannot open a file that contains an operator for another device, and the package onnx is not needed to run
+a model. So the few fields that matter are read from the file itself: https://protobuf.dev/programming-guides/encoding says how
 they are encoded, onnx.proto which number each has.
 """
 
@@ -22,7 +22,7 @@ _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "flo
 
 @dataclass(frozen=True, slots=True)
 class OnnxHeader:
-    """What a file says of itself."""
+    """What an ONNX file declares."""
 
     metadata: dict[str, str]
     inputs: tuple[TensorSpec, ...]
@@ -30,81 +30,87 @@ class OnnxHeader:
 
 
 def read_onnx_header(path: Path) -> OnnxHeader | None:
-    """Return the header of an ONNX file, None where it is none that can be read."""
+    """Return the header of an ONNX file, None if it cannot be read as one."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
             view = memoryview(whole)
             try:
-                return _header(view)
+                return _parse_model(view)
             finally:
                 view.release()
-    except (OSError, ValueError, IndexError):  # a ValueError also where the file is empty, or a text no text
+    except (
+        OSError,
+        ValueError,
+        IndexError,
+    ):  # a ValueError also if the file is empty, or a text is not UTF-8
         return None
 
 
-def _header(model: memoryview) -> OnnxHeader:
+def _parse_model(model: memoryview) -> OnnxHeader:
     metadata: dict[str, str] = {}
     inputs: list[TensorSpec] = []
     outputs: list[TensorSpec] = []
-    for number, start, end in _fields(model, 0, len(model)):
+    for number, start, end in _iterate_fields(model, 0, len(model)):
         if number == _METADATA:
-            pair = {inner: _text(model, *place) for inner, *place in _fields(model, start, end)}
+            pair = {
+                inner: _decode_text(model, *place) for inner, *place in _iterate_fields(model, start, end)
+            }
             metadata[pair.get(1, "")] = pair.get(2, "")
         elif number == _GRAPH:
-            for inner, *place in _fields(model, start, end):
+            for inner, *place in _iterate_fields(model, start, end):
                 if inner == _INPUT:
-                    inputs.append(_tensor(model, *place))
+                    inputs.append(_parse_tensor(model, *place))
                 elif inner == _OUTPUT:
-                    outputs.append(_tensor(model, *place))
+                    outputs.append(_parse_tensor(model, *place))
     return OnnxHeader(metadata, tuple(inputs), tuple(outputs))
 
 
-def _tensor(model: memoryview, start: int, end: int) -> TensorSpec:
+def _parse_tensor(model: memoryview, start: int, end: int) -> TensorSpec:
     """Return a ValueInfoProto: name = 1, type = 2 {tensor_type = 1 {elem_type = 1, shape = 2 {dim = 1 ...}}}."""
     name, dtype = "", "unknown"
     shape: list[int | str | None] = []
-    for number, *place in _fields(model, start, end):
+    for number, *place in _iterate_fields(model, start, end):
         if number == 1:
-            name = _text(model, *place)
-        for kind in _inside(model, place, 1) if number == 2 else ():
-            for inner, *at in _fields(model, *kind):
+            name = _decode_text(model, *place)
+        for kind in _find_fields(model, place, 1) if number == 2 else ():
+            for inner, *at in _iterate_fields(model, *kind):
                 if inner == 1:
-                    code = _varint(model, at[0])[0]
+                    code = _parse_varint(model, at[0])[0]
                     dtype = _DTYPES.get(code, f"type {code}")
                 elif inner == 2:
-                    shape = [_dimension(model, *dim) for dim in _inside(model, at, 1)]
+                    shape = [_parse_dimension(model, *dim) for dim in _find_fields(model, at, 1)]
     return TensorSpec(name, dtype, tuple(shape))
 
 
-def _dimension(model: memoryview, start: int, end: int) -> int | str | None:
+def _parse_dimension(model: memoryview, start: int, end: int) -> int | str | None:
     """Return dim_value = 1, or dim_param = 2, or None."""
-    for number, *place in _fields(model, start, end):
+    for number, *place in _iterate_fields(model, start, end):
         if number == 1:
-            return _varint(model, place[0])[0]
+            return _parse_varint(model, place[0])[0]
         if number == 2:
-            return _text(model, *place)
+            return _decode_text(model, *place)
     return None
 
 
-def _inside(model: memoryview, place: list[int], number: int) -> list[tuple[int, int]]:
-    return [(start, end) for found, start, end in _fields(model, *place) if found == number]
+def _find_fields(model: memoryview, place: list[int], number: int) -> list[tuple[int, int]]:
+    return [(start, end) for field, start, end in _iterate_fields(model, *place) if field == number]
 
 
-def _fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _iterate_fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yield the number of each field of a message, and where its content starts and ends.
 
     Raises:
-        ValueError: It is no message, or is cut short.
+        ValueError: It is not a message, or is cut short.
         IndexError: It is cut short.
     """
     at = start
     while at < end:
-        key, at = _varint(data, at)
+        key, at = _parse_varint(data, at)
         number, wire_type = key >> 3, key & 7
         if wire_type == 0:
-            stop = _varint(data, at)[1]
+            stop = _parse_varint(data, at)[1]
         elif wire_type == 2:
-            length, at = _varint(data, at)
+            length, at = _parse_varint(data, at)
             stop = at + length
         elif wire_type in {1, 5}:
             stop = at + (8 if wire_type == 1 else 4)
@@ -116,7 +122,7 @@ def _fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int, 
         at = stop
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+def _parse_varint(data: memoryview, at: int) -> tuple[int, int]:
     """Return a number of 7 bits a byte, lowest first, and where it ends."""
     value = 0
     for count in range(10):
@@ -127,5 +133,5 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
     raise ValueError("a number is too long")
 
 
-def _text(data: memoryview, start: int, end: int) -> str:
+def _decode_text(data: memoryview, start: int, end: int) -> str:
     return bytes(data[start:end]).decode("utf-8")

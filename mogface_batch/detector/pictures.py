@@ -1,4 +1,4 @@
-"""An image with its faces marked, for notebooks: a `Faces` that knows where its image is, and the drawing."""
+"""`DetectedFaces`, which know their image and draw themselves in notebooks."""
 
 import weakref
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ from mogface_batch.images.encode import encode
 from mogface_batch.source_images import read_image
 
 LONGEST_PX = 1280
-"""A notebook is no place for 50 megapixels."""
+"""The longer side of a picture: a notebook should not contain 50 megapixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectedFaces(Faces):
     """The faces of one image that draw themselves in Jupyter.
 
-    The image is held by its path, or weakly where it was pixels: keeping many results keeps no images.
+    The image is referenced by its path, or weakly if it was given as pixels: keeping many results keeps no images.
     """
 
     source: str | weakref.ref[Pixels] | None = field(default=None, repr=False, compare=False)
@@ -36,15 +36,15 @@ class DetectedFaces(Faces):
 
     def __getitem__(self, rows: Rows | NDArray[np.bool_] | slice) -> "DetectedFaces":
         """Return the faces at these rows."""
-        some = Faces(self.boxes_xyxy, self.scores, self.landmarks)[rows]
-        return DetectedFaces(some.boxes_xyxy, some.scores, some.landmarks, self.source)
+        faces = Faces(self.boxes_xyxy, self.scores, self.landmarks)[rows]
+        return DetectedFaces(faces.boxes_xyxy, faces.scores, faces.landmarks, self.source)
 
     def __reduce__(self) -> tuple[type[Faces], tuple[object, ...]]:
         """Pickle the faces alone: another process may not have the image."""
         return Faces, (self.boxes_xyxy, self.scores, self.landmarks)
 
     def _repr_png_(self) -> bytes | None:
-        """Return the image with its faces marked; None where the image is gone."""
+        """Return the image with its faces marked; None if the image no longer exists."""
         pixels = self.source() if isinstance(self.source, weakref.ref) else self.source
         if pixels is None:
             return None

@@ -1,4 +1,4 @@
-"""What a person may call a device, what ONNX Runtime calls it, and what to do where it is missing."""
+"""The providers: their names here and in ONNX Runtime, their options, and how to install them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ _NVIDIA = (
 
 @dataclass(frozen=True, slots=True)
 class ProviderSpec:
-    """What a provider is called in ONNX Runtime, how it is set up, and what to do where it is missing."""
+    """The name of a provider in ONNX Runtime, its options, and what to do if it is missing."""
 
     ort_name: str
     options: Mapping[str, str]
     install: str
     needs: str
     behind: tuple[str, ...] = (_CPU,)
-    """Providers that may take what this one has no kernel for; never the network itself, see `session.py`."""
+    """Providers that may run operators without a kernel in this one; never the network itself, see `session.py`."""
 
 
 PROVIDERS: Mapping[Provider, ProviderSpec] = {
     Provider.CPU: ProviderSpec(_CPU, {}, install="pip install 'mogface-batch[cpu]'", needs="", behind=()),
     Provider.CUDA: ProviderSpec(
         "CUDAExecutionProvider",
-        # Ray sets CUDA_VISIBLE_DEVICES, so a worker's own GPU is always number 0. The rest is what ONNX Runtime's own
-        # issues recommend for convolutions in float16; not measured yet (`benchmark gpu`, docs/benchmarks.md).
+        # Ray sets CUDA_VISIBLE_DEVICES, so a worker's GPU is always number 0. The other options are those that ONNX
+        # Runtime's issues recommend for convolutions in float16; not measured yet (`benchmark gpu`, docs/benchmarks.md).
         {
             "device_id": "0",
             "cudnn_conv_algo_search": "EXHAUSTIVE",
@@ -67,11 +67,11 @@ PROVIDERS: Mapping[Provider, ProviderSpec] = {
 }
 
 
-def parsed_provider(provider: Provider | str) -> Provider:
+def parse_provider(provider: Provider | str) -> Provider:
     """Return the provider of this name.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no such provider.
     """
     try:
         return Provider(provider)

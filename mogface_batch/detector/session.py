@@ -1,4 +1,4 @@
-"""Opens an ONNX Runtime session on exactly the device that was asked for, or says what is missing."""
+"""Opens an ONNX Runtime session on exactly the requested device, or reports what is missing."""
 
 import contextlib
 import functools
@@ -16,7 +16,7 @@ from mogface_batch.detector.providers import PROVIDERS
 from mogface_batch.errors import DeviceError, ModelError
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
-"""They own the same folder: only one of them may be installed."""
+"""They install into the same folder: only one of them may be installed."""
 
 _OPENVINO_PLUGIN = "onnxruntime_ep_openvino"
 _HEAVY = frozenset(
@@ -31,17 +31,17 @@ _HEAVY = frozenset(
         "InstanceNormalization",
     ]
 )
-"""Operators that make up a network; one of them on another provider is a silent fall-back."""
+"""Operators that make up a network; if one of them is on another provider, that is a silent fall-back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What a measurement changes about a session."""
+    """Changes to a session for measurements."""
 
     provider_options: Mapping[str, str] = field(default_factory=dict)
-    """Of the provider, over those in `providers.py`."""
+    """Options of the provider that replace those in `providers.py`."""
     profile: Path | None = None
-    """Where the file with the times of all nodes goes, without its ending; until the session is told to end it."""
+    """Path, without extension, of a file with the times of all nodes; it is written until the session ends profiling."""
 
 
 _UNCHANGED = Tuning()
@@ -56,48 +56,48 @@ def open_session(
     optimize: bool = True,
     tuning: Tuning = _UNCHANGED,
 ) -> Any:  # noqa: ANN401 - ONNX Runtime is untyped
-    """Return a session whose network runs on this provider and on no other.
+    """Return a session whose network runs on this provider only.
 
     Args:
         path: An ONNX file with its weights inside; data in other files is refused.
         provider: Never replaced by another.
         threads: For one call; None takes all cores on the CPU, 1 elsewhere.
-        fixed_dims: Free dimensions of the file that are known to be this long.
-        optimize: False opens faster, to read what the file declares.
+        fixed_dims: Free dimensions of the file that always have this length.
+        optimize: False opens faster, if only the declarations of the file are read.
         tuning: For measurements.
 
     Raises:
-        ModelError: The file is no ONNX model that can be loaded.
-        DeviceError: The device or its libraries are not there, or a part of the network landed elsewhere.
+        ModelError: The file is not an ONNX model that can be loaded.
+        DeviceError: The device or its libraries are missing, or a part of the network is on another provider.
     """
-    ort = loaded_onnxruntime()
+    ort = load_onnxruntime()
     spec = PROVIDERS[provider]
-    options = _session_options(ort, threads or (count_cores() if provider is Provider.CPU else 1), fixed_dims)
+    options = _build_options(ort, threads or (count_cores() if provider is Provider.CPU else 1), fixed_dims)
     if provider is Provider.CPU:
-        # Planned ahead, its buffers hold more than they save: RetinaFace needs 315 MB with the plan and 224 without,
-        # MogFace's Winograd file 2.8 and 1.3 GB at 640x640, at the same speed.
+        # The memory plan takes more memory than it saves: RetinaFace needs 315 MB with it and 224 MB without it,
+        # MogFace's Winograd file 2.8 GB and 1.3 GB at 640x640, at the same speed.
         options.enable_mem_pattern = options.enable_mem_reuse = False
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if tuning.profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(tuning.profile)
-    chosen = _chosen_providers(ort, options, provider, tuning.provider_options)
+    chosen = _choose_providers(ort, options, provider, tuning.provider_options)
     try:
-        # By default ONNX Runtime prints and goes on with another provider.
+        # By default ONNX Runtime prints a warning and continues with another provider.
         session = ort.InferenceSession(path, options, providers=chosen, enable_fallback=0)
-    except Exception as error:  # noqa: BLE001 - its exceptions have no common base
-        raise _creation_fault(path, provider, error) from None
+    except Exception as error:  # noqa: BLE001 - its exceptions have no common base class
+        raise _build_creation_fault(path, provider, error) from None
     if spec.ort_name not in session.get_providers():
         raise DeviceError(f"Provider {provider} could not be started. {spec.needs}")
     _check_assignment(session, path, provider)
     return session
 
 
-def loaded_onnxruntime() -> Any:  # noqa: ANN401 - ONNX Runtime is untyped
-    """Return the module onnxruntime, where exactly one distribution of it is installed.
+def load_onnxruntime() -> Any:  # noqa: ANN401 - ONNX Runtime is untyped
+    """Return the module onnxruntime, of which exactly one distribution must be installed.
 
     Raises:
-        DeviceError: There is none, or there are several, or it does not load.
+        DeviceError: None or several are installed, or it does not load.
     """
     installed = [name for name in DISTRIBUTIONS if _is_installed(name)]
     if not installed:
@@ -112,7 +112,7 @@ def loaded_onnxruntime() -> Any:  # noqa: ANN401 - ONNX Runtime is untyped
             "pip install 'mogface-batch[gpu]' for NVIDIA GPUs, else pip install 'mogface-batch[cpu]'."
         )
     try:
-        import onnxruntime  # noqa: PLC0415 - only after the check above can a failure be explained
+        import onnxruntime  # noqa: PLC0415 - a failure can be explained only after the checks above
 
         onnxruntime.get_available_providers()
     except (ImportError, AttributeError) as error:
@@ -131,30 +131,30 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
-def _session_options(ort: Any, threads: int, fixed_dims: Mapping[str, int]) -> Any:  # noqa: ANN401
+def _build_options(ort: Any, threads: int, fixed_dims: Mapping[str, int]) -> Any:  # noqa: ANN401
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
-    # Threads that spin take the cores from those that decode.
+    # Spinning threads would take the cores from the threads that decode.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    # No folder: a model file must not make us read the files beside it.
+    # No folder: a model file must not cause files beside it to be read.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     for name, length in fixed_dims.items():
         options.add_free_dimension_override_by_name(name, length)
     return options
 
 
-def check_is_installed(provider: Provider) -> None:
-    """Refuse a provider that the installed ONNX Runtime does not hold; whether its device is there is not looked at.
+def check_provider_is_installed(provider: Provider) -> None:
+    """Refuse a provider that the installed ONNX Runtime does not contain; its device is not checked.
 
     Raises:
-        DeviceError: It does not hold it, or there is no ONNX Runtime.
+        DeviceError: The provider is not in it, or ONNX Runtime is not installed.
     """
-    ort = loaded_onnxruntime()
+    ort = load_onnxruntime()
     if PROVIDERS[provider].ort_name not in ort.get_available_providers():
         raise DeviceError(
             f"Provider {provider} is not in the installed ONNX Runtime {ort.__version__}: type "
@@ -162,21 +162,21 @@ def check_is_installed(provider: Provider) -> None:
         )
 
 
-def _chosen_providers(
+def _choose_providers(
     ort: Any,  # noqa: ANN401
     options: Any,  # noqa: ANN401
     provider: Provider,
     changed: Mapping[str, str],
 ) -> list[Any]:
-    """Return what to hand to the session; a plug-in is put into the options instead."""
+    """Return the providers to pass to the session; a plug-in is added to the options instead."""
     spec = PROVIDERS[provider]
     if provider is Provider.OPENVINO and spec.ort_name not in ort.get_available_providers():
         _add_openvino_plugin(ort, options)
         return []
-    check_is_installed(provider)
+    check_provider_is_installed(provider)
     if provider is Provider.TENSORRT:
         with contextlib.suppress(ImportError):
-            importlib.import_module("tensorrt")  # loads its libraries, which the next line leaves out
+            importlib.import_module("tensorrt")  # loads its libraries, which the next line does not load
     if provider in {Provider.CUDA, Provider.TENSORRT} and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
     behind = [(name, PROVIDERS[Provider.CUDA].options) if "CUDA" in name else name for name in spec.behind]
@@ -193,23 +193,25 @@ def _add_openvino_plugin(ort: Any, options: Any) -> None:  # noqa: ANN401
         ) from None
     _register_library(ort, _OPENVINO_PLUGIN, plugin.get_library_path())
     devices = [device for device in ort.get_ep_devices() if device.ep_name == spec.ort_name]
-    # The CPU comes first: it is the only device whose results we have compared.
+    # The CPU comes first: it is the only device whose results have been compared.
     devices.sort(key=lambda device: device.ep_metadata.get("ov_device") != "CPU")
     if not devices:
-        raise DeviceError(f"Provider openvino finds no device here. {spec.needs} Or choose provider cpu.")
+        raise DeviceError(
+            f"Provider openvino finds no device on this machine. {spec.needs} Or choose provider cpu."
+        )
     options.add_provider_for_devices(devices[:1], dict(spec.options))
 
 
 @functools.cache
 def _register_library(ort: Any, name: str, library: str) -> None:  # noqa: ANN401
-    """Load a plug-in; once, for a second time is an error in ONNX Runtime."""
+    """Load a plug-in, once: loading it again is an error in ONNX Runtime."""
     try:
         ort.register_execution_provider_library(name, library)
     except Exception as error:
         raise DeviceError(f"{name} is installed but does not load: {error}.") from error
 
 
-def _creation_fault(path: Path, provider: Provider, error: Exception) -> ModelError | DeviceError:
+def _build_creation_fault(path: Path, provider: Provider, error: Exception) -> ModelError | DeviceError:
     message = str(error).rsplit(" : ", maxsplit=1)[-1]
     why = message.removeprefix(f"Load model from {path} failed:").strip().rstrip(".")
     if "external data" in why.lower():
@@ -217,17 +219,17 @@ def _creation_fault(path: Path, provider: Provider, error: Exception) -> ModelEr
             f"{path} keeps its weights in another file, which is not read: save it as one file "
             "(onnx.save(onnx.load(F), G)), or make it with mogface-batch export."
         )
-    is_the_file = type(error).__name__ in {"InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel"}
-    if is_the_file or "No graph was found" in why or provider is Provider.CPU:
-        return ModelError(f"{path} is no ONNX model that can be loaded: {why}.")
+    is_file_wrong = type(error).__name__ in {"InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel"}
+    if is_file_wrong or "No graph was found" in why or provider is Provider.CPU:
+        return ModelError(f"{path} is not an ONNX model that can be loaded: {why}.")
     return DeviceError(f"Provider {provider} could not be started: {why}. {PROVIDERS[provider].needs}")
 
 
 def _check_assignment(session: Any, path: Path, provider: Provider) -> None:  # noqa: ANN401
-    """Refuse a session that runs a part of the network elsewhere.
+    """Refuse a session that runs a part of the network on another provider.
 
-    ONNX Runtime's own strict mode (``session.disable_cpu_ep_fallback``) also refuses the arithmetic on shapes
-    that it puts on the CPU by design, which a file for every canvas size has; so the network itself is checked.
+    ONNX Runtime's own strict mode (``session.disable_cpu_ep_fallback``) also refuses the arithmetic on shapes that
+    it puts on the CPU by design, and every file for any canvas size has some; so only the network is checked.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):  # ONNX Runtime before 1.31
         return

@@ -82,11 +82,11 @@ def _iterate_slim_rows(table: OutputTable, min_score: float) -> Iterator[pa.Reco
     for batch in table.batches(["image_id", "uri", "status", "sha256", "faces"]):
         faces = batch.column("faces")
         values = faces.flatten()
-        wanted = values.field(4).to_numpy(zero_copy_only=False) >= np.float32(min_score)
+        is_kept = values.field(4).to_numpy(zero_copy_only=False) >= np.float32(min_score)
         ends = np.cumsum(faces.value_lengths().fill_null(0).to_numpy())
-        kept_before = np.concatenate([[0], np.cumsum(wanted)])
-        offsets = np.concatenate([[0], kept_before[ends]]).astype(np.int32)
-        mask = pa.array(wanted)
+        kept_counts = np.concatenate([[0], np.cumsum(is_kept)])
+        offsets = np.concatenate([[0], kept_counts[ends]]).astype(np.int32)
+        mask = pa.array(is_kept)
         boxes = pa.StructArray.from_arrays(
             [values.field(number).filter(mask) for number in range(5)], fields=list(_BOX)
         )
@@ -114,15 +114,15 @@ def _join(
 
 
 def _build_side(piece: pa.RecordBatch, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Side:
-    chosen = piece.take(pa.array(rows))
-    faces = chosen.column("faces")
+    paired_rows = piece.take(pa.array(rows))
+    faces = paired_rows.column("faces")
     values = faces.flatten()
     fields = [values.field(number).to_numpy(zero_copy_only=False) for number in range(5)]
     return Side(
-        image_ids=chosen.column("image_id").to_pylist(),
-        uris=chosen.column("uri").to_pylist(),
-        is_ok=chosen.column("is_ok").to_numpy(zero_copy_only=False),
-        sha256=chosen.column("sha256").to_pylist(),
+        image_ids=paired_rows.column("image_id").to_pylist(),
+        uris=paired_rows.column("uri").to_pylist(),
+        is_ok=paired_rows.column("is_ok").to_numpy(zero_copy_only=False),
+        sha256=paired_rows.column("sha256").to_pylist(),
         starts=np.concatenate([[0], np.cumsum(faces.value_lengths().fill_null(0).to_numpy())]),
         boxes_xyxy=np.stack(fields[:4], axis=1).astype(np.float32),
         scores=fields[4].astype(np.float32),

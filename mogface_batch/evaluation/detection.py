@@ -34,20 +34,20 @@ class Tally:
 
     faces: int = 0
     _scores: list[NDArray[np.float32]] = field(default_factory=list)
-    _found: list[NDArray[np.bool_]] = field(default_factory=list)
+    _is_face: list[NDArray[np.bool_]] = field(default_factory=list)
 
-    def add(self, faces: int, scores: NDArray[np.float32], found: NDArray[np.bool_]) -> None:
+    def add(self, faces: int, scores: NDArray[np.float32], is_face: NDArray[np.bool_]) -> None:
         """Add an image: the number of its faces, and for each counted detection its score and whether it is a face."""
         self.faces += faces
         self._scores.append(scores)
-        self._found.append(found)
+        self._is_face.append(is_face)
 
     def compute_curve(self) -> Curve:
         """Return precision and recall as the score falls."""
         scores = np.concatenate([np.empty(0, np.float32), *self._scores])
-        found = np.concatenate([np.empty(0, bool), *self._found])
+        is_face = np.concatenate([np.empty(0, bool), *self._is_face])
         order = np.argsort(-scores, kind="stable")
-        hits = np.cumsum(found[order])
+        hits = np.cumsum(is_face[order])
         return Curve(
             recall=hits / max(1, self.faces),
             precision=hits / np.arange(1, len(hits) + 1),
@@ -74,18 +74,18 @@ class Tally:
 
 
 def evaluate_detections(
-    annotations: Annotations, found: Iterable[tuple[str, Faces]], ious: Iterable[float]
+    annotations: Annotations, detected: Iterable[tuple[str, Faces]], ious: Iterable[float]
 ) -> dict[float, dict[str, Tally]]:
     """Return the tally of each IoU and size band.
 
     Args:
-        annotations: Every image counts, also if it is not in ``found``.
-        found: Name in the annotations and detected faces, each image once.
+        annotations: Every image counts, also if it is not in ``detected``.
+        detected: Name in the annotations and detected faces, each image once.
         ious: A detection and a face match if their IoU is at least this.
     """
     tallies = {iou: {name: Tally() for name, _, _ in BANDS} for iou in ious}
     names_with_faces: set[str] = set()
-    for name, faces in found:
+    for name, faces in detected:
         names_with_faces.add(name)
         _add_image(tallies, annotations.truths[name], faces)
     no_faces = Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32))
@@ -116,12 +116,15 @@ def _add_image(tallies: dict[float, dict[str, Tally]], truth: Truth, faces: Face
     order = np.argsort(-faces.scores, kind="stable")
     faces = faces[order]
     overlaps = _compute_overlaps(faces, truth)
-    face_px, found_px = measure_shorter_sides_px(truth.boxes_xyxy), measure_shorter_sides_px(faces.boxes_xyxy)
+    face_px, detection_px = (
+        measure_shorter_sides_px(truth.boxes_xyxy),
+        measure_shorter_sides_px(faces.boxes_xyxy),
+    )
     for iou, bands in tallies.items():
         for name, low, high in BANDS:
             ignored = truth.ignored | (face_px < low) | (face_px >= high)
             match = _match(overlaps, ignored, truth.ignored, iou)
-            outside = (found_px < low) | (found_px >= high)
+            outside = (detection_px < low) | (detection_px >= high)
             counts = np.where(match < 0, ~outside, ~np.append(ignored, False)[match])
             bands[name].add(int((~ignored).sum()), faces.scores[counts], (match >= 0)[counts])
 
@@ -146,13 +149,13 @@ def _match(
 ) -> NDArray[np.intp]:
     """Return the (N,) face of each detection, -1 for none. A face that counts is preferred to one that does not."""
     match = np.full(len(overlaps), -1, dtype=np.intp)
-    free = np.ones(len(ignored), dtype=bool)
-    enough = overlaps >= np.float32(iou)
-    for row in np.flatnonzero(enough.any(axis=1)).tolist():
-        candidates = np.flatnonzero(enough[row] & (free | crowds))
-        counting = candidates[~ignored[candidates]]
-        chosen = counting if counting.size else candidates
-        if chosen.size:
-            best = chosen[overlaps[row, chosen].argmax()]
-            match[row], free[best] = best, False
+    is_free = np.ones(len(ignored), dtype=bool)
+    overlaps_enough = overlaps >= np.float32(iou)
+    for row in np.flatnonzero(overlaps_enough.any(axis=1)).tolist():
+        candidates = np.flatnonzero(overlaps_enough[row] & (is_free | crowds))
+        counted = candidates[~ignored[candidates]]
+        preferred = counted if counted.size else candidates
+        if preferred.size:
+            best = preferred[overlaps[row, preferred].argmax()]
+            match[row], is_free[best] = best, False
     return match

@@ -82,25 +82,25 @@ class Differences:
     def add_pairs(self, a: Side, b: Side) -> None:
         """Count images that both tables have: row i of ``a`` and row i of ``b`` are one image."""
         self.pairs += len(a.image_ids)
-        both = a.is_ok & b.is_ok
+        is_compared = a.is_ok & b.is_ok
         has_changed = [sha_a != sha_b for sha_a, sha_b in zip(a.sha256, b.sha256, strict=True)]
         for name, flags in (
-            ("compared", both),
+            ("compared", is_compared),
             ("now_failed", a.is_ok & ~b.is_ok),
             ("now_ok", ~a.is_ok & b.is_ok),
             ("failed_in_both", ~a.is_ok & ~b.is_ok),
-            ("other_bytes", both & np.array(has_changed, dtype=bool)),
+            ("other_bytes", is_compared & np.array(has_changed, dtype=bool)),
         ):
             self.images[name] += int(flags.sum())
-        self._add_faces(a, b, both)
+        self._add_faces(a, b, is_compared)
 
-    def _add_faces(self, a: Side, b: Side, both: Flags) -> None:
+    def _add_faces(self, a: Side, b: Side, is_compared: Flags) -> None:
         """Count the faces of the images that were processed in both tables."""
-        rows_a, rows_b, ious = _match_faces(a, b, np.flatnonzero(both))
+        rows_a, rows_b, ious = _match_faces(a, b, np.flatnonzero(is_compared))
         changes = np.abs(a.scores[rows_a] - b.scores[rows_b])
         self._add_scores(changes)
         owners_a, owners_b = a.number_faces_by_image(), b.number_faces_by_image()
-        in_a, in_b = both[owners_a], both[owners_b]
+        in_a, in_b = is_compared[owners_a], is_compared[owners_b]
         lost, added = in_a.copy(), in_b.copy()
         lost[rows_a], added[rows_b] = False, False
         moved, rescored = ious < MOVED_BELOW_IOU, changes > RESCORED_OVER
@@ -122,7 +122,7 @@ class Differences:
             a,
             {
                 kind: np.bincount(
-                    owners["b" if kind == "added" else "a"][kinds[kind][1]], minlength=len(both)
+                    owners["b" if kind == "added" else "a"][kinds[kind][1]], minlength=len(is_compared)
                 )
                 for kind in ("lost", "added", "moved", "rescored")
             },

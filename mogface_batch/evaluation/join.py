@@ -80,7 +80,7 @@ def pair_rows(
     for rows in waiting.values():
         rows.reverse()
     pairs = [(row, waiting[key].pop()) for row, key in enumerate(keys_a) if waiting.get(key)]
-    both = np.array(pairs, dtype=np.intp).reshape(-1, 2)
-    alone_a = np.setdiff1d(np.arange(len(keys_a)), both[:, 0])
-    alone_b = np.setdiff1d(np.arange(len(keys_b)), both[:, 1])
-    return both[:, 0], both[:, 1], alone_a, alone_b
+    pair_rows_ab = np.array(pairs, dtype=np.intp).reshape(-1, 2)
+    alone_a = np.setdiff1d(np.arange(len(keys_a)), pair_rows_ab[:, 0])
+    alone_b = np.setdiff1d(np.arange(len(keys_b)), pair_rows_ab[:, 1])
+    return pair_rows_ab[:, 0], pair_rows_ab[:, 1], alone_a, alone_b

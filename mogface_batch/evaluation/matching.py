@@ -26,7 +26,7 @@ class Matching:
 
 
 def match(faces_a: Faces, faces_b: Faces, *, iou_at_least: float) -> Matching:
-    """Return the one-to-one pairs of two sets of faces. Pairs with the highest IoU are chosen first.
+    """Return the one-to-one pairs of two sets of faces. Pairs with the highest IoU are matched_rows first.
 
     Args:
         faces_a: (N,) faces.
@@ -38,12 +38,12 @@ def match(faces_a: Faces, faces_b: Faces, *, iou_at_least: float) -> Matching:
     # Ties are broken by the row numbers, so that the result does not depend on chance.
     order = np.lexsort((pairs[:, 1], pairs[:, 0], -overlaps[pairs[:, 0], pairs[:, 1]]))
     free_a, free_b = np.ones(len(faces_a), bool), np.ones(len(faces_b), bool)
-    chosen: list[tuple[int, int]] = []
+    matched_rows: list[tuple[int, int]] = []
     for row_a, row_b in pairs[order].tolist():
         if free_a[row_a] and free_b[row_b]:
             free_a[row_a] = free_b[row_b] = False
-            chosen.append((row_a, row_b))
-    rows = np.array(chosen, dtype=np.intp).reshape(-1, 2)
+            matched_rows.append((row_a, row_b))
+    rows = np.array(matched_rows, dtype=np.intp).reshape(-1, 2)
     return Matching(rows[:, 0], rows[:, 1], overlaps[rows[:, 0], rows[:, 1]])
 
 

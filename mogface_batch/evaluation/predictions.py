@@ -31,19 +31,19 @@ _ARCHIVE_ERRORS = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAErr
 """What reading a truncated or altered archive raises."""
 
 
-def load_predictions(path: str | Path, *, wanted: Collection[str] | None = None) -> Predictions:
+def load_predictions(path: str | Path, *, only: Collection[str] | None = None) -> Predictions:
     """Return the predictions of an output folder, of a folder of text files, or of an archive of such a folder.
 
     Args:
         path: An output folder may be remote.
-        wanted: Keep only these ``event/name`` keys, and one more as an example of what the table has: memory grows
+        only: Keep only these ``event/name`` keys, and one more as an example of what the table has: memory grows
             with the ground truth, not with the table. None: keep all.
 
     Raises:
         InputError: It is none of these, or cannot be read.
     """
     if is_table(path):
-        return read_prediction_table(path, wanted=wanted)
+        return read_prediction_table(path, only=only)
     folder = Path(path)
     return read_prediction_folder(folder) if folder.is_dir() else read_prediction_archive(folder)
 
@@ -184,7 +184,7 @@ def _add_image(predictions: dict[str, NDArray[np.float64]], address: str, rows: 
     predictions[key] = rows
 
 
-def read_prediction_table(out: str | Path, *, wanted: Collection[str] | None = None) -> Predictions:
+def read_prediction_table(out: str | Path, *, only: Collection[str] | None = None) -> Predictions:
     """Return the predictions of a job's output folder, the best of each image first; see `load_predictions`.
 
     Boxes of the table are half-open, so ``w = x2 - x1`` and ``h = y2 - y1``. A failed image has none.
@@ -198,7 +198,7 @@ def read_prediction_table(out: str | Path, *, wanted: Collection[str] | None = N
         for uri, status, rows in zip(
             uris, statuses, _split_faces_by_image(batch.column("faces")), strict=True
         ):
-            if wanted is None or not predictions or _derive_key(uri) in wanted:
+            if only is None or not predictions or _derive_key(uri) in only:
                 _add_image(predictions, uri, rows if status == Status.OK else _NO_FACES)
     return predictions
 

@@ -40,9 +40,9 @@ def evaluate_wider(path: str, folder: Path, images: Path | None) -> tuple[dict[s
         InputError: An input cannot be read, or no prediction is for an image of the ground truth.
     """
     ground_truth = load_ground_truth(folder)
-    chosen = None if images is None else read_image_list(images)
-    wanted = ground_truth.boxes_xywh.keys() if chosen is None else set(chosen)
-    curves = widerface.compute_curves(ground_truth, load_predictions(path, wanted=wanted), images=chosen)
+    keys = None if images is None else read_image_list(images)
+    only = ground_truth.boxes_xywh.keys() if keys is None else set(keys)
+    curves = widerface.compute_curves(ground_truth, load_predictions(path, only=only), images=keys)
     return asdict(widerface.compute_average_precision(curves)), {"WIDER FACE": curves}
 
 

@@ -79,24 +79,24 @@ def compute_curves(
     Raises:
         InputError: An image is not in the ground truth, or no prediction is for one of the images.
     """
-    chosen = _choose_images(ground_truth, images)
-    found = {key: predictions[key] for key in chosen if key in predictions}
-    if chosen and not found:
+    keys = _choose_images(ground_truth, images)
+    scored = {key: predictions[key] for key in keys if key in predictions}
+    if keys and not scored:
         example = next(iter(predictions), None)
         description = "there are none" if example is None else f"they are for images like {example!r}"
         raise InputError(
-            f"No prediction is for an image to be scored, such as {chosen[0]!r}: {description}. "
+            f"No prediction is for an image to be scored, such as {keys[0]!r}: {description}. "
             "The last two parts of an image's address must be WIDER FACE's event and file name."
         )
-    if missing := len(chosen) - len(found):
+    if missing := len(keys) - len(scored):
         _LOG.warning(
             "%d of %d images have no predictions and lower the recall. If only some images were processed, "
             "list them in --images.",
             missing,
-            len(chosen),
+            len(keys),
         )
-    matches = _match_all(ground_truth, _normalise_scores(found))
-    return {name: _compute_curve(ground_truth.scored[name], matches, chosen) for name in SETTINGS}
+    matches = _match_all(ground_truth, _normalise_scores(scored))
+    return {name: _compute_curve(ground_truth.scored[name], matches, keys) for name in SETTINGS}
 
 
 def compute_average_precision(curves: Mapping[str, Curve]) -> WiderAp:
@@ -108,14 +108,14 @@ def _choose_images(ground_truth: GroundTruth, images: Collection[str] | None) ->
     """Return the keys to score, each once."""
     if images is None:
         return list(ground_truth.boxes_xywh)
-    chosen = list(dict.fromkeys(images))
-    unknown = [key for key in chosen if key not in ground_truth.boxes_xywh]
+    keys = list(dict.fromkeys(images))
+    unknown = [key for key in keys if key not in ground_truth.boxes_xywh]
     if unknown:
         raise InputError(
             f"{len(unknown)} images of the list are not in the ground truth, the first is {unknown[0]!r}; "
             "each must be event/name of WIDER FACE's validation set."
         )
-    return chosen
+    return keys
 
 
 def _normalise_scores(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
@@ -180,13 +180,13 @@ def _compute_inclusive_areas(boxes_xywh: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def _compute_curve(
-    scored: Mapping[str, NDArray[np.intp]], matches: Mapping[str, _Matches], chosen: Iterable[str]
+    scored: Mapping[str, NDArray[np.intp]], matches: Mapping[str, _Matches], keys: Iterable[str]
 ) -> Curve:
     """Return the curve of one setting; without points where the setting scores no face."""
     faces = 0
     detected = np.zeros(len(_THRESHOLDS))
     recalled = np.zeros(len(_THRESHOLDS))
-    for key in chosen:
+    for key in keys:
         rows = scored.get(key, np.empty(0, dtype=np.intp))
         faces += len(rows)
         if key in matches:

@@ -1,4 +1,4 @@
-"""Rows of the output table as annotated images, in the frame and of the scores that were asked for."""
+"""Read the rows of the output table as annotated images, in a frame and with a selection of faces."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _PX_DIGITS, _SCORE_DIGITS = 3, 6
 
 
 class Frame(StrEnum):
-    """Which pixels coordinates are of."""
+    """Whose pixels the coordinates are: the upright image's, or those of the image as stored."""
 
     UPRIGHT = "upright"
     RAW = "raw"
@@ -41,7 +41,7 @@ class Face(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedImage:
-    """An image that was looked at, and its faces, best first."""
+    """A processed image and its faces, the best first."""
 
     image_id: str
     uri: str
@@ -54,12 +54,12 @@ class AnnotatedImage:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What of a table is wanted.
+    """Which faces of a table to write, and in which frame.
 
     Args:
         frame: `Frame.UPRIGHT`, or `Frame.RAW` for tools that ignore EXIF.
         min_score: Faces that score less are left out; their image stays.
-        band: Only faces of ``low <= score < high`` (1 is inside), only images that have one: a review queue.
+        band: Only faces with ``low <= score < high`` (1 is included) and only images with such a face: a review queue.
     """
 
     frame: Frame = Frame.UPRIGHT
@@ -69,12 +69,12 @@ class Selection:
 
 @dataclass(slots=True)
 class Counts:
-    """What went into an output, and what did not."""
+    """What was written and what was left out."""
 
     images: int = 0
     faces: int = 0
     failed_images: int = 0
-    """Rows whose image could not be read: nobody knows what is in them, so they are no example of anything."""
+    """Rows whose image could not be read: it is not known what is in them, so they are not written as images without faces."""
     images_outside_band: int = 0
 
 
@@ -94,14 +94,14 @@ def read_annotated_images(
             if status != Status.OK or faces is None:
                 counts.failed_images += 1
                 continue
-            chosen = faces[_select_faces(faces.scores, selection)]
-            if selection.band and not len(chosen):
+            selected = faces[_select_faces(faces.scores, selection)]
+            if selection.band and not len(selected):
                 counts.images_outside_band += 1
                 continue
             counts.images += 1
-            counts.faces += len(chosen)
+            counts.faces += len(selected)
             raw = orientation if selection.frame is Frame.RAW and orientation else 1
-            rows = _round_faces(chosen, height, width, raw)
+            rows = _round_faces(selected, height, width, raw)
             height, width = convert_hw_to_raw(height, width, raw)
             yield AnnotatedImage(image_id, uri, strip_folder(shared, uri), width, height, rows)
 
@@ -119,14 +119,14 @@ def _read_readable_uris(batch: pa.RecordBatch) -> Iterable[str]:
 def _select_faces(
     scores: np.ndarray[tuple[int], np.dtype[np.float32]], selection: Selection
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    # As float32, like the scores: else 0.7 would leave out a face of 0.7.
-    wanted = scores >= np.float32(selection.min_score)
+    # As float32, like the scores: otherwise 0.7 would leave out a face with the score 0.7.
+    is_selected = scores >= np.float32(selection.min_score)
     if selection.band is not None:
         low, high = selection.band
-        wanted &= scores >= np.float32(low)
+        is_selected &= scores >= np.float32(low)
         if high < 1:
-            wanted &= scores < np.float32(high)
-    return wanted
+            is_selected &= scores < np.float32(high)
+    return is_selected
 
 
 def _round_faces(faces: Faces, height: int, width: int, raw: int) -> list[Face]:

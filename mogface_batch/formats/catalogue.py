@@ -47,5 +47,5 @@ FORMATS = {
 
 def load_format(name: str) -> Format:
     """Return a format of `FORMATS`; its module is imported."""
-    chosen: Format = pkgutil.resolve_name(f"mogface_batch.formats.{FORMATS[name]}")
-    return chosen
+    resolved: Format = pkgutil.resolve_name(f"mogface_batch.formats.{FORMATS[name]}")
+    return resolved

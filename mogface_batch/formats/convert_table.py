@@ -29,29 +29,29 @@ def convert_table(output: str, kind: str, target: str, selection: Selection) -> 
         InputError: The table cannot be read; nothing is written.
         OutputError: The target cannot be written; nothing remains of it.
     """
-    chosen = load_format(kind)
+    target_format = load_format(kind)
     path = Path(make_absolute(target))
-    _check_target(target, path, chosen)
+    _check_target(target, path, target_format)
     table = open_table(output)
     counts = Counts()
-    with _publish_when_whole(path, is_folder=chosen.is_folder) as temporary:
-        chosen.write(read_annotated_images(table, selection, counts), temporary)
+    with _publish_when_whole(path, is_folder=target_format.is_folder) as temporary:
+        target_format.write(read_annotated_images(table, selection, counts), temporary)
     return {
         "format": kind,
         "path": target,
         "frame": selection.frame.value,
         **asdict(counts),
-        "scores_kept": chosen.keeps_scores,
-        "landmarks_kept": chosen.keeps_landmarks,
+        "scores_kept": target_format.keeps_scores,
+        "landmarks_kept": target_format.keeps_landmarks,
     }
 
 
-def _check_target(target: str, path: Path, chosen: Format) -> None:
+def _check_target(target: str, path: Path, target_format: Format) -> None:
     if is_remote(target):
         raise ConfigError(f"{target}: --out must be a path on this machine; copy what is written from there.")
-    if chosen.is_folder and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    if target_format.is_folder and path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ConfigError(f"{target} already exists: --out must be a new or an empty folder.")
-    if not chosen.is_folder and path.is_dir():
+    if not target_format.is_folder and path.is_dir():
         raise ConfigError(f"{target} is a folder: --out must be a file for this format.")
 
 

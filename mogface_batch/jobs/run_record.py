@@ -97,7 +97,7 @@ def build_record(
         "this_run": published.to_dict(),
         "again": {"rows": counts.repeated_rows, "unchanged": counts.unchanged_rows},
         "table": counts.survey.to_dict(),
-        "session": published.session(),
+        "session": published.describe_session(),
         "seconds_by_stage": {
             stage: round(seconds, 3) for stage, seconds in sorted(published.seconds.items())
         },

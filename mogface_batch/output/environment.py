@@ -42,35 +42,35 @@ def _read_card_names() -> str:
     return ", ".join(sorted(models))
 
 
-def check(survey: Survey, now: str, *, strict: bool) -> None:
+def check(survey: Survey, current: str, *, strict: bool) -> None:
     """Warn if the table was made in another environment than this one.
 
     Raises:
         ConfigError: It was, and ``strict``.
     """
-    different = [text for text, _ in survey.environments.most_common() if text != now]
-    if not different or (now in survey.environments and not strict):
+    different = [text for text, _ in survey.environments.most_common() if text != current]
+    if not different or (current in survey.environments and not strict):
         return
-    listed = "; ".join(list_differences(different[0], now))
+    differences = "; ".join(list_differences(different[0], current))
     if strict:
         raise ConfigError(
-            f"The table was made in another environment than this one: {listed}. Run the job there, or set "
+            f"The table was made in another environment than this one: {differences}. Run the job there, or set "
             "strict_environment=false: then scores may differ in their last digits."
         )
     _LOG.warning(
         "The table was made in another environment than this one: %s. Scores may differ in their last digits; "
         "with strict_environment=true the job would have stopped.",
-        listed,
+        differences,
     )
 
 
-def list_differences(before: str, now: str) -> list[str]:
+def list_differences(before: str, after: str) -> list[str]:
     """Return each difference between two environments as text."""
-    old, new = _flatten(before), _flatten(now)
+    facts_before, facts_after = _flatten(before), _flatten(after)
     return [
-        f"{name} {old.get(name, 'absent')}, then {new.get(name, 'absent')}"
-        for name in {**old, **new}
-        if old.get(name) != new.get(name)
+        f"{name} {facts_before.get(name, 'absent')}, then {facts_after.get(name, 'absent')}"
+        for name in {**facts_before, **facts_after}
+        if facts_before.get(name) != facts_after.get(name)
     ]
 
 

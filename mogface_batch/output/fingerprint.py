@@ -47,26 +47,26 @@ def collect_drawing_settings(config: JobConfig) -> dict[str, Any]:
     return {"output.annotated": config.output.annotated, "output.style": config.output.style.value}
 
 
-def digest(chosen: dict[str, Any]) -> str:
+def digest(defining_settings: dict[str, Any]) -> str:
     """Return the fingerprint of these settings, 64 hex digits."""
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(defining_settings, sort_keys=True).encode()).hexdigest()
 
 
-def check(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
+def check(store: Store, defining_settings: dict[str, Any], drawing_settings: dict[str, Any]) -> None:
     """Check that the output folder is new or belongs to these settings; writes nothing.
 
     Raises:
         ConfigError: It belongs to other settings; every difference is named.
         InputError: Its settings cannot be read.
     """
-    before = read_settings(store)
-    if before is None:
+    folder_settings = read_settings(store)
+    if folder_settings is None:
         return
-    now = {**chosen, **drawn}
+    settings = {**defining_settings, **drawing_settings}
     different = [
-        f"{name}: {before.get(name)} there, {now.get(name)} now"
-        for name in {**before, **now}
-        if before.get(name) != now.get(name)
+        f"{name}: {folder_settings.get(name)} there, {settings.get(name)} now"
+        for name in {**folder_settings, **settings}
+        if folder_settings.get(name) != settings.get(name)
     ]
     if different:
         listed = "\n  ".join(different)
@@ -85,8 +85,8 @@ def read_settings(store: Store) -> dict[str, Any] | None:
     if content is None:
         return None
     try:
-        there = json.loads(content)
-        return {**there["settings"], **there["drawing"]}
+        document = json.loads(content)
+        return {**document["settings"], **document["drawing"]}
     except (ValueError, KeyError, TypeError):
         raise InputError(
             f"{store.build_address(FINGERPRINT_FILE)} is damaged: it does not say which settings the folder belongs to."
@@ -112,12 +112,16 @@ def read_fingerprint(store: Store) -> str:
         ) from None
 
 
-def claim(store: Store, chosen: dict[str, Any], drawn: dict[str, Any]) -> None:
+def claim(store: Store, defining_settings: dict[str, Any], drawing_settings: dict[str, Any]) -> None:
     """Make the output folder belong to these settings, unless it already belongs to others.
 
     Raises:
         ConfigError: As `check`.
     """
-    document = {"fingerprint": digest(chosen), "settings": chosen, "drawing": drawn}
+    document = {
+        "fingerprint": digest(defining_settings),
+        "settings": defining_settings,
+        "drawing": drawing_settings,
+    }
     if not store.create(FINGERPRINT_FILE, json.dumps(document, indent=2).encode()):
-        check(store, chosen, drawn)
+        check(store, defining_settings, drawing_settings)

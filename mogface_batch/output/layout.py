@@ -14,7 +14,7 @@
       report.html                   the page that `report` writes
       _tmp/                         files that are being written; see `storage.store`
 
-`render` writes a folder of its own: RENDER_FILE, RUN_FILE, and the rows of its pictures below PICTURE_ROWS_FOLDER.
+`render` writes another folder: RENDER_FILE, RUN_FILE, and the rows of its pictures below PICTURE_ROWS_FOLDER.
 """
 
 FINGERPRINT_FILE = "fingerprint.json"
@@ -33,7 +33,7 @@ RENDER_FILE = "render.json"
 PICTURE_ROWS_FOLDER = "rows"
 
 METADATA_PREFIX = "mogface_batch."
-"""What every name in the metadata of our Parquet files begins with."""
+"""The prefix of every name in the metadata of our Parquet files."""
 COUNTS = f"{METADATA_PREFIX}counts"
 """Of a part: how many rows, by status, and how many faces."""
 ENVIRONMENT = f"{METADATA_PREFIX}environment"

@@ -23,10 +23,10 @@ def name_picture(address: str) -> tuple[str, bool]:
     path_in_scheme = (
         address[len(scheme) + 3 :] if "://" in address and scheme != "file" else address.lstrip("/")
     )
-    wanted = [segment for segment in path_in_scheme.split("/") if segment]
-    segments = [*map(_clean_folder_name, wanted[:-1]), *map(_clean_name, wanted[-1:])] or ["_"]
+    raw_segments = [segment for segment in path_in_scheme.split("/") if segment]
+    segments = [*map(_clean_folder_name, raw_segments[:-1]), *map(_clean_name, raw_segments[-1:])] or ["_"]
     first = _clean_folder_name(scheme)
-    changed = segments != wanted or first != scheme
+    changed = segments != raw_segments or first != scheme
     path = "/".join([first, *segments])
     if len(path.encode()) > MAX_PATH_BYTES:
         path, changed = _cut("/".join([first, segments[0]]) + "/" + segments[-1], MAX_PATH_BYTES), True
@@ -82,7 +82,7 @@ def _clean_folder_name(segment: str) -> str:
 
 
 def _cut(text: str, max_bytes: int) -> str:
-    """Return the text cut to so many bytes of UTF-8, with its extension kept."""
+    """Return the text cut to at most ``max_bytes`` bytes of UTF-8, with its extension kept."""
     encoded = text.encode("utf-8", "surrogateescape")
     if len(encoded) <= max_bytes:
         return encoded.decode("utf-8", "replace").replace("\ufffd", "_")

@@ -40,11 +40,11 @@ class Receipt:
     """Rows that were left out because `forget` names them."""
     unchanged: int = 0
     """Rows whose bytes are the same as in the table; they are not in the other counts."""
-    seen: int = 0
-    """Images that the session has seen."""
-    views: int = 0
-    """Canvases that show a part of these images or all of it."""
-    slots: int = 0
+    session_images: int = 0
+    """Images that the session has processed."""
+    session_views: int = 0
+    """Canvases that show such an image or a part of it."""
+    session_canvases: int = 0
     """Canvases that it ran for them, including those that only filled a batch."""
 
     @classmethod

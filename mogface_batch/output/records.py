@@ -58,25 +58,30 @@ class Counts:
     faces: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
-    seen: int = 0
-    views: int = 0
-    slots: int = 0
+    session_images: int = 0
+    session_views: int = 0
+    session_canvases: int = 0
 
     def add(self, receipt: Receipt) -> None:
         """Count a part."""
         self.rows += receipt.rows
         self.faces += receipt.faces
         self.by_status.update(receipt.by_status)
-        self.seen += receipt.seen
-        self.views += receipt.views
-        self.slots += receipt.slots
+        self.session_images += receipt.session_images
+        self.session_views += receipt.session_views
+        self.session_canvases += receipt.session_canvases
         for stage, seconds in receipt.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
-    def session(self) -> dict[str, Any]:
+    def describe_session(self) -> dict[str, Any]:
         """Return how many images and canvases the session has processed, and the share of canvases that only filled batches."""
-        share = round(1 - self.views / self.slots, 4) if self.slots else None
-        return {"images": self.seen, "views": self.views, "canvases": self.slots, "padded_share": share}
+        share = round(1 - self.session_views / self.session_canvases, 4) if self.session_canvases else None
+        return {
+            "images": self.session_images,
+            "views": self.session_views,
+            "canvases": self.session_canvases,
+            "padded_share": share,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts for a run record."""

@@ -37,7 +37,7 @@ class PendingRows:
             columns[name] = carried.column(name)
         self._rows = pa.concat_tables([self._rows, pa.table(columns, schema=self._rows.schema)])
 
-    def first(self, count: int) -> pa.Table:
+    def take_first(self, count: int) -> pa.Table:
         """Return the first rows, at most this many."""
         return self._rows.slice(0, count)
 

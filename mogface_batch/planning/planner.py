@@ -216,7 +216,7 @@ class Planner:
         self._before_publishing()
         name = _name_file(len(self._facts))
         rows_in_whole_units = max(ROWS_PER_FILE // self._rows_per_unit, 1) * self._rows_per_unit
-        rows = pending.first(rows_in_whole_units if whole_units_only else ROWS_PER_FILE)
+        rows = pending.take_first(rows_in_whole_units if whole_units_only else ROWS_PER_FILE)
         pictures = self._index.name_pictures(rows["image_id"].to_pylist(), rows[ADDRESS].to_pylist())
         rows = rows.append_column(PICTURE, pa.array(pictures, pa.string())).select(pending.schema.names)
         rows = rows.cast(pending.schema)
@@ -254,7 +254,7 @@ def _name_file(number: int) -> str:
 def _limit_rows(manifest: Manifest, limit: int | None) -> Iterator[tuple[ManifestRows, int]]:
     """Yield the manifest's rows, and how many of them are within the limit."""
     remaining = limit
-    for rows in manifest.rows():
+    for rows in manifest.iterate_rows():
         count = len(rows.uris) if remaining is None else min(len(rows.uris), remaining)
         yield rows, count
         if remaining is not None:

@@ -119,10 +119,10 @@ def _pick_rows(store: Store, part: str, units: list[Unit], choice: Choice) -> It
             choice.find_reason(row_by_id.get(image_id), image_id, address)
             for image_id, address in _read_ids_and_addresses(store, unit)
         ]
-        for wanted in Reason:
-            numbers = np.flatnonzero([reason is wanted for reason in reasons]).astype(np.uint16)
+        for reason_of_pick in Reason:
+            numbers = np.flatnonzero([reason is reason_of_pick for reason in reasons]).astype(np.uint16)
             if len(numbers):
-                yield Pick(unit, numbers.tobytes(), part, is_compared=wanted is Reason.COMPARED)
+                yield Pick(unit, numbers.tobytes(), part, is_compared=reason_of_pick is Reason.COMPARED)
 
 
 def _read_ids_and_addresses(store: Store, unit: Unit) -> Iterator[tuple[str, str]]:

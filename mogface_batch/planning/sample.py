@@ -48,7 +48,7 @@ def sample_sizes(manifest: Manifest, config: JobConfig) -> list[HeightWidth]:
         InputError: The manifest cannot be read or has no rows, or no image of the sample has a size.
     """
     sample = Sample(SAMPLE_SIZE)
-    for rows in manifest.rows():
+    for rows in manifest.iterate_rows():
         for address in filter(None, rows.addresses):
             sample.add(address)
     reader = _HeaderReader(config)

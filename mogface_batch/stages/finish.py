@@ -101,7 +101,9 @@ class Finish:
             for part in _list_parts(unit):
                 remove_forgotten_rows(store, part)
         seconds["write_s"] = time.perf_counter() - start_s
-        return replace(receipt, seen=session_images, views=session_views, slots=slots)
+        return replace(
+            receipt, session_images=session_images, session_views=session_views, session_canvases=slots
+        )
 
     def _choose_all_faces(self, detected: pa.Table, is_forgotten_row: list[bool]) -> Iterator[Faces | None]:
         """Yield the faces of each row in source pixels, None for a row without candidates or a forgotten one."""

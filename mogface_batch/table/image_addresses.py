@@ -43,9 +43,9 @@ class ImageAddresses:
             "CREATE TABLE planned (image_id TEXT PRIMARY KEY, address TEXT, picture TEXT) WITHOUT ROWID;",
             cache_kib=16_384,
         )
-        wanted = None if only is None else pa.array(only, pa.string())
+        id_array = None if only is None else pa.array(only, pa.string())
         for rows in _iterate_plan(store):
-            kept = rows if wanted is None else rows.filter(pc.is_in(rows["image_id"], wanted))
+            kept = rows if id_array is None else rows.filter(pc.is_in(rows["image_id"], id_array))
             columns = (column.to_pylist() for column in kept.columns)
             self._database.executemany(
                 "INSERT OR IGNORE INTO planned VALUES (?, ?, ?)", zip(*columns, strict=True)

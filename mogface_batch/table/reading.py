@@ -63,10 +63,10 @@ class OutputTable:
                 rows than after the last run.
         """
         names = list(self.schema.names if columns is None else columns)
-        wanted = _select_fields(self.schema, names, self.store.address)
+        schema_of_batches = _select_fields(self.schema, names, self.store.address)
         rows = 0
         for part in self.parts:
-            for batch in _iterate_part(self.store, part, wanted):
+            for batch in _iterate_part(self.store, part, schema_of_batches):
                 rows += batch.num_rows
                 yield batch
         _check_row_count(self.store, rows)
@@ -153,15 +153,20 @@ def _check_version(address: str, schema: pa.Schema) -> None:
             )
 
 
-def _iterate_part(store: Store, part: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _iterate_part(store: Store, part: str, schema_of_batches: pa.Schema) -> Iterator[pa.RecordBatch]:
     address = store.build_address(f"{PARTS_FOLDER}/{part}")
     with _open_part(store, part) as file:
-        if _select_fields(file.schema_arrow, wanted.names, address).types != wanted.types:
+        if (
+            _select_fields(file.schema_arrow, schema_of_batches.names, address).types
+            != schema_of_batches.types
+        ):
             raise InputError(f"{address} has columns of other types than the parts before it.")
         for batch in file.iter_batches(
-            batch_size=_choose_batch_rows(file.metadata), columns=wanted.names, use_threads=False
+            batch_size=_choose_batch_rows(file.metadata), columns=schema_of_batches.names, use_threads=False
         ):
-            yield pa.RecordBatch.from_arrays([batch.column(name) for name in wanted.names], schema=wanted)
+            yield pa.RecordBatch.from_arrays(
+                [batch.column(name) for name in schema_of_batches.names], schema=schema_of_batches
+            )
 
 
 def _choose_batch_rows(metadata: pq.FileMetaData) -> int:

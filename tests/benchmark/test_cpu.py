@@ -1,5 +1,5 @@
 import pytest
-from deep_detector import deep_file
+from deep_detector import write_deep_detector
 from networks import noise
 
 from mogface_batch.benchmark.cpu import measure
@@ -10,7 +10,7 @@ from mogface_batch.export.passes.variants import make_variant
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
-    encoded = deep_file(folder / "plain.onnx").read_bytes()
+    encoded = write_deep_detector(folder / "plain.onnx").read_bytes()
     made = make_variant(encoded, precision="fp32", target="cpu", canvases=None)
     (folder / "cpu.onnx").write_bytes(made.encoded)
     return [folder / "plain.onnx", folder / "cpu.onnx"]

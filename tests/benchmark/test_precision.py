@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from deep_detector import deep_file
+from deep_detector import write_deep_detector
 from networks import noise
 from processes import children, is_running
 
@@ -18,7 +18,7 @@ from mogface_batch.export.passes.variants import make_variant
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
-    encoded = deep_file(folder / "fp32.onnx").read_bytes()
+    encoded = write_deep_detector(folder / "fp32.onnx").read_bytes()
     canvases = Canvases(list(noise(1, (64, 96))), are_synthetic=True)
     half = make_variant(encoded, precision="fp16", target="any", canvases=canvases)
     (folder / "fp16.onnx").write_bytes(half.encoded)

@@ -7,12 +7,12 @@ import pytest
 from processes import is_running
 
 from mogface_batch.benchmark.process import SideProcess
-from mogface_batch.detector.providers import parsed_provider
+from mogface_batch.detector.providers import parse_provider
 from mogface_batch.errors import ConfigError, DeviceError
 
 
 def test_it_answers_in_a_process_of_its_own():
-    with SideProcess("it", functools.partial, (parsed_provider,)) as process:
+    with SideProcess("it", functools.partial, (parse_provider,)) as process:
         assert process.ask("cuda") == "cuda"
         assert process.pid not in {0, os.getpid()}
         pid = process.pid
@@ -21,7 +21,7 @@ def test_it_answers_in_a_process_of_its_own():
 
 
 def test_a_fault_of_an_answer_leaves_it_ready_for_the_next():
-    with SideProcess("it", functools.partial, (parsed_provider,)) as process:
+    with SideProcess("it", functools.partial, (parse_provider,)) as process:
         with pytest.raises(ConfigError, match="no provider 'tpu'"):
             process.ask("tpu")
 
@@ -30,7 +30,7 @@ def test_a_fault_of_an_answer_leaves_it_ready_for_the_next():
 
 def test_a_fault_while_opening_is_raised_here():
     with pytest.raises(ConfigError, match="no provider 'tpu'"):
-        SideProcess("it", parsed_provider, ("tpu",))
+        SideProcess("it", parse_provider, ("tpu",))
 
 
 def test_what_takes_too_long_is_ended():

@@ -17,8 +17,13 @@ def out(tmp_path):
 def test_what_was_written_is_said(out, tmp_path, capsys):
     assert main(["convert", out, "--to", "coco", "--out", str(tmp_path / "faces.json")]) == 0
 
-    said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert (said["images"], said["faces"], said["failed_images"], said["frame"]) == ("1", "2", "1", "upright")
+    facts = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert (facts["images"], facts["faces"], facts["failed_images"], facts["frame"]) == (
+        "1",
+        "2",
+        "1",
+        "upright",
+    )
     assert len(json.loads((tmp_path / "faces.json").read_text())["annotations"]) == 2
 
 
@@ -33,9 +38,9 @@ def test_frame_scores_and_band_reach_the_file(out, tmp_path, capsys):
     words = ["convert", out, "--to", "coco", "--out", str(target), "--json"]
 
     assert main([*words, "--frame", "raw", "--score-band", "0.3:0.6"]) == 0
-    done = json.loads(capsys.readouterr().out)
+    counts = json.loads(capsys.readouterr().out)
     read = json.loads(target.read_text())
-    assert (done["frame"], done["faces"]) == ("raw", 1)
+    assert (counts["frame"], counts["faces"]) == ("raw", 1)
     assert read["images"][0]["width"] == 480
     assert main([*words, "--min-score", "0.6"]) == 0
     assert json.loads(capsys.readouterr().out)["faces"] == 1

@@ -32,12 +32,12 @@ def truth(tmp_path):
 def test_figures_by_size_of_a_wider_style_text(out, truth, caplog, capsys):
     assert main(["evaluate", out, "--ground-truth", truth, "--json"]) == 0
 
-    found = json.loads(capsys.readouterr().out)
-    assert (found["images"], found["images_without_row"]) == (3, 1)
-    everything = found["by_iou"]["0.5"]["all"]
+    report = json.loads(capsys.readouterr().out)
+    assert (report["images"], report["images_without_row"]) == (3, 1)
+    everything = report["by_iou"]["0.5"]["all"]
     assert (everything["faces"], everything["detections"]) == (3, 3)
     assert everything["recall"] == everything["precision"] == pytest.approx(2 / 3)
-    assert found["by_iou"]["0.5"]["<16"]["recall"] == 1
+    assert report["by_iou"]["0.5"]["<16"]["recall"] == 1
     assert "1 of 3 images of the ground truth have no row" in caplog.text
 
 
@@ -94,9 +94,9 @@ def test_ground_truth_of_another_set_is_exit_3(out, tmp_path, capsys):
     (tmp_path / "gt.txt").write_text("q/x.jpg\n1\n0 0 40 40\n")
 
     assert main(["evaluate", out, "--ground-truth", str(tmp_path / "gt.txt")]) == 3
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "of another set" in said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "of another set" in message
 
 
 def test_wrong_options_have_their_codes(out, truth, tmp_path, capsys):
@@ -116,11 +116,11 @@ def test_the_official_protocol_gives_the_golden_numbers_and_sizes_beside_them(tm
 
     assert main(["evaluate", str(GOLDEN), *words, "--iou", "0.5", "--json", "--out", str(tmp_path)]) == 0
 
-    found = json.loads(capsys.readouterr().out)
-    assert [found[name] for name in ("easy", "medium", "hard")] == pytest.approx(
+    report = json.loads(capsys.readouterr().out)
+    assert [report[name] for name in ("easy", "medium", "hard")] == pytest.approx(
         [0.890408, 0.882965, 0.753792], abs=1e-6
     )
-    bands = found["by_iou"]["0.5"]
+    bands = report["by_iou"]["0.5"]
     assert bands["all"]["faces"] == sum(bands[name]["faces"] for name in bands if name != "all") == 4130
     assert bands[">=96"]["ap"] > bands["16-32"]["ap"] > bands["<16"]["ap"]
     assert (tmp_path / "precision-recall-wider-face.svg").exists()

@@ -4,11 +4,11 @@ import sys
 
 import pytest
 from builders import photos, retinaface_weights
-from deep_detector import deep_detector, deep_file
+from deep_detector import make_deep_detector, write_deep_detector
 from networks import tiny_yunet
 
 from mogface_batch.cli import export, main
-from mogface_batch.detector import read_card
+from mogface_batch.detector import read_model_file
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def weights(tmp_path):
 @pytest.fixture
 def compiled(monkeypatch):
     """Let any detector be one with several layers."""
-    monkeypatch.setattr(export, "compile_detector", lambda *_: deep_detector())
+    monkeypatch.setattr(export, "compile_detector", lambda *_: make_deep_detector())
 
 
 def exported(weights, out, *more):
@@ -31,7 +31,7 @@ def exported(weights, out, *more):
 def test_the_portable_file_is_the_default(tmp_path, weights, capsys):
     assert exported(weights, tmp_path / "new" / "F.onnx") == 0
 
-    card = read_card(tmp_path / "new" / "F.onnx").card
+    card = read_model_file(tmp_path / "new" / "F.onnx").card
     assert (card.precision, card.target) == ("fp32", "any")
     assert "mogface-batch describe" in capsys.readouterr().out
 
@@ -51,7 +51,7 @@ def test_fp16_is_checked_on_the_images_that_are_named(tmp_path, weights, compile
 
     assert exported(weights, tmp_path / "F.onnx", *words) == 0
 
-    card = read_card(tmp_path / "F.onnx").card
+    card = read_model_file(tmp_path / "F.onnx").card
     assert card.precision == "fp16"
     seen = {name: card.calibration[name] for name in ("canvases", "height", "width", "synthetic")}
     assert seen == {"canvases": 3, "height": 64, "width": 96, "synthetic": False}
@@ -61,7 +61,7 @@ def test_fp16_is_checked_on_the_images_that_are_named(tmp_path, weights, compile
 def test_without_images_it_is_checked_on_synthetic_ones_and_says_so(tmp_path, weights, compiled, capsys):
     assert exported(weights, tmp_path / "F.onnx", "--precision", "fp16", "--for", "tensorrt") == 0
 
-    assert read_card(tmp_path / "F.onnx").card.calibration["synthetic"] is True
+    assert read_model_file(tmp_path / "F.onnx").card.calibration["synthetic"] is True
     out = capsys.readouterr().out
     assert "synthetic canvases" in out
     assert "At most 3840 candidates" in out
@@ -81,7 +81,7 @@ def test_a_file_for_cuda_is_made_and_described_without_a_gpu(tmp_path, weights, 
         pytest.param(["--precision", "fp16", "--for", "cpu"], 2, "slower than fp32", id="fp16-cpu"),
         pytest.param(["--for", "gpu"], 2, "not one of any, cpu, cuda", id="no-such-device"),
         pytest.param(["--calibration", "photos"], 2, "is for --precision fp16", id="calibration-of-fp32"),
-        pytest.param(["--precision", "fp16", "--canvas", "64"], 2, "no height and width", id="canvas"),
+        pytest.param(["--precision", "fp16", "--canvas", "64"], 2, "not a height and width", id="canvas"),
         pytest.param(["--precision", "fp16", "--calibration", "absent"], 3, "no manifest absent", id="no-manifest"),
         pytest.param(["--precision", "fp16", "--calibration", "empty"], 3, "names no image", id="empty-manifest"),
         pytest.param(["--precision", "fp16", "--calibration", "broken"], 3, "a.jpg cannot be used", id="broken-image"),
@@ -123,11 +123,11 @@ def test_the_real_built_in_detector_in_float16(tmp_path):
 
 def test_verify_says_where_a_file_for_cuda_can_be_verified(tmp_path, compiled, weights, capsys):
     exported(weights, tmp_path / "gpu.onnx", "--for", "cuda")
-    deep_file(tmp_path / "F.onnx")
+    write_deep_detector(tmp_path / "F.onnx")
     photos(tmp_path / "photos", 1)
 
     words = ["--against", str(tmp_path / "F.onnx"), "--images", str(tmp_path / "photos")]
     assert main(["verify", str(tmp_path / "gpu.onnx"), *words]) == 5
 
     assert "runs on provider cuda only" in capsys.readouterr().err
-    assert read_card(tmp_path / "gpu.onnx").card.parity is None
+    assert read_model_file(tmp_path / "gpu.onnx").card.parity is None

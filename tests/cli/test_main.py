@@ -16,7 +16,10 @@ from mogface_batch.errors import Interrupted
 
 ROOT = Path(__file__).resolve().parents[2]
 
-VERBS = ("annotate", "detect", "export", "quantize", "verify", "describe", "evaluate", "benchmark", "doctor")
+VERBS = (
+    "annotate", "detect", "export", "quantize", "verify", "describe", "evaluate", "compare", "convert", "render",
+    "report", "compact", "forget", "benchmark", "doctor",
+)  # fmt: skip
 HEAVY = (
     "numpy",
     "pyarrow",
@@ -191,7 +194,7 @@ def garbage_model(tmp_path):
     return (
         ["annotate", tmp_path / "job.yaml", f"model={tmp_path / 'bad.onnx'}"],
         4,
-        ["bad.onnx is no ONNX model"],
+        ["bad.onnx is not an ONNX model"],
     )
 
 

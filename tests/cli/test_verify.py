@@ -7,7 +7,7 @@ from builders import red_squares, tiny_detector
 from PIL import Image
 
 from mogface_batch.cli import main
-from mogface_batch.detector import read_card
+from mogface_batch.detector import read_model_file
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_equal_files_pass_and_the_verdict_stands_in_the_card(tmp_path, images, c
     assert verify(model, other, images, "--out", str(tmp_path / "parity")) == 0
 
     assert "Passed" in capsys.readouterr().out
-    parity = read_card(model).card.parity
+    parity = read_model_file(model).card.parity
     assert parity["passed"] is True
     assert (parity["images"], parity["reference_faces"], parity["against"]) == (3, 6, "b.onnx")
     assert json.loads((tmp_path / "parity/parity.json").read_text())["matched_closely"] == 6
@@ -39,10 +39,10 @@ def test_equal_files_pass_and_the_verdict_stands_in_the_card(tmp_path, images, c
 
 def test_only_the_card_of_the_file_changes(tmp_path, images):
     model, other = tiny_detector(tmp_path / "a.onnx"), tiny_detector(tmp_path / "b.onnx")
-    before = read_card(model).card
+    before = read_model_file(model).card
     verify(model, other, images)
 
-    assert read_card(model).card.model_copy(update={"parity": None}) == before
+    assert read_model_file(model).card.model_copy(update={"parity": None}) == before
     assert verify(model, other, images) == 0, "and it can be verified again"
 
 
@@ -56,7 +56,7 @@ def test_another_detector_fails_with_exit_4_and_says_what_differs(tmp_path, imag
     report = json.loads(capsys.readouterr().out)
     assert (report["lost"], report["matched"]) == (3, 3)
     assert report["failures"]
-    assert read_card(strict).card.parity["passed"] is False
+    assert read_model_file(strict).card.parity["passed"] is False
 
 
 def test_images_are_compared_as_they_are_and_shrunk_only_over_1500_px(tmp_path, capsys):
@@ -100,7 +100,7 @@ def test_an_image_that_cannot_be_read_ends_it_and_stores_no_verdict(tmp_path, im
     assert verify(model, other, images) == 3
 
     assert "broken.jpg cannot be compared" in capsys.readouterr().err
-    assert read_card(model).card.parity is None
+    assert read_model_file(model).card.parity is None
 
 
 def test_images_without_faces_prove_nothing(tmp_path, capsys):

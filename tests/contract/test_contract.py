@@ -1,19 +1,19 @@
 import pytest
 from builders import tiny_card
 
-from mogface_batch.contract import INPUTS, OPTIONAL_OUTPUTS, OUTPUTS, ModelCard, TensorSpec, violations
+from mogface_batch.contract import INPUTS, OPTIONAL_OUTPUTS, OUTPUTS, ModelCard, TensorSpec, find_violations
 
 
 def test_a_file_that_obeys_has_no_violation():
-    assert violations(INPUTS, OUTPUTS) == ()
-    assert violations(INPUTS, (*OUTPUTS, *OPTIONAL_OUTPUTS)) == ()
+    assert find_violations(INPUTS, OUTPUTS) == ()
+    assert find_violations(INPUTS, (*OUTPUTS, *OPTIONAL_OUTPUTS)) == ()
 
 
 def test_free_dimensions_may_be_fixed_or_called_anything():
     inputs = [TensorSpec("images", "uint8", (8, 640, None, 3))]
     outputs = [TensorSpec("scores", "float32", ("n", 5000)), TensorSpec("boxes", "float32", (None, "k", 4))]
 
-    assert violations(inputs, outputs) == ()
+    assert find_violations(inputs, outputs) == ()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_free_dimensions_may_be_fixed_or_called_anything():
     ],
 )
 def test_every_violation_is_named_at_once(inputs, outputs, sentences):
-    assert list(violations(inputs, outputs)) == sentences
+    assert list(find_violations(inputs, outputs)) == sentences
 
 
 def test_a_card_survives_the_way_through_metadata():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mogface_batch import FaceDetector
 from mogface_batch.contract import Provider
-from mogface_batch.detector import PROVIDERS, read_card
+from mogface_batch.detector import PROVIDERS, read_model_file
 from mogface_batch.errors import ConfigError, ContractError, DeviceError, FetchFault, ModelError
 from mogface_batch.export.detectors.retinaface import compile_retinaface
 
@@ -54,7 +54,7 @@ def test_an_open_detector_says_what_it_is(tiny):
 
     assert detector.card == tiny_card()
     assert detector.provider is Provider.CPU
-    assert detector.model_sha256 == read_card(tiny).sha256
+    assert detector.model_sha256 == read_model_file(tiny).sha256
     assert detector.has_landmarks
     assert detector.canvas_hw == (64, 96)
     assert detector.batch_size is None
@@ -221,7 +221,7 @@ def test_a_file_that_is_no_onnx_is_refused(tmp_path, content):
     path = tmp_path / "bad.onnx"
     path.write_bytes(content)
 
-    with pytest.raises(ModelError, match="is no ONNX model that can be loaded"):
+    with pytest.raises(ModelError, match="is not an ONNX model that can be loaded"):
         FaceDetector.open(path)
 
 
@@ -267,7 +267,7 @@ def test_a_file_that_breaks_the_contract_names_every_violation(tmp_path):
 
 
 def test_read_card_tells_what_a_file_declares(tiny):
-    model = read_card(tiny)
+    model = read_model_file(tiny)
 
     assert model.card == tiny_card()
     assert model.size_bytes == tiny.stat().st_size

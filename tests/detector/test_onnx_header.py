@@ -1,12 +1,12 @@
 import onnx
 import pytest
 from builders import tiny_card, tiny_detector
-from deep_detector import deep_file
+from deep_detector import write_deep_detector
 
 from mogface_batch import FaceDetector
 from mogface_batch.cli import main
 from mogface_batch.contract import Provider
-from mogface_batch.detector import PROVIDERS, read_card
+from mogface_batch.detector import PROVIDERS, read_model_file
 from mogface_batch.detector.onnx_header import read_onnx_header
 from mogface_batch.errors import ContractError, DeviceError
 from mogface_batch.export.passes.cuda import fuse_group_norms
@@ -15,7 +15,7 @@ from mogface_batch.export.passes.variants import make_variant
 
 @pytest.fixture
 def cuda_file(tmp_path):
-    encoded = deep_file(tmp_path / "deep.onnx").read_bytes()
+    encoded = write_deep_detector(tmp_path / "deep.onnx").read_bytes()
     path = tmp_path / "cuda.onnx"
     path.write_bytes(make_variant(encoded, precision="fp32", target="cuda", canvases=None).encoded)
     return path
@@ -25,7 +25,7 @@ def cuda_file(tmp_path):
 def test_it_reads_what_onnx_runtime_reads(tmp_path, landmarks):
     path = tiny_detector(tmp_path / "tiny.onnx", landmarks=landmarks)
 
-    header, opened = read_onnx_header(path), read_card(path)
+    header, opened = read_onnx_header(path), read_model_file(path)
 
     assert (header.inputs, header.outputs) == (opened.inputs, opened.outputs)
     assert header.metadata == tiny_card().to_metadata()
@@ -66,7 +66,7 @@ def test_a_missing_file_and_a_folder_have_none(tmp_path):
 
 
 def test_a_file_for_cuda_can_be_described_anywhere(cuda_file, capsys):
-    card = read_card(cuda_file).card
+    card = read_model_file(cuda_file).card
 
     assert (card.detector, card.target, card.needs_provider) == ("deep", "cuda", "cuda")
     assert main(["describe", str(cuda_file)]) == 0
@@ -79,7 +79,7 @@ def test_a_file_for_cuda_that_breaks_the_contract_is_refused_all_the_same(cuda_f
     cuda_file.write_bytes(model.SerializeToString())
 
     with pytest.raises(ContractError, match="'pictures' is not in the contract"):
-        read_card(cuda_file)
+        read_model_file(cuda_file)
 
 
 @pytest.mark.parametrize("provider", [provider for provider in PROVIDERS if provider is not Provider.CUDA])

@@ -1,6 +1,7 @@
 """The decisions are indexed, and each says its context and what was decided."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,12 @@ def test_the_numbers_rise_in_the_index():
     numbers = [int(number) for number in re.findall(r"^\| \[(\d+)\]", INDEX, re.MULTILINE)]
 
     assert numbers == sorted(set(numbers))
+
+
+def test_the_page_about_layers_draws_the_layers_that_are_checked():
+    page = (FOLDER / "0018-the-layers-of-the-package.md").read_text()
+    drawing = re.search(r"```\n(.*?)```", page, re.DOTALL)[1]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+
+    assert [re.split(r"\s{2,}", line)[0] for line in drawing.splitlines()] == layers

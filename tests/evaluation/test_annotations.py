@@ -36,15 +36,15 @@ def coco(**changed):
     } | changed
 
 
-def loaded(tmp_path, name, text):
+def load(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     return load_annotations(tmp_path / name).truths
 
 
 def test_wider_text_has_boxes_and_invalid_ones_are_ignored(tmp_path):
-    truths = loaded(tmp_path, "gt.txt", WIDER)
+    truths = load(tmp_path, "gt.txt", WIDER)
 
-    assert {name: one.boxes_xyxy.tolist() for name, one in truths.items()} == {
+    assert {name: image_truth.boxes_xyxy.tolist() for name, image_truth in truths.items()} == {
         "0--Parade/a.jpg": [[10, 20, 40, 60], [50, 60, 57, 68]],
         "0--Parade/none.jpg": [],
         "1--Shaking/b.jpg": [[1, 2, 4, 6]],
@@ -55,7 +55,7 @@ def test_wider_text_has_boxes_and_invalid_ones_are_ignored(tmp_path):
 @pytest.mark.parametrize("zeros", ["", "0 0 0 0 0 0 0 0 0 0\n"], ids=["no-line", "a-line-of-zeros"])
 @pytest.mark.parametrize("end", ["", "b.jpg\n1\n1 2 3 4\n"], ids=["at-the-end", "in-the-middle"])
 def test_an_image_without_faces_may_have_a_line_of_zeros(tmp_path, zeros, end):
-    truths = loaded(tmp_path, "gt.txt", f"a.jpg\n0\n{zeros}{end}")
+    truths = load(tmp_path, "gt.txt", f"a.jpg\n0\n{zeros}{end}")
 
     assert truths["a.jpg"].boxes_xyxy.shape == (0, 4)
     assert list(truths) == (["a.jpg", "b.jpg"] if end else ["a.jpg"])
@@ -70,11 +70,11 @@ def test_an_image_without_faces_may_have_a_line_of_zeros(tmp_path, zeros, end):
     ],
 )
 def test_the_content_decides_where_the_extension_does_not(tmp_path, name, text):
-    assert "val/a.jpg" in loaded(tmp_path, name, text)
+    assert "val/a.jpg" in load(tmp_path, name, text)
 
 
 def test_coco_has_the_faces_alone_and_crowds_are_ignored(tmp_path):
-    truths = loaded(tmp_path, "gt.json", json.dumps(coco()))
+    truths = load(tmp_path, "gt.json", json.dumps(coco()))
 
     assert truths["val/a.jpg"].boxes_xyxy.tolist() == [[1, 2, 4, 6], [9, 9, 11, 11]]
     assert truths["val/a.jpg"].ignored.tolist() == [False, True]
@@ -101,7 +101,7 @@ def test_coco_has_the_faces_alone_and_crowds_are_ignored(tmp_path):
 )  # fmt: skip
 def test_what_is_no_ground_truth_is_a_sentence(tmp_path, name, text):
     with pytest.raises(InputError, match=rf"gt\.{name[3:]}"):
-        loaded(tmp_path, name, text)
+        load(tmp_path, name, text)
 
 
 def test_a_missing_or_binary_file_is_a_sentence(tmp_path):
@@ -116,7 +116,7 @@ NOTHING = Truth.of(np.empty((0, 4)), np.empty(0, bool))
 
 
 @pytest.mark.parametrize(
-    ("names", "address", "found"),
+    ("names", "address", "name"),
     [
         (["a/x.jpg"], "s3://b/val/a/x.jpg", "a/x.jpg"),
         (["a/x.jpg"], "/data/a/x.png", "a/x.jpg"),
@@ -132,8 +132,8 @@ NOTHING = Truth.of(np.empty((0, 4)), np.empty(0, bool))
         (["a%20b.jpg"], "s3://host/a%20b.jpg", "a%20b.jpg"),
     ],
 )
-def test_an_image_is_found_by_the_end_of_its_address(names, address, found):
-    assert Annotations(dict.fromkeys(names, NOTHING)).find_name(address) == found
+def test_an_image_is_found_by_the_end_of_its_address(names, address, name):
+    assert Annotations(dict.fromkeys(names, NOTHING)).find_name(address) == name
 
 
 def test_a_list_of_images_restricts_it(tmp_path):

@@ -13,7 +13,7 @@ from mogface_batch.evaluation.gate import format_report, list_gate_failures, par
 A, MOVED, FAR, SMALL = [0, 0, 100, 100], [0, 0, 100, 85], [300, 300, 340, 340], [500, 0, 510, 10]
 
 
-def compared(tmp_path, rows_a, rows_b, **options):
+def compare(tmp_path, rows_a, rows_b, **options):
     a, b = write_out(tmp_path / "a", rows_a), write_out(tmp_path / "b", rows_b)
     return compare_tables(str(a), str(b), **options)
 
@@ -46,7 +46,7 @@ def compared(tmp_path, rows_a, rows_b, **options):
     ],
 )
 def test_each_change_of_one_image(tmp_path, before, after, expected):
-    report = compared(tmp_path, [image("x", before)], [image("x", after)])
+    report = compare(tmp_path, [image("x", before)], [image("x", after)])
 
     nothing = dict.fromkeys(("a", "b", "matched", "moved", "rescored", "lost", "added"), 0)
     assert report["faces"] == nothing | expected
@@ -56,7 +56,7 @@ def test_each_change_of_one_image(tmp_path, before, after, expected):
 
 
 def test_bands_are_of_the_face_that_was_there_before(tmp_path):
-    report = compared(
+    report = compare(
         tmp_path,
         [image("x", some_faces(A, SMALL, scores=[0.95, 0.2]))],
         [image("x", some_faces(A, FAR, scores=[0.95, 0.6]))],
@@ -71,7 +71,7 @@ def test_bands_are_of_the_face_that_was_there_before(tmp_path):
 
 
 def test_images_are_matched_by_id_then_by_uri_and_the_rest_is_counted(tmp_path):
-    report = compared(
+    report = compare(
         tmp_path,
         [image("1", [A]), image("2", [A], uri="/same.jpg"), image("only-a"), image("r", uri="/r.jpg"),
          image("r-1", uri="/r.jpg")],
@@ -86,7 +86,7 @@ def test_images_are_matched_by_id_then_by_uri_and_the_rest_is_counted(tmp_path):
 
 
 def test_faces_are_compared_only_where_both_looked(tmp_path):
-    report = compared(
+    report = compare(
         tmp_path,
         [image("1", [A]), image("2", status="undecodable"), image("3", status="undecodable"), image("4", [A])],
         [image("1", status="fetch_failed"), image("2", [A]), image("3", status="undecodable"),
@@ -102,7 +102,7 @@ def test_faces_are_compared_only_where_both_looked(tmp_path):
 
 def test_fainter_faces_can_be_left_out_of_both(tmp_path):
     faint = some_faces(A, FAR, scores=[0.9, 0.1])
-    report = compared(tmp_path, [image("0"), image("1", faint), image("2")], [image("1", [A])], min_score=0.5)
+    report = compare(tmp_path, [image("0"), image("1", faint), image("2")], [image("1", [A])], min_score=0.5)
 
     assert (report["faces"]["a"], report["faces"]["b"], report["faces"]["lost"]) == (1, 1, 0)
 
@@ -111,14 +111,14 @@ def test_the_most_different_images_come_first_and_ties_by_id(tmp_path):
     rows_a = [
         image(name, [A] if name == "b" else [A, FAR, SMALL][: int(name)]) for name in ("3", "b", "2", "1")
     ]
-    report = compared(tmp_path, rows_a, [image(name) for name in ("1", "2", "3", "b")], top=3)
+    report = compare(tmp_path, rows_a, [image(name) for name in ("1", "2", "3", "b")], top=3)
 
     assert [entry["image_id"] for entry in report["most_different"]] == ["3", "2", "1"]
     assert report["most_different"][0]["lost"] == 3
 
 
 def test_scores_are_told_by_mean_and_largest(tmp_path):
-    report = compared(
+    report = compare(
         tmp_path,
         [image("1", some_faces(A, FAR, scores=[0.9, 0.5]))],
         [image("1", some_faces(A, FAR, scores=[0.9, 0.48]))],
@@ -128,7 +128,7 @@ def test_scores_are_told_by_mean_and_largest(tmp_path):
 
 
 def test_a_gate_fails_with_a_sentence_for_each_bound(tmp_path):
-    report = compared(tmp_path, [image("1", [A, FAR]), image("2")], [image("1", [A])])
+    report = compare(tmp_path, [image("1", [A, FAR]), image("2")], [image("1", [A])])
 
     assert list_gate_failures(report, parse_gate(["lost_share=0.5", "missing_images=1"])) == []
     assert list_gate_failures(
@@ -140,7 +140,7 @@ def test_a_gate_fails_with_a_sentence_for_each_bound(tmp_path):
 
 
 def test_nothing_compared_proves_nothing(tmp_path):
-    report = compared(tmp_path, [image("1")], [image("2")])
+    report = compare(tmp_path, [image("1")], [image("2")])
 
     assert list_gate_failures(report, parse_gate(["lost_share=1"])) == [
         "No image was processed in both outputs, so nothing was compared."
@@ -156,7 +156,7 @@ def test_a_bound_that_is_none_is_refused(word):
 
 def test_the_page_holds_no_markup_of_strangers(tmp_path):
     uri = "/a|b\n<script>`x`.jpg"
-    report = compared(tmp_path, [image("1", [A], uri=uri)], [image("1", uri=uri)])
+    report = compare(tmp_path, [image("1", [A], uri=uri)], [image("1", uri=uri)])
 
     page = format_report(report | {"failures": ["lost_share is 1, more than 0."]})
 

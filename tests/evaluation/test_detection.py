@@ -21,13 +21,13 @@ def truth(*boxes, ignored=()):
     return Truth.of(boxes, np.isin(np.arange(len(boxes)), ignored))
 
 
-def report(truths, found, band="all", iou=0.5):
-    tallies = evaluate_detections(Annotations(truths), found.items(), [iou])
+def report(truths, detected, band="all", iou=0.5):
+    tallies = evaluate_detections(Annotations(truths), detected.items(), [iou])
     return tallies[iou][band].report()
 
 
 @pytest.mark.parametrize(
-    ("faces", "found", "expected"),
+    ("faces", "detected", "expected"),
     [
         pytest.param(truth(A), some_faces(), (0, 0, 0), id="nothing-is-found"),
         pytest.param(truth(A), some_faces(A), (1, 1, 1), id="all-is-found"),
@@ -41,8 +41,8 @@ def report(truths, found, band="all", iou=0.5):
         pytest.param(truth(A, [5, 5, 5, 9]), some_faces(A), (1, 1, 1), id="no-area-is-ignored"),
     ],
 )
-def test_figures_of_one_image(faces, found, expected):
-    figures = report({"a": faces}, {"a": found})
+def test_figures_of_one_image(faces, detected, expected):
+    figures = report({"a": faces}, {"a": detected})
 
     assert (figures["precision"], figures["recall"]) == pytest.approx(expected[:2])
     assert figures["ap"] == pytest.approx(expected[2])
@@ -53,13 +53,13 @@ def test_an_image_without_a_row_lowers_the_recall():
 
 
 def test_a_band_counts_its_own_faces_only():
-    truths, found = {"a": truth(A, SMALL)}, {"a": some_faces(A, SMALL, NOWHERE)}
+    truths, detected = {"a": truth(A, SMALL)}, {"a": some_faces(A, SMALL, NOWHERE)}
 
-    assert report(truths, found, "<16")["detections"] == 1
-    assert report(truths, found, "32-96") | {"best_f1": 0, "best_f1_score": 0} == {
+    assert report(truths, detected, "<16")["detections"] == 1
+    assert report(truths, detected, "32-96") | {"best_f1": 0, "best_f1_score": 0} == {
         "faces": 1, "detections": 2, "ap": 1.0, "precision": 0.5, "recall": 1.0, "best_f1": 0, "best_f1_score": 0,
     }  # fmt: skip
-    assert report(truths, found, ">=96") == {
+    assert report(truths, detected, ">=96") == {
         "faces": 0, "detections": 0, "ap": None, "precision": None, "recall": None,
         "best_f1": None, "best_f1_score": None,
     }  # fmt: skip
@@ -73,14 +73,14 @@ def test_the_best_f1_is_at_a_score():
 
 def test_detections_of_all_images_compete_by_score():
     truths = {"a": truth(A), "b": truth(A)}
-    found = {"a": some_faces(NOWHERE, scores=[0.9]), "b": some_faces(A, scores=[0.5])}
+    detected = {"a": some_faces(NOWHERE, scores=[0.9]), "b": some_faces(A, scores=[0.5])}
 
-    assert report(truths, found)["ap"] == pytest.approx(0.5 * 51 / 101)
+    assert report(truths, detected)["ap"] == pytest.approx(0.5 * 51 / 101)
 
 
 def random_set(seed):
     random = np.random.default_rng(seed)
-    truths, found = {}, {}
+    truths, detected = {}, {}
     for number in range(30):
         corner = random.uniform(0, 300, (random.integers(0, 9), 2))
         boxes = np.concatenate([corner, corner + random.uniform(5, 120, corner.shape)], axis=1)
@@ -92,8 +92,8 @@ def random_set(seed):
         order = np.argsort(-scores)
         crowd = [0] if len(boxes) and number % 3 == 0 else []
         truths[f"{number}.jpg"] = truth(*boxes, ignored=crowd)
-        found[f"{number}.jpg"] = some_faces(*guesses[order], scores=scores[order])
-    return truths, found
+        detected[f"{number}.jpg"] = some_faces(*guesses[order], scores=scores[order])
+    return truths, detected
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -102,19 +102,21 @@ def test_ap_and_recall_are_those_of_pycocotools(seed, iou):
     library = pytest.importorskip("pycocotools.coco")
     from pycocotools.cocoeval import COCOeval
 
-    truths, found = random_set(seed)
+    truths, detected = random_set(seed)
     document = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "face"}]}
     results = []
-    for number, (name, one) in enumerate(truths.items(), start=1):
+    for number, (name, image_truth) in enumerate(truths.items(), start=1):
         document["images"].append({"id": number, "file_name": name, "width": 500, "height": 500})
-        for (x1, y1, x2, y2), crowd in zip(one.boxes_xyxy.tolist(), one.ignored.tolist(), strict=True):
+        for (x1, y1, x2, y2), crowd in zip(
+            image_truth.boxes_xyxy.tolist(), image_truth.ignored.tolist(), strict=True
+        ):
             box = [x1, y1, x2 - x1, y2 - y1]
             document["annotations"].append(
                 {"id": len(document["annotations"]) + 1, "image_id": number, "category_id": 1, "bbox": box,
                  "area": box[2] * box[3], "iscrowd": int(crowd)}
             )  # fmt: skip
         for (x1, y1, x2, y2), score in zip(
-            found[name].boxes_xyxy.tolist(), found[name].scores.tolist(), strict=True
+            detected[name].boxes_xyxy.tolist(), detected[name].scores.tolist(), strict=True
         ):
             results.append(
                 {"image_id": number, "category_id": 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
@@ -128,7 +130,7 @@ def test_ap_and_recall_are_those_of_pycocotools(seed, iou):
         judge.evaluate()
         judge.accumulate()
 
-    figures = report(truths, found, iou=iou)
+    figures = report(truths, detected, iou=iou)
 
     assert figures["ap"] == pytest.approx(judge.eval["precision"][0, :, 0, 0, -1].mean(), abs=1e-6)
     assert figures["recall"] == pytest.approx(judge.eval["recall"][0, 0, 0, -1], abs=1e-6)

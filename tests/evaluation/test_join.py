@@ -31,13 +31,13 @@ def test_all_rows_come_back_and_those_of_a_key_together_in_their_order(tmp_path)
 
 def test_two_tables_of_one_key_meet_in_the_same_piece(tmp_path):
     with (
-        BucketedRows(tmp_path / "a", SCHEMA, "key", 5) as one,
-        BucketedRows(tmp_path / "b", SCHEMA, "key", 5) as other,
+        BucketedRows(tmp_path / "a", SCHEMA, "key", 5) as rows_a,
+        BucketedRows(tmp_path / "b", SCHEMA, "key", 5) as rows_b,
     ):
-        one.add(batch("x", "y", "z"))
-        other.add(batch("z", "x"))
+        rows_a.add(batch("x", "y", "z"))
+        rows_b.add(batch("z", "x"))
 
-    for piece_a, piece_b in zip(one.read_pieces(), other.read_pieces(), strict=True):
+    for piece_a, piece_b in zip(rows_a.read_pieces(), rows_b.read_pieces(), strict=True):
         assert set(piece_b.column("key").to_pylist()) <= set(piece_a.column("key").to_pylist())
 
 

@@ -28,9 +28,9 @@ def faces(*boxes, scores=None):
     ],
 )
 def test_faces_are_paired_one_to_one_closest_first(first, second, pairs):
-    found = match(faces(*first), faces(*second), iou_at_least=0.5)
+    matching = match(faces(*first), faces(*second), iou_at_least=0.5)
 
-    assert sorted(zip(found.rows_a.tolist(), found.rows_b.tolist(), strict=True)) == pairs
+    assert sorted(zip(matching.rows_a.tolist(), matching.rows_b.tolist(), strict=True)) == pairs
 
 
 def test_a_pair_at_the_bound_counts_and_one_below_does_not():
@@ -45,21 +45,21 @@ boxes = st.lists(
 
 @given(first=boxes, second=boxes)
 def test_the_matrix_is_the_one_of_geometry_row_by_row(first, second):
-    one, other = faces(*first).boxes_xyxy, faces(*second).boxes_xyxy
+    boxes_a, boxes_b = faces(*first).boxes_xyxy, faces(*second).boxes_xyxy
 
-    matrix = compute_pairwise_iou(one, other)
+    matrix = compute_pairwise_iou(boxes_a, boxes_b)
 
-    assert matrix.shape == (len(one), len(other))
-    for row, box in enumerate(one):
-        np.testing.assert_allclose(matrix[row], compute_iou(box, other), rtol=1e-6)
+    assert matrix.shape == (len(boxes_a), len(boxes_b))
+    for row, box in enumerate(boxes_a):
+        np.testing.assert_allclose(matrix[row], compute_iou(box, boxes_b), rtol=1e-6)
 
 
 @given(first=boxes, second=boxes)
 def test_no_face_is_in_two_pairs(first, second):
-    found = match(faces(*first), faces(*second), iou_at_least=0.3)
+    matching = match(faces(*first), faces(*second), iou_at_least=0.3)
 
-    assert len(set(found.rows_a.tolist())) == len(found.rows_a) == len(set(found.rows_b.tolist()))
-    assert (found.ious >= 0.3).all()
+    assert len(set(matching.rows_a.tolist())) == len(matching.rows_a) == len(set(matching.rows_b.tolist()))
+    assert (matching.ious >= 0.3).all()
 
 
 def test_a_face_is_as_large_as_its_shorter_side():

@@ -15,14 +15,14 @@ def faces(*rows):
 SMALL, MIDDLE, LARGE = (0, 0, 12, 14, 0.9), (100, 0, 150, 50, 0.95), (0, 200, 120, 330, 0.99)
 
 
-def reported(model, reference, gate=GATE):
+def compute_report(model, reference, gate=GATE):
     parity = Parity(gate)
     parity.add(model, reference)
     return parity.report()
 
 
 def test_equal_faces_pass():
-    report = reported(faces(SMALL, MIDDLE, LARGE), faces(SMALL, MIDDLE, LARGE))
+    report = compute_report(faces(SMALL, MIDDLE, LARGE), faces(SMALL, MIDDLE, LARGE))
 
     assert report["failures"] == []
     assert (report["reference_faces"], report["matched_closely"], report["lost"], report["gained"]) == (
@@ -34,13 +34,13 @@ def test_equal_faces_pass():
 
 
 def test_images_without_faces_prove_nothing():
-    (failure,) = reported(faces(), faces())["failures"]
+    (failure,) = compute_report(faces(), faces())["failures"]
 
     assert "The reference found no face" in failure
 
 
 def test_a_lost_face_fails_and_is_counted_by_its_size():
-    report = reported(faces(MIDDLE, LARGE), faces(SMALL, MIDDLE, LARGE))
+    report = compute_report(faces(MIDDLE, LARGE), faces(SMALL, MIDDLE, LARGE))
 
     assert report["lost"] == 1
     assert report["by_size_px"]["<16"] == {
@@ -55,7 +55,7 @@ def test_a_lost_face_fails_and_is_counted_by_its_size():
 
 
 def test_a_gained_face_fails():
-    report = reported(faces(SMALL, MIDDLE), faces(MIDDLE))
+    report = compute_report(faces(SMALL, MIDDLE), faces(MIDDLE))
 
     assert (report["gained"], report["by_size_px"]["<16"]["gained"]) == (1, 1)
     assert any("1 faces are new" in failure for failure in report["failures"])
@@ -64,7 +64,7 @@ def test_a_gained_face_fails():
 def test_a_face_that_moved_is_matched_but_not_closely():
     moved = (102, 0, 152, 50, 0.95)
 
-    report = reported(faces(moved), faces(MIDDLE))
+    report = compute_report(faces(moved), faces(MIDDLE))
 
     assert (report["matched"], report["matched_closely"], report["lost"]) == (1, 0, 0)
     assert report["box_difference_px_max"] == pytest.approx(2)
@@ -74,7 +74,7 @@ def test_a_face_that_moved_is_matched_but_not_closely():
 def test_a_score_that_moved_fails_alone():
     rescored = (*MIDDLE[:4], 0.9498)
 
-    report = reported(faces(rescored), faces(MIDDLE))
+    report = compute_report(faces(rescored), faces(MIDDLE))
 
     assert report["score_difference_max"] == pytest.approx(2e-4, rel=1e-2)
     assert len(report["failures"]) == 1
@@ -100,5 +100,5 @@ def test_raw_scores_are_compared_as_far_as_both_go():
 def test_a_looser_gate_lets_more_pass():
     moved = (101, 0, 151, 50, 0.949)
 
-    assert reported(faces(moved), faces(MIDDLE), GATES["fp16"])["failures"] == []
-    assert reported(faces(moved), faces(MIDDLE), GATES["fp32"])["failures"]
+    assert compute_report(faces(moved), faces(MIDDLE), GATES["fp16"])["failures"] == []
+    assert compute_report(faces(moved), faces(MIDDLE), GATES["fp32"])["failures"]

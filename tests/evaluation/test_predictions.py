@@ -164,7 +164,7 @@ def test_each_row_has_its_own_faces(tmp_path):
 def test_only_what_is_wanted_is_kept_and_one_example_of_the_rest(tmp_path):
     write_part(tmp_path, "part-1.parquet", *((f"e/{number}.jpg", "ok", []) for number in range(5)))
 
-    assert list(read_prediction_table(tmp_path, wanted={"e/3"})) == ["e/0", "e/3"]
+    assert list(read_prediction_table(tmp_path, only={"e/3"})) == ["e/0", "e/3"]
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,10 @@ def write(path, content):
 def evaluate(capsys, *words):
     """Return what the refused command says."""
     assert main(["evaluate", *map(str, words)]) == 3
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    return said.err
+    message = capsys.readouterr()
+    assert message.out == ""
+    assert message.err.count("\n") == 1
+    return message.err
 
 
 @pytest.mark.parametrize(
@@ -79,18 +79,18 @@ def evaluate(capsys, *words):
 def test_ground_truth(out, tmp_path, capsys, name, content, says):
     path = write(tmp_path / name, content)
 
-    said = evaluate(capsys, out, "--ground-truth", path)
+    message = evaluate(capsys, out, "--ground-truth", path)
 
-    assert str(path) in said
-    assert says in said
+    assert str(path) in message
+    assert says in message
 
 
 @pytest.mark.parametrize("name", ["none", "none.txt", "none.json"])
 def test_ground_truth_that_is_missing(out, tmp_path, capsys, name):
-    said = evaluate(capsys, out, "--ground-truth", tmp_path / name)
+    message = evaluate(capsys, out, "--ground-truth", tmp_path / name)
 
-    assert f"{name} cannot be read: No such file or directory" in said
-    assert "a folder of WIDER FACE's .mat files" in said
+    assert f"{name} cannot be read: No such file or directory" in message
+    assert "a folder of WIDER FACE's .mat files" in message
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_image_lists(out, truth, tmp_path, capsys, content, says):
 def test_prediction_texts(truth, tmp_path, capsys, content, says):
     path = write(tmp_path / "folder/e/a.txt", content)
 
-    said = evaluate(capsys, tmp_path / "folder", "--ground-truth", truth)
+    message = evaluate(capsys, tmp_path / "folder", "--ground-truth", truth)
 
-    assert str(path) in said
-    assert says in said
+    assert str(path) in message
+    assert says in message
 
 
 @pytest.mark.parametrize("content", [b"", BINARY, b"PK\3\4" + bytes(99), b"PAR1", b"a\n1\n1 2 3 4 0.5\n"])

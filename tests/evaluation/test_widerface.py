@@ -38,7 +38,7 @@ def ap(ground_truth, predictions, images=None):
 
 
 @pytest.mark.parametrize(
-    ("boxes", "scored", "found", "expected"),
+    ("boxes", "scored", "detected", "expected"),
     [
         pytest.param([A], None, [], 0, id="nothing-is-found"),
         pytest.param([A], None, [(A, 0.9)], 1, id="all-is-found-with-one-score"),
@@ -91,17 +91,17 @@ def ap(ground_truth, predictions, images=None):
         ),
     ],
 )
-def test_ap_of_one_image(boxes, scored, found, expected):
+def test_ap_of_one_image(boxes, scored, detected, expected):
     ground_truth = truth({"e/a": boxes}, None if scored is None else {"e/a": scored})
 
-    assert ap(ground_truth, {"e/a": detections(*found)}) == pytest.approx(expected)
+    assert ap(ground_truth, {"e/a": detections(*detected)}) == pytest.approx(expected)
 
 
 def test_scores_are_stretched_over_the_whole_set_not_in_each_image():
-    found = {"e/a": detections((A, 0.9)), "e/b": detections((NOWHERE, 0.8), (A, 0.7))}
+    detected = {"e/a": detections((A, 0.9)), "e/b": detections((NOWHERE, 0.8), (A, 0.7))}
 
     # Falling: found, false, found. Stretched in each image the false one would share the top: 2/3.
-    assert ap(truth({"e/a": [A], "e/b": [A]}), found) == pytest.approx(5 / 6)
+    assert ap(truth({"e/a": [A], "e/b": [A]}), detected) == pytest.approx(5 / 6)
 
 
 def test_faces_of_an_image_without_predictions_lower_the_recall(caplog):
@@ -110,15 +110,15 @@ def test_faces_of_an_image_without_predictions_lower_the_recall(caplog):
 
 
 def test_detections_in_an_image_without_any_box_do_not_count():
-    found = {"e/a": detections((A, 0.5)), "e/b": detections((A, 0.9))}
+    detected = {"e/a": detections((A, 0.5)), "e/b": detections((A, 0.9))}
 
-    assert ap(truth({"e/a": [A], "e/b": []}), found) == pytest.approx(1)
+    assert ap(truth({"e/a": [A], "e/b": []}), detected) == pytest.approx(1)
 
 
 def test_detections_in_an_image_whose_boxes_are_not_scored_do_count():
-    found = {"e/a": detections((A, 0.5)), "e/b": detections((NOWHERE, 0.9))}
+    detected = {"e/a": detections((A, 0.5)), "e/b": detections((NOWHERE, 0.9))}
 
-    assert ap(truth({"e/a": [A], "e/b": [A]}, {"e/b": []}), found) == pytest.approx(1 / 2)
+    assert ap(truth({"e/a": [A], "e/b": [A]}, {"e/b": []}), detected) == pytest.approx(1 / 2)
 
 
 def test_each_setting_scores_its_own_faces():
@@ -135,12 +135,12 @@ def test_each_setting_scores_its_own_faces():
 
 def test_a_list_of_images_is_scored_as_if_it_were_the_whole_set():
     ground_truth = truth({"e/a": [A], "e/b": [A]})
-    found = {"e/a": detections((A, 0.6004), (NOWHERE, 0.6001)), "e/b": detections((A, 1), (NOWHERE, 0))}
+    detected = {"e/a": detections((A, 0.6004), (NOWHERE, 0.6001)), "e/b": detections((A, 1), (NOWHERE, 0))}
 
     # In the whole set 0.6004 and 0.6001 pass together, at 0.600: recall 1/2 at precision 1, then 1 at 2/3.
-    assert ap(ground_truth, found) == pytest.approx(5 / 6)
+    assert ap(ground_truth, detected) == pytest.approx(5 / 6)
     # Alone, a's two scores become 1 and 0, and its only face is found before the false one.
-    assert ap(ground_truth, found, images=["e/a"]) == pytest.approx(1)
+    assert ap(ground_truth, detected, images=["e/a"]) == pytest.approx(1)
 
 
 def test_an_image_twice_in_the_list_counts_once():
@@ -152,18 +152,18 @@ def test_an_image_twice_in_the_list_counts_once():
 
 
 def test_predictions_of_other_images_play_no_part():
-    found = {"e/a": detections((A, 0.0004), (NOWHERE, 0.0002)), "other/z": detections((A, 1))}
+    detected = {"e/a": detections((A, 0.0004), (NOWHERE, 0.0002)), "other/z": detections((A, 1))}
 
-    assert ap(truth({"e/a": [A]}), found) == pytest.approx(1)
+    assert ap(truth({"e/a": [A]}), detected) == pytest.approx(1)
 
 
 def test_predictions_are_left_as_they_are():
-    found = detections((A, 0.9), (B, 0.3))
-    found.setflags(write=False)
+    detected = detections((A, 0.9), (B, 0.3))
+    detected.setflags(write=False)
 
-    ap(truth({"e/a": [A, B]}), {"e/a": found})
+    ap(truth({"e/a": [A, B]}), {"e/a": detected})
 
-    assert found[:, 4].tolist() == [0.9, 0.3]
+    assert detected[:, 4].tolist() == [0.9, 0.3]
 
 
 def test_a_setting_without_faces_has_no_ap():
@@ -176,15 +176,15 @@ def test_an_image_that_the_ground_truth_lacks_is_named():
 
 
 @pytest.mark.parametrize(
-    ("found", "says"),
+    ("detected", "says"),
     [
         pytest.param({}, "there are none\\.", id="none"),
         pytest.param({"x/a": detections()}, "for images like 'x/a'", id="other-images"),
     ],
 )
-def test_predictions_for_none_of_the_images_are_refused(found, says):
+def test_predictions_for_none_of_the_images_are_refused(detected, says):
     with pytest.raises(InputError, match=says):
-        evaluate(truth({"e/a": [A]}), found)
+        evaluate(truth({"e/a": [A]}), detected)
 
 
 @pytest.fixture(scope="module")

@@ -37,11 +37,11 @@ def datumaro(kind, path):
         path = place.parent
     names = {"coco": "coco_instances", "voc": "voc_detection", "cvat": "cvat", "yolo": "yolo"}
     for item in dm.Dataset.import_from(str(path), names[kind]):
-        found = [mark for mark in item.annotations if mark.type == dm.AnnotationType.bbox]
+        marks = [mark for mark in item.annotations if mark.type == dm.AnnotationType.bbox]
         # It takes the sides of a VOC box as they are, though they count from 1.
         first = 1 if kind == "voc" else 0
-        scores = [float(mark.attributes["score"]) for mark in found if "score" in mark.attributes]
-        boxes = [[x1 - first, y1 - first, x2, y2] for x1, y1, x2, y2 in (mark.points for mark in found)]
+        scores = [float(mark.attributes["score"]) for mark in marks if "score" in mark.attributes]
+        boxes = [[x1 - first, y1 - first, x2, y2] for x1, y1, x2, y2 in (mark.points for mark in marks)]
         yield item.id, boxes, scores
 
 
@@ -74,13 +74,13 @@ def fiftyone(kind, path):
         dataset_dir=str(path), data_path="data.json", compute_metadata=True
     )
     with importer:
-        for image_path, size, found in importer:
+        for image_path, size, sample in importer:
             scale = (size.width, size.height)
             boxes = [
                 [x * scale[0], y * scale[1], (x + wide) * scale[0], (y + high) * scale[1]]
-                for x, y, wide, high in (one.bounding_box for one in found.detections)
+                for x, y, wide, high in (detection.bounding_box for detection in sample.detections)
             ]
-            yield image_path, boxes, [one.confidence for one in found.detections]
+            yield image_path, boxes, [detection.confidence for detection in sample.detections]
 
 
 def img2dataset(kind, path):

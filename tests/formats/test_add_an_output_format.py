@@ -17,10 +17,10 @@ def followed(tmp_path):
 
 
 def test_the_page_can_be_followed(followed):
-    done = run_followed(followed, "convert", "out", "--to", "json-lines", "--out", "faces.jsonl", "--json")
+    result = run_followed(followed, "convert", "out", "--to", "json-lines", "--out", "faces.jsonl", "--json")
 
-    assert done.returncode == 0, done.stderr
-    counts = json.loads(done.stdout)
+    assert result.returncode == 0, result.stderr
+    counts = json.loads(result.stdout)
     assert (counts["images"], counts["faces"], counts["failed_images"]) == (2, 2, 1)
     assert [json.loads(line) for line in (followed / "faces.jsonl").read_text().splitlines()] == [
         {

@@ -40,17 +40,17 @@ def out(tmp_path):
     return write_out(tmp_path / "out", rows[:2], rows[2:])
 
 
-def converted(out, kind, tmp_path, **selection):
+def convert(out, kind, tmp_path, **selection):
     target = tmp_path / "made"
-    done = convert_table(str(out), kind, str(target), Selection(**selection))
-    return done, target
+    counts = convert_table(str(out), kind, str(target), Selection(**selection))
+    return counts, target
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_image_and_face_is_counted_and_nothing_else_is_left(out, tmp_path, kind):
-    done, target = converted(out, kind, tmp_path)
+    counts, target = convert(out, kind, tmp_path)
 
-    assert (done["images"], done["faces"], done["failed_images"]) == (3, 3, 1)
+    assert (counts["images"], counts["faces"], counts["failed_images"]) == (3, 3, 1)
     assert target.is_dir() == load_format(kind).is_folder
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "out"]
 
@@ -62,7 +62,7 @@ def coco(path):
 
 
 def test_coco_is_read_by_pycocotools(out, tmp_path):
-    _, target = converted(out, "coco", tmp_path)
+    _, target = convert(out, "coco", tmp_path)
     read = coco(target)
 
     by_name = {entry["file_name"]: entry for entry in read.imgs.values()}
@@ -79,7 +79,7 @@ def test_coco_is_read_by_pycocotools(out, tmp_path):
 
 
 def test_ids_are_unique_and_stay_when_the_table_grows(out, tmp_path):
-    _, target = converted(out, "coco", tmp_path)
+    _, target = convert(out, "coco", tmp_path)
     before = {entry["image_id"]: entry["id"] for entry in coco(target).imgs.values()}
     grown = write_out(
         tmp_path / "grown",
@@ -87,7 +87,7 @@ def test_ids_are_unique_and_stay_when_the_table_grows(out, tmp_path):
         [image("b", [OTHER], uri="/p/b/1.jpg"), image("a", [BOX], uri="/p/a/1.jpg")],
     )
 
-    _, target = converted(grown, "coco", tmp_path)
+    _, target = convert(grown, "coco", tmp_path)
 
     after = {entry["image_id"]: entry["id"] for entry in coco(target).imgs.values()}
     assert len(set(after.values())) == 52
@@ -95,7 +95,7 @@ def test_ids_are_unique_and_stay_when_the_table_grows(out, tmp_path):
     assert {name: after[name] for name in "ab"} == {name: before[name] for name in "ab"}
 
 
-def labels(folder):
+def read_labels(folder):
     return {
         str(path.relative_to(folder / "labels")): [
             [float(word) for word in line.split()] for line in path.read_text().splitlines()
@@ -105,18 +105,18 @@ def labels(folder):
 
 
 def test_yolo_labels_are_shares_of_the_image(out, tmp_path):
-    done, target = converted(out, "yolo", tmp_path)
+    counts, target = convert(out, "yolo", tmp_path)
 
-    found = labels(target)
-    assert set(found) == {"a/1.txt", "b/1.txt", "b/2.txt"}
-    assert found["b/2.txt"] == []
+    content = read_labels(target)
+    assert set(content) == {"a/1.txt", "b/1.txt", "b/2.txt"}
+    assert content["b/2.txt"] == []
     np.testing.assert_allclose(
-        found["a/1.txt"][0], [0, 25.25 / 640, 40.125 / 480, 30.5 / 640, 40.25 / 480], atol=1e-6
+        content["a/1.txt"][0], [0, 25.25 / 640, 40.125 / 480, 30.5 / 640, 40.25 / 480], atol=1e-6
     )
     assert yaml.safe_load((target / "data.yaml").read_text())["names"] == {0: "face"}
     listed = list(csv.DictReader((target / "images.csv").read_text().splitlines()))
     assert listed[0] == {"label_file": "labels/a/1.txt", "image_id": "a", "uri": "/p/a/1.jpg"}
-    assert not done["scores_kept"]
+    assert not counts["scores_kept"]
 
 
 def test_yolo_pose_has_five_points_and_none_outside_the_image(tmp_path):
@@ -124,21 +124,21 @@ def test_yolo_pose_has_five_points_and_none_outside_the_image(tmp_path):
     outside = some_faces([639.5, 10, 640, 20], landmarks=True)
     out = write_out(tmp_path / "out", [image("a", faces), image("b", outside), image("c", [BOX])])
 
-    _, target = converted(out, "yolo-pose", tmp_path)
+    _, target = convert(out, "yolo-pose", tmp_path)
 
-    found = labels(target)
-    assert [len(rows[0]) for rows in found.values()] == [20, 20, 20]
-    assert found["a.txt"][0][7::3] == [2] * 5
-    assert found["b.txt"][0][7::3] == [0] * 5
-    assert found["c.txt"][0][5:] == [0] * 15
-    assert all(0 <= value <= 2 for rows in found.values() for value in rows[0])
+    content = read_labels(target)
+    assert [len(rows[0]) for rows in content.values()] == [20, 20, 20]
+    assert content["a.txt"][0][7::3] == [2] * 5
+    assert content["b.txt"][0][7::3] == [0] * 5
+    assert content["c.txt"][0][5:] == [0] * 15
+    assert all(0 <= value <= 2 for rows in content.values() for value in rows[0])
     data = yaml.safe_load((target / "data.yaml").read_text())
     assert data["kpt_shape"] == [5, 3]
     assert [data["flip_idx"][flipped] for flipped in data["flip_idx"]] == [0, 1, 2, 3, 4]
 
 
 def test_voc_boxes_are_whole_pixels_from_1_with_the_last_inside(out, tmp_path):
-    _, target = converted(out, "voc", tmp_path)
+    _, target = convert(out, "voc", tmp_path)
 
     root = ET.parse(target / "Annotations/a/1.xml").getroot()
     sides = [[int(side.text) for side in box] for box in root.iter("bndbox")]
@@ -150,7 +150,7 @@ def test_voc_boxes_are_whole_pixels_from_1_with_the_last_inside(out, tmp_path):
 
 
 def test_label_studio_tasks_are_predictions_in_percent(out, tmp_path):
-    _, target = converted(out, "label-studio", tmp_path)
+    _, target = convert(out, "label-studio", tmp_path)
 
     tasks = json.loads(target.read_text())
     assert [task["data"]["image"] for task in tasks] == ["/p/a/1.jpg", "/p/b/1.jpg", "/p/b/2.jpg"]
@@ -165,7 +165,7 @@ def test_label_studio_tasks_are_predictions_in_percent(out, tmp_path):
 
 
 def test_cvat_boxes_have_their_score_as_an_attribute(out, tmp_path):
-    _, target = converted(out, "cvat", tmp_path)
+    _, target = convert(out, "cvat", tmp_path)
 
     root = ET.parse(target).getroot()
     images = root.findall("image")
@@ -181,14 +181,14 @@ def test_cvat_boxes_have_their_score_as_an_attribute(out, tmp_path):
 
 
 def test_fiftyone_has_labels_and_where_the_images_are(out, tmp_path):
-    _, target = converted(out, "fiftyone", tmp_path)
+    _, target = convert(out, "fiftyone", tmp_path)
 
-    found = json.loads((target / "labels.json").read_text())
-    assert found["classes"] == ["face"]
-    assert set(found["labels"]) == {"a", "b", "c"}
-    assert found["labels"]["a"][0]["confidence"] == 0.9
+    content = json.loads((target / "labels.json").read_text())
+    assert content["classes"] == ["face"]
+    assert set(content["labels"]) == {"a", "b", "c"}
+    assert content["labels"]["a"][0]["confidence"] == 0.9
     np.testing.assert_allclose(
-        found["labels"]["a"][0]["bounding_box"], [10 / 640, 20 / 480, 30.5 / 640, 40.25 / 480], atol=1e-6
+        content["labels"]["a"][0]["bounding_box"], [10 / 640, 20 / 480, 30.5 / 640, 40.25 / 480], atol=1e-6
     )
     assert json.loads((target / "data.json").read_text()) == {
         "a": "/p/a/1.jpg",
@@ -200,7 +200,7 @@ def test_fiftyone_has_labels_and_where_the_images_are(out, tmp_path):
 def test_wider_texts_are_what_evaluate_reads(out, tmp_path):
     from mogface_batch.evaluation.predictions import load_predictions
 
-    _, target = converted(out, "wider", tmp_path)
+    _, target = convert(out, "wider", tmp_path)
 
     read = {key: rows.tolist() for key, rows in load_predictions(target).items()}
     assert read == {
@@ -214,7 +214,7 @@ def test_img2dataset_gets_the_raw_frame_in_shares(tmp_path):
     out = write_out(tmp_path / "out", [image("a", [[0, 0, 64, 120]], exif_orientation=6), image("b")])
     assert load_format("img2dataset").default_frame == Frame.RAW
 
-    _, target = converted(out, "img2dataset", tmp_path, frame=Frame.RAW)
+    _, target = convert(out, "img2dataset", tmp_path, frame=Frame.RAW)
 
     rows = pq.read_table(target).to_pylist()
     assert [row["url"] for row in rows] == ["/photos/a.jpg", "/photos/b.jpg"]
@@ -224,7 +224,7 @@ def test_img2dataset_gets_the_raw_frame_in_shares(tmp_path):
 
 
 def test_csv_has_a_line_a_face(out, tmp_path):
-    _, target = converted(out, "csv", tmp_path)
+    _, target = convert(out, "csv", tmp_path)
 
     lines = list(csv.DictReader(io.StringIO(target.read_bytes().decode(), newline="")))
     assert [(line["image_id"], line["face"]) for line in lines] == [("a", "0"), ("a", "1"), ("b", "0")]
@@ -238,7 +238,7 @@ def test_the_raw_frame_has_the_raw_size_and_boxes_inside_it(tmp_path, orientatio
     faces = some_faces(BOX, OTHER, landmarks=True)
     out = write_out(tmp_path / "out", [image("a", faces, exif_orientation=orientation)])
 
-    _, target = converted(out, "coco", tmp_path, frame=Frame.RAW)
+    _, target = convert(out, "coco", tmp_path, frame=Frame.RAW)
 
     read = json.loads(target.read_text())
     (entry,) = read["images"]
@@ -267,15 +267,15 @@ def test_scores_choose_faces_and_a_band_images_too(tmp_path, selection, scores, 
         tmp_path / "out", [image("a", some_faces(BOX, OTHER, BOX, scores=[0.9, 0.7, 0.3])), image("b")]
     )
 
-    done, target = converted(out, "coco", tmp_path, **selection)
+    counts, target = convert(out, "coco", tmp_path, **selection)
 
     read = json.loads(target.read_text())
     assert [entry["score"] for entry in read["annotations"]] == scores
-    assert len(read["images"]) == done["images"] == images
-    assert done["images_outside_band"] == (2 - images)
+    assert len(read["images"]) == counts["images"] == images
+    assert counts["images_outside_band"] == (2 - images)
 
 
-def texts_below(target):
+def read_texts(target):
     paths = [target] if target.is_file() else [path for path in target.rglob("*") if path.is_file()]
     return {path: path.read_bytes() for path in paths}
 
@@ -284,11 +284,11 @@ def texts_below(target):
 def test_a_hostile_name_stays_a_name(tmp_path, kind):
     out = write_out(tmp_path / "out", [image(number, [BOX], uri=uri) for number, uri in enumerate(HOSTILE)])
 
-    done, target = converted(out, kind, tmp_path)
+    counts, target = convert(out, kind, tmp_path)
 
-    assert done["images"] == 4
+    assert counts["images"] == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "out"]
-    for path, content in texts_below(target).items():
+    for path, content in read_texts(target).items():
         if path.suffix == ".xml" or kind == "cvat":
             ET.fromstring(content)
             assert b"<script>" not in content
@@ -303,7 +303,7 @@ def test_a_hostile_name_stays_a_name(tmp_path, kind):
             len(
                 [
                     path
-                    for path in texts_below(target)
+                    for path in read_texts(target)
                     if path.stem not in {"data", "images", "default", "labelmap"}
                 ]
             )
@@ -318,11 +318,9 @@ def test_two_images_of_one_name_are_two_files(tmp_path, kind):
         tmp_path / "out", [image(number, [BOX] * number, uri=uri) for number, uri in enumerate(uris)]
     )
 
-    _, target = converted(out, kind, tmp_path)
+    _, target = convert(out, kind, tmp_path)
 
-    made = [
-        path for path in texts_below(target) if path.stem not in {"data", "images", "default", "labelmap"}
-    ]
+    made = [path for path in read_texts(target) if path.stem not in {"data", "images", "default", "labelmap"}]
     assert len({str(path).casefold() for path in made}) == 5
 
 
@@ -330,8 +328,8 @@ def test_a_table_without_any_ok_row_gives_an_empty_data_set(tmp_path):
     out = write_out(tmp_path / "out", [image(1, status="undecodable")])
 
     for kind in FORMATS:
-        done = convert_table(str(out), kind, str(tmp_path / kind), Selection())
-        assert (done["images"], done["failed_images"]) == (0, 1)
+        counts = convert_table(str(out), kind, str(tmp_path / kind), Selection())
+        assert (counts["images"], counts["failed_images"]) == (0, 1)
     assert json.loads((tmp_path / "coco").read_text())["images"] == []
     assert json.loads((tmp_path / "label-studio").read_text()) == []
     assert json.loads((tmp_path / "fiftyone/labels.json").read_text())["labels"] == {}
@@ -343,9 +341,9 @@ def test_a_folder_with_something_in_it_is_left_alone(out, tmp_path):
     (tmp_path / "made/mine.txt").write_text("precious")
 
     with pytest.raises(ConfigError, match="new or an empty folder"):
-        converted(out, "yolo", tmp_path)
+        convert(out, "yolo", tmp_path)
     with pytest.raises(ConfigError, match="must be a file"):
-        converted(out, "coco", tmp_path)
+        convert(out, "coco", tmp_path)
     assert (tmp_path / "made/mine.txt").read_text() == "precious"
 
 
@@ -359,7 +357,7 @@ def test_a_table_that_breaks_midway_leaves_nothing_behind(out, tmp_path):
     (tmp_path / "made").write_text("before")
 
     with pytest.raises(InputError, match="cannot be read as a part"):
-        converted(out, "coco", tmp_path)
+        convert(out, "coco", tmp_path)
     assert (tmp_path / "made").read_text() == "before"
     with pytest.raises(InputError, match="cannot be read as a part"):
         convert_table(str(out), "yolo", str(tmp_path / "folder"), Selection())

@@ -23,9 +23,9 @@ def upright_of(orientation):
 def test_the_box_that_is_seen_upright_is_the_box_that_is_stored(orientation):
     upright = upright_of(orientation)
     rows, columns = np.nonzero(upright)
-    seen = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float64)
+    upright_box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float64)
 
-    stored = convert_boxes_to_raw(seen, *upright.shape, orientation)
+    stored = convert_boxes_to_raw(upright_box, *upright.shape, orientation)
 
     assert stored.tolist() == [list(BOX)]
     assert convert_hw_to_raw(*upright.shape, orientation) == (RAW_H, RAW_W)

@@ -14,9 +14,9 @@ from mogface_batch.formats.writing.image_names import (
 
 @pytest.fixture
 def unique_names():
-    made = UniqueNames()
-    yield made
-    made.close()
+    unique_names = UniqueNames()
+    yield unique_names
+    unique_names.close()
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_files_of_images_that_share_a_name_do_not_overwrite_each_other(unique_na
 @settings(deadline=None)
 @given(names=st.lists(st.text(max_size=12), max_size=6))
 def test_any_names_become_different_safe_paths(names):
-    made = UniqueNames()
-    stems = [made.assign_stem(name, str(number)) for number, name in enumerate(names)]
-    made.close()
+    unique_names = UniqueNames()
+    stems = [unique_names.assign_stem(name, str(number)) for number, name in enumerate(names)]
+    unique_names.close()
 
     assert len({stem.casefold() for stem in stems}) == len(names)
     for stem in stems:
@@ -84,11 +84,11 @@ def test_any_names_become_different_safe_paths(names):
 
 
 def test_a_number_follows_from_the_id_alone(unique_names):
-    other = UniqueNames()
+    other_names = UniqueNames()
 
     unique_names.assign_number("b")
-    assert unique_names.assign_number("a") == other.assign_number("a")
-    other.close()
+    assert unique_names.assign_number("a") == other_names.assign_number("a")
+    other_names.close()
 
 
 def test_numbers_differ_also_where_digests_clash(unique_names, monkeypatch):

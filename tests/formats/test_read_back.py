@@ -40,8 +40,8 @@ def environments(tmp_path_factory):
 
     MOGFACE_BATCH_TEST_ENVIRONMENTS may name a folder that keeps them.
     """
-    kept = os.environ.get("MOGFACE_BATCH_TEST_ENVIRONMENTS")
-    place = Path(kept) if kept else tmp_path_factory.mktemp("environments")
+    environments = os.environ.get("MOGFACE_BATCH_TEST_ENVIRONMENTS")
+    place = Path(environments) if environments else tmp_path_factory.mktemp("environments")
 
     def python_of(library):
         python = place / library / "bin" / "python"
@@ -94,7 +94,7 @@ def test_the_library_sees_our_faces(environments, photos, tmp_path, library, kin
     if kind == "yolo":  # what data.yaml asks for
         (place / "images").symlink_to(tmp_path / "images")
 
-    told = subprocess.run(
+    process = subprocess.run(
         [environments(library), SCRIPT, library, kind, place],
         capture_output=True,
         text=True,
@@ -103,20 +103,26 @@ def test_the_library_sees_our_faces(environments, photos, tmp_path, library, kin
         check=False,
     )
 
-    assert told.returncode == 0, told.stderr[-3000:]
-    seen = {
-        Path(name).stem: (boxes, scores) for name, boxes, scores in json.loads(told.stdout.splitlines()[-1])
+    assert process.returncode == 0, process.stderr[-3000:]
+    images = {
+        Path(name).stem: (boxes, scores)
+        for name, boxes, scores in json.loads(process.stdout.splitlines()[-1])
     }
-    assert set(seen) == {"1", "2", "3"}
+    assert set(images) == {"1", "2", "3"}
     for name, boxes in BOXES.items():
         expected = boxes if kind != "img2dataset" or name != "2.jpg" else raw_of(boxes)
-        found, scores = seen[Path(name).stem]
-        order, wanted = np.argsort([box[0] for box in found]), np.argsort([box[0] for box in expected])
+        read_boxes, scores = images[Path(name).stem]
+        order, expected_order = (
+            np.argsort([box[0] for box in read_boxes]),
+            np.argsort([box[0] for box in expected]),
+        )
         np.testing.assert_allclose(
-            np.array(found).reshape(-1, 4)[order], np.array(expected).reshape(-1, 4)[wanted], atol=0.01
+            np.array(read_boxes).reshape(-1, 4)[order],
+            np.array(expected).reshape(-1, 4)[expected_order],
+            atol=0.01,
         )
         if keeps_scores:
-            np.testing.assert_allclose(np.array(scores)[order], np.array(SCORES[name])[wanted])
+            np.testing.assert_allclose(np.array(scores)[order], np.array(SCORES[name])[expected_order])
 
 
 def raw_of(boxes):

@@ -91,6 +91,7 @@ def test_too_many_failed_rows_are_exit_code_6_also_where_no_work_is_left(story):
         "new": 0,
         "failed": 4,
         "forgotten": 0,
+        "rows_not_named": 0,
     }
 
 

@@ -36,7 +36,7 @@ def test_a_dry_run_of_a_new_output_leaves_nothing(tmp_path):
     assert report["sample"] == "5 images: ok 4, undecodable 1"
     assert report["canvases"] == "96x64 80%"
     assert report["read and decode"].endswith("ms an image and core")
-    assert report["time left"].startswith("about 0 s")
+    assert report["time left"].startswith("under a second")
     assert not (tmp_path / "out").exists()
 
 
@@ -72,7 +72,16 @@ def test_only_a_sample_is_measured(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (119.4, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2.0 h"), (90_000, "25.0 h")],
+    [
+        (0, "under a second"),
+        (0.9, "under a second"),
+        (1, "about 1 s"),
+        (119.4, "about 119 s"),
+        (120, "about 2 min"),
+        (7199, "about 120 min"),
+        (7200, "about 2.0 h"),
+        (90_000, "about 25.0 h"),
+    ],
 )
 def test_durations_are_for_people(seconds, words):
     assert dry._format_duration(seconds) == words

@@ -14,7 +14,7 @@ import pytest
 from builders import cell_box, model_of, photos, red_squares, saved, tiny_config
 from PIL import Image, ImageCms, ImageOps
 from processes import wait_until
-from report_folders import out_of, photo_row
+from report_folders import build_photo_row, write_report_folder
 from tables import image, write_out
 
 from mogface_batch.cli import main
@@ -52,7 +52,7 @@ def mirrored(path, end=""):
 
 
 def with_faces(path, *boxes, **columns):
-    return photo_row(path, *boxes, **columns)
+    return build_photo_row(path, *boxes, **columns)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def out(tmp_path, pictures):
-    return out_of(
+    return write_report_folder(
         tmp_path,
         [
             with_faces(path, *[cell_box(0, column) for column in range(number)])
@@ -128,7 +128,7 @@ def test_what_has_changed_is_made_again_and_what_is_gone_goes(tmp_path, pictures
     target = tmp_path / "crops"
     rows = [with_faces(path, cell_box(0, 0), cell_box(1, 1)) for path in pictures]
     rows.append(rows[3] | {"image_id": "repeat"})
-    render(str(out_of(tmp_path, rows)), str(target), Options(look("crops")))
+    render(str(write_report_folder(tmp_path, rows)), str(target), Options(look("crops")))
 
     # 000 has lost a face, 001 is gone, 002 could not be read this time, of 003 one repeat is gone.
     again = [
@@ -136,7 +136,7 @@ def test_what_has_changed_is_made_again_and_what_is_gone_goes(tmp_path, pictures
         image("002.png", status="undecodable", uri=str(pictures[2])),
         rows[3],
     ]
-    record = render(str(out_of(tmp_path, again)), str(target), Options(look("crops")))
+    record = render(str(write_report_folder(tmp_path, again)), str(target), Options(look("crops")))
 
     assert files_of(target) == {
         mirrored(pictures[0], ".faces/000.png"),
@@ -148,7 +148,7 @@ def test_what_has_changed_is_made_again_and_what_is_gone_goes(tmp_path, pictures
 
 def test_rows_in_other_parts_are_the_same_rows(tmp_path, pictures):
     rows = [with_faces(path, cell_box(0, 0)) for path in pictures]
-    render(str(out_of(tmp_path, rows)), str(tmp_path / "blur"), Options(look()))
+    render(str(write_report_folder(tmp_path, rows)), str(tmp_path / "blur"), Options(look()))
     for part in (tmp_path / "out" / "detections").iterdir():
         part.unlink()
     write_out(tmp_path / "out", rows[2:], rows[:2])
@@ -176,8 +176,8 @@ def test_a_failed_row_is_tried_again_and_its_old_picture_does_not_stay(tmp_path,
     target = tmp_path / "blur"
     options = Options(look())
     content = pictures[1].read_bytes()
-    render(str(out_of(tmp_path, [with_faces(pictures[1], cell_box(0, 0))])), str(target), options)
-    out = out_of(tmp_path, [with_faces(pictures[1], cell_box(1, 1))])
+    render(str(write_report_folder(tmp_path, [with_faces(pictures[1], cell_box(0, 0))])), str(target), options)
+    out = write_report_folder(tmp_path, [with_faces(pictures[1], cell_box(1, 1))])
     pictures[1].unlink()
 
     assert render(str(out), str(target), options)["failed"] == 1
@@ -192,7 +192,7 @@ def test_a_failed_row_is_tried_again_and_its_old_picture_does_not_stay(tmp_path,
 def test_what_the_table_could_not_read_is_told_and_no_failure_of_this_run(tmp_path):
     row = image("a", status="too_large", error_code="too_many_pixels", error_message="it is huge")
 
-    record = render(str(out_of(tmp_path, [row])), str(tmp_path / "blur"), Options(look(), max_error_rate=0))
+    record = render(str(write_report_folder(tmp_path, [row])), str(tmp_path / "blur"), Options(look(), max_error_rate=0))
 
     assert (record["no_result"], record["failed"], record["exit_code"]) == (1, 0, 0)
     made = rows_of(tmp_path / "blur")["a"]
@@ -242,7 +242,7 @@ def test_half_a_table_is_refused_before_anything_is_drawn(out, tmp_path, capsys)
 def test_small_faces_are_named(tmp_path, pictures):
     # A canvas of half the size: 18 px of the image are 9 px of the canvas.
     row = with_faces(pictures[0], (0, 0, 30, 30), (0, 0, 18, 30), (40, 40, 60, 60)) | {"scale": 0.5}
-    out = out_of(tmp_path, [row])
+    out = write_report_folder(tmp_path, [row])
 
     assert render(str(out), str(tmp_path / "blur"), Options(look()))["small_faces"] == 1
     assert rows_of(tmp_path / "blur")["000.png"]["small_faces"] == [1]
@@ -260,7 +260,7 @@ def test_pictures_are_upright_and_say_so(tmp_path):
         y, x = np.argwhere(uprights[-1][..., 0] > 128).min(axis=0)
         rows.append(with_faces(paths[-1], (x, y, x + 16, y + 16)))
 
-    render(str(out_of(tmp_path, rows)), str(tmp_path / "solid"), Options(look("solid")))
+    render(str(write_report_folder(tmp_path, rows)), str(tmp_path / "solid"), Options(look("solid")))
 
     for path, upright in zip(paths, uprights, strict=True):
         drawn = opened(tmp_path / "solid" / mirrored(path))
@@ -275,7 +275,7 @@ def test_the_profile_is_kept_or_not(tmp_path, policy):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     path = saved(tmp_path / "photos" / "a.jpg", red_squares((64, 96), {}), icc_profile=profile)
 
-    render(str(out_of(tmp_path, [with_faces(path)])), str(tmp_path / "blur"), Options(look(metadata=policy)))
+    render(str(write_report_folder(tmp_path, [with_faces(path)])), str(tmp_path / "blur"), Options(look(metadata=policy)))
 
     drawn = opened(tmp_path / "blur" / mirrored(path))
     assert (drawn.info.get("icc_profile") == profile) is (policy is KEEP)
@@ -287,7 +287,7 @@ def test_metadata_that_the_format_has_no_room_for_is_left_out_and_told(tmp_path)
     path = saved(tmp_path / "photos" / "a.png", red_squares((64, 96), {}), exif=exif)
     path = path.rename(path.with_suffix(".jpg"))
 
-    record = render(str(out_of(tmp_path, [with_faces(path)])), str(tmp_path / "blur"), Options(look()))
+    record = render(str(write_report_folder(tmp_path, [with_faces(path)])), str(tmp_path / "blur"), Options(look()))
 
     row = rows_of(tmp_path / "blur")["a.jpg"]
     assert (record["rendered"], row["status"], row["error_code"]) == (1, "rendered", "metadata_lost")
@@ -345,7 +345,7 @@ def test_a_region_that_was_hidden_is_the_same_whatever_was_in_it(tmp_path):
     made = []
     for name, pixels in (("flat", flat), ("checked", checked.astype(np.uint8))):
         path = saved(tmp_path / name / "a.png", pixels)
-        out = out_of(tmp_path / name, [with_faces(path, (0, 0, 80, 80)) | {"width": 80, "height": 80}])
+        out = write_report_folder(tmp_path / name, [with_faces(path, (0, 0, 80, 80)) | {"width": 80, "height": 80}])
         for style in ("blur", "mosaic"):
             render(str(out), str(tmp_path / name / style), Options(look(style)))
         made.append(
@@ -376,7 +376,7 @@ def running(out, target):
 
 def test_a_killed_run_is_gone_on_with(tmp_path):
     paths = photos(tmp_path / "photos", 150)
-    out = out_of(tmp_path, [with_faces(path, cell_box(0, 0)) for path in paths])
+    out = write_report_folder(tmp_path, [with_faces(path, cell_box(0, 0)) for path in paths])
     target = tmp_path / "blur"
     with running(out, target):
         wait_until(lambda: target.exists() and len(files_of(target)) >= 20, timeout_s=60)
@@ -394,7 +394,7 @@ def test_a_killed_run_is_gone_on_with(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
 def test_a_stopped_run_says_how_to_go_on(tmp_path):
     paths = photos(tmp_path / "photos", 300)
-    out = out_of(tmp_path, [with_faces(path, cell_box(0, 0)) for path in paths])
+    out = write_report_folder(tmp_path, [with_faces(path, cell_box(0, 0)) for path in paths])
     target = tmp_path / "blur"
     with running(out, target) as process:
         wait_until(lambda: list(target.rglob("00[89].png")), timeout_s=60)

@@ -31,7 +31,8 @@ def test_the_same_environment_says_nothing(tmp_path, versions, caplog):
 
     assert caplog.messages == []
     assert (
-        describe_output(str(tmp_path / "out"))["environment"] == "provider cpu, onnxruntime 1.31.1, python 3.11.0"
+        describe_output(str(tmp_path / "out"))["environment"]
+        == "provider cpu, onnxruntime 1.31.1, python 3.11.0"
     )
 
 

@@ -41,13 +41,26 @@ def test_counts_add_up():
     counts = Counts()
     assert counts.to_dict() == {"rows": 0, "faces": 0, "by_status": {}}
 
-    assert counts.session() == {"images": 0, "canvases": 0, "padded_share": None}
-    counts.add(Receipt("a", 3, {"ok": 2, "too_large": 1}, 7, {"infer_s": 1.5}, ["x"], seen=2, slots=4))
-    counts.add(Receipt("b", 1, {"ok": 1}, 0, {"infer_s": 0.5, "write_s": 1.0}, seen=1, slots=4))
+    assert counts.describe_session() == {"images": 0, "canvases": 0, "padded_share": None}
+    counts.add(
+        Receipt(
+            "a",
+            3,
+            {"ok": 2, "too_large": 1},
+            7,
+            {"infer_s": 1.5},
+            ["x"],
+            session_images=2,
+            session_canvases=4,
+        )
+    )
+    counts.add(
+        Receipt("b", 1, {"ok": 1}, 0, {"infer_s": 0.5, "write_s": 1.0}, session_images=1, session_canvases=4)
+    )
 
     assert counts.to_dict() == {"rows": 4, "faces": 7, "by_status": {"ok": 3, "too_large": 1}}
     assert counts.seconds == {"infer_s": 2.0, "write_s": 1.0}
-    assert counts.session() == {"images": 3, "canvases": 8, "padded_share": 0.625}
+    assert counts.describe_session() == {"images": 3, "canvases": 8, "padded_share": 0.625}
 
 
 def test_versions_name_python_and_what_is_installed_only():

@@ -37,19 +37,19 @@ def refusal(uri: object, **options) -> str:
 
 
 def uris(manifest: Manifest) -> list[str]:
-    return [uri for rows in manifest.rows() for uri in rows.uris]
+    return [uri for rows in manifest.iterate_rows() for uri in rows.uris]
 
 
 def addresses(manifest: Manifest) -> list[str]:
-    return [address for rows in manifest.rows() for address in rows.addresses]
+    return [address for rows in manifest.iterate_rows() for address in rows.addresses]
 
 
 def ids(manifest: Manifest) -> list[str | None]:
-    return [one for rows in manifest.rows() for one in rows.ids]
+    return [one for rows in manifest.iterate_rows() for one in rows.ids]
 
 
 def carried(manifest: Manifest) -> list[dict[str, object]]:
-    return [row for rows in manifest.rows() for row in rows.carried.to_pylist()]
+    return [row for rows in manifest.iterate_rows() for row in rows.carried.to_pylist()]
 
 
 def write(folder: Path, name: str, content: bytes | str) -> Path:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from builders import cell_box, photos
 from ray_clusters import assert_ended_with
-from report_folders import out_of, photo_row
+from report_folders import build_photo_row, write_report_folder
 
 from mogface_batch.jobs.render.draw_image import Look, MetadataPolicy, Style
 from mogface_batch.jobs.render.render import Options, render
@@ -19,10 +19,10 @@ BLUR = Look(Style.BLUR, 0.1, MetadataPolicy.KEEP)
 
 
 def table(folder, paths):
-    return out_of(
+    return write_report_folder(
         folder,
         [
-            photo_row(path, *[cell_box(0, column) for column in range(number % 4)])
+            build_photo_row(path, *[cell_box(0, column) for column in range(number % 4)])
             for number, path in enumerate(paths)
         ],
     )

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 from builders import photos
-from chromium import browser
-from report_folders import hostile_output, out_of, photo_row
+from chromium import open_browser
+from report_folders import build_photo_row, write_hostile_output, write_report_folder
 from tables import image
 
 from mogface_batch.report import write_report
@@ -42,7 +42,7 @@ _CONTRASTS = """
 
 @pytest.fixture(scope="module")
 def page():
-    with browser() as page:
+    with open_browser() as page:
         yield page
 
 
@@ -52,12 +52,12 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     pictures = photos(folder / "photos", 5)
     rows = [
-        photo_row(path, *[(16 * face, 0, 16 * face + 16, 16) for face in range(number + 1)])
+        build_photo_row(path, *[(16 * face, 0, 16 * face + 16, 16) for face in range(number + 1)])
         for number, path in enumerate(pictures)
     ]
     pictures[4].unlink()
     rows.append(image("bad", status="undecodable", error_code="truncated", error_message="it is cut"))
-    out = out_of(folder, rows)
+    out = write_report_folder(folder, rows)
     write_report(str(out))
     return out / "report.html"
 
@@ -66,54 +66,56 @@ def report(tmp_path_factory):
 def test_the_page_is_readable_in_every_window(page, report, width, dark):
     page.open(report, width=width, dark=dark)
 
-    assert page.js("document.documentElement.scrollWidth") <= width
-    assert page.js(_CONTRASTS) == []
-    assert page.js("getComputedStyle(document.body).backgroundColor") == (
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(_CONTRASTS) == []
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
         "rgb(13, 18, 16)" if dark else "rgb(244, 246, 245)"
     )
-    assert page.js("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
     assert page.complaints == []
     assert page.requests == [report.as_uri()]
 
 
-def marked(page):
-    return page.js(
+def count_visible_marks(page):
+    return page.evaluate(
         "[...document.querySelectorAll('[data-faces] rect')].filter((mark) => mark.checkVisibility()).length"
     )
 
 
 def test_the_slider_works_by_keyboard(page, report):
     page.open(report)
-    assert marked(page) == 2 * (1 + 2 + 3 + 4)
-    assert page.js("document.getElementById('score-status').textContent") == "20 of 20 faces marked"
+    assert count_visible_marks(page) == 2 * (1 + 2 + 3 + 4)
+    assert page.evaluate("document.getElementById('score-status').textContent") == "20 of 20 faces marked"
 
-    page.js("document.getElementById('score').focus()")
+    page.evaluate("document.getElementById('score').focus()")
     page.press("ArrowRight", times=30)
 
     # Scores are 0.9, 0.8, ...; the slider began at 0.5, the lowest.
-    assert page.js("document.getElementById('score').value") == "0.8"
-    assert page.js("document.getElementById('score-now').textContent") == "0.80"
-    assert marked(page) == 2 * (1 + 2 + 2 + 2)
-    counts = page.js("[...document.querySelectorAll('#sample [data-count]')].map((one) => one.textContent)")
+    assert page.evaluate("document.getElementById('score').value") == "0.8"
+    assert page.evaluate("document.getElementById('score-now').textContent") == "0.80"
+    assert count_visible_marks(page) == 2 * (1 + 2 + 2 + 2)
+    counts = page.evaluate(
+        "[...document.querySelectorAll('#sample [data-count]')].map((one) => one.textContent)"
+    )
     assert sorted(counts) == sorted(["1 face", "2 faces", "2 of 3 faces", "2 of 4 faces", "5 faces"])
 
     page.press("End")
-    assert marked(page) == 0
+    assert count_visible_marks(page) == 0
     page.press("Home")
-    assert marked(page) == 2 * (1 + 2 + 3 + 4)
+    assert count_visible_marks(page) == 2 * (1 + 2 + 3 + 4)
 
 
 def test_the_slider_works_by_mouse(page, report):
     page.open(report)
-    page.js("document.getElementById('score').scrollIntoView({block: 'center'})")
-    x, y, wide, high = page.js(
+    page.evaluate("document.getElementById('score').scrollIntoView({block: 'center'})")
+    x, y, wide, high = page.evaluate(
         "(() => { const at = document.getElementById('score').getBoundingClientRect(); return [at.x, at.y, at.width, at.height]; })()"
     )
 
     page.click(x + 0.99 * wide, y + high / 2)
 
-    assert float(page.js("document.getElementById('score').value")) > 0.95
-    assert marked(page) == 0
+    assert float(page.evaluate("document.getElementById('score').value")) > 0.95
+    assert count_visible_marks(page) == 0
 
 
 def test_the_tab_key_reaches_everything_in_order(page, report):
@@ -122,9 +124,9 @@ def test_the_tab_key_reaches_everything_in_order(page, report):
     for _ in range(40):
         page.press("Tab")
         reached.append(
-            page.js("document.activeElement.id || document.activeElement.textContent.slice(0, 40)")
+            page.evaluate("document.activeElement.id || document.activeElement.textContent.slice(0, 40)")
         )
-        if page.js("document.activeElement === document.body"):
+        if page.evaluate("document.activeElement === document.body"):
             break
 
     assert reached[0] == "Skip to the content"
@@ -137,7 +139,7 @@ def test_the_focus_can_be_seen(page, report):
     page.open(report)
     page.press("Tab", times=2)
 
-    assert page.js("getComputedStyle(document.activeElement).outlineWidth") == "3px"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineWidth") == "3px"
 
 
 def test_a_screen_reader_meets_landmarks_names_and_tables(page, report):
@@ -157,17 +159,19 @@ def test_a_screen_reader_meets_landmarks_names_and_tables(page, report):
         for role, name in nodes
         if role in {"image", "img", "slider", "link", "table", "region", "heading"}
     )
-    levels = page.js("[...document.querySelectorAll('h1,h2,h3')].map((head) => Number(head.tagName[1]))")
+    levels = page.evaluate(
+        "[...document.querySelectorAll('h1,h2,h3')].map((head) => Number(head.tagName[1]))"
+    )
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
-    assert page.js("document.documentElement.lang") == "en"
+    assert page.evaluate("document.documentElement.lang") == "en"
 
 
 def test_marks_lie_on_the_faces(page, report):
     page.open(report)
 
-    places = page.js(
+    places = page.evaluate(
         """[...document.querySelectorAll('#sample .fit')].map((fit) => {
           const [image, over] = [fit.querySelector('img'), fit.querySelector('svg')].map((one) => one.getBoundingClientRect());
           return Math.max(Math.abs(image.x - over.x), Math.abs(image.y - over.y), Math.abs(image.width - over.width),
@@ -180,14 +184,14 @@ def test_marks_lie_on_the_faces(page, report):
 
 
 def test_hostile_texts_run_nothing(page, tmp_path):
-    out = hostile_output(tmp_path)
+    out = write_hostile_output(tmp_path)
     write_report(str(out))
 
     page.open(out / "report.html")
 
-    assert page.js("document.title") == "Faces in out"
-    assert page.js("document.scripts.length") == 1
-    assert page.js("[...document.images].every((image) => image.src.startsWith('data:image/webp'))")
+    assert page.evaluate("document.title") == "Faces in out"
+    assert page.evaluate("document.scripts.length") == 1
+    assert page.evaluate("[...document.images].every((image) => image.src.startsWith('data:image/webp'))")
     assert page.complaints == []
     assert page.requests == [(out / "report.html").as_uri()]
 
@@ -199,7 +203,7 @@ def test_the_policy_stops_what_escaping_would_have_missed(page, report, tmp_path
 
     page.open(broken)
 
-    assert page.js("document.title") == "Faces in out"
+    assert page.evaluate("document.title") == "Faces in out"
     refused = [text for text in page.complaints if "Content Security Policy" in text]
     assert len(refused) >= 2
 
@@ -210,5 +214,5 @@ def test_without_script_the_page_has_all_but_the_slider(page, report, tmp_path):
 
     page.open(silent)
 
-    assert page.js("document.getElementById('dial').checkVisibility()") is False
-    assert marked(page) == 20
+    assert page.evaluate("document.getElementById('dial').checkVisibility()") is False
+    assert count_visible_marks(page) == 20

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from builders import model_of, photos, red_squares, saved, tiny_config
-from report_folders import hostile_output, out_of, photo_row
+from report_folders import build_photo_row, write_hostile_output, write_report_folder
 from tables import image, some_faces, write_out
 
 from mogface_batch.cli import main
@@ -16,7 +16,7 @@ from mogface_batch.jobs.annotate import annotate
 from mogface_batch.report import write_report
 
 
-def page_of(out, **options):
+def write_page(out, **options):
     written = write_report(str(out), **options)
     return written, (out / "report.html").read_text(encoding="utf-8")
 
@@ -54,17 +54,17 @@ def test_the_page_names_the_knob_that_the_last_run_of_any_rows_found(tmp_path):
     (path,) = (tmp_path / "out/runs").glob("*.json")
     record = json.loads(path.read_text())
     assert record["advice"] is None
-    assert "Turn <" not in page_of(tmp_path / "out")[1]
+    assert "Turn <" not in write_page(tmp_path / "out")[1]
 
     path.write_text(json.dumps(record | {"advice": "Turn <this> knob."}))
 
-    assert "Turn &lt;this&gt; knob." in page_of(tmp_path / "out")[1]
+    assert "Turn &lt;this&gt; knob." in write_page(tmp_path / "out")[1]
 
 
 def test_the_same_folder_gives_the_same_page_and_it_refers_to_nothing(real_output):
-    _, page = page_of(real_output)
+    _, page = write_page(real_output)
 
-    assert page == page_of(real_output)[1]
+    assert page == write_page(real_output)[1]
     assert not re.findall(r"""(?:\ssrc|\shref|\ssrcset|\saction)=["'](?!data:|#)""", page)
     assert "url(" not in page
     assert "@import" not in page
@@ -73,7 +73,7 @@ def test_the_same_folder_gives_the_same_page_and_it_refers_to_nothing(real_outpu
 
 
 def test_a_page_without_pictures(real_output):
-    written, page = page_of(real_output, with_pictures=False)
+    written, page = write_page(real_output, with_pictures=False)
 
     assert "data:image" not in page
     assert 'id="crowds"' in page
@@ -82,11 +82,11 @@ def test_a_page_without_pictures(real_output):
 
 def test_pictures_whose_source_is_gone_or_changed_are_counted(tmp_path):
     pictures = photos(tmp_path / "photos", 4)
-    rows = [photo_row(path, (0, 0, 16, 16)) for path in pictures]
+    rows = [build_photo_row(path, (0, 0, 16, 16)) for path in pictures]
     pictures[0].unlink()
     saved(pictures[1], red_squares((64, 96), {(1, 1): 9}))
 
-    written, page = page_of(out_of(tmp_path, rows))
+    written, page = write_page(write_report_folder(tmp_path, rows))
 
     assert written.notes[0].startswith("6 of 12 pictures could not be made")
     assert page.count("there is no such file") == 3
@@ -95,26 +95,28 @@ def test_pictures_whose_source_is_gone_or_changed_are_counted(tmp_path):
 
 
 def test_a_relative_name_without_a_plan_says_that_nobody_knows_where_it_lies(tmp_path):
-    _, page = page_of(out_of(tmp_path, [image("a", [(0, 0, 9, 9)], uri="a.jpg")]))
+    _, page = write_page(write_report_folder(tmp_path, [image("a", [(0, 0, 9, 9)], uri="a.jpg")]))
 
     assert page.count("The location of this image is unknown") == 3
 
 
 def test_a_store_that_cannot_be_reached_costs_the_pictures_alone(tmp_path):
-    _, page = page_of(out_of(tmp_path, [image("a", [(0, 0, 9, 9)], uri="nosuchstore://a.jpg")]))
+    _, page = write_page(
+        write_report_folder(tmp_path, [image("a", [(0, 0, 9, 9)], uri="nosuchstore://a.jpg")])
+    )
 
     assert page.count("nosuchstore") >= 3
 
 
 def test_a_table_while_its_job_runs(tmp_path):
-    _, page = page_of(out_of(tmp_path, [image("a")]))
+    _, page = write_page(write_report_folder(tmp_path, [image("a")]))
 
     assert "No run has finished yet" in page
     assert "No run has recorded its times yet." in page
 
 
 def test_hostile_texts_stay_texts(tmp_path):
-    _, page = page_of(hostile_output(tmp_path))
+    _, page = write_page(write_hostile_output(tmp_path))
     body = page.partition("</style>")[2]
 
     assert body.count("<script>") == 1
@@ -147,7 +149,7 @@ def test_any_size_gives_a_small_page(tmp_path):
         for number in range(200)
     ]
 
-    written, page = page_of(out_of(tmp_path, rows))
+    written, page = write_page(write_report_folder(tmp_path, rows))
 
     assert "could not be made" not in page
     assert written.size_bytes < 5_000_000

@@ -7,7 +7,7 @@ from mogface_batch.report.page import build_environment
 from mogface_batch.report.text import add_noun, format_bytes, format_number, format_seconds, shorten
 
 
-def rendered(template, **values):
+def render(template, **values):
     return build_environment().from_string(template).render(values)
 
 
@@ -26,16 +26,16 @@ def rendered(template, **values):
     ],
 )
 def test_text_is_harmless_and_visible_whatever_a_template_does_with_it(text, shown):
-    assert rendered("{{ text }}", text=text) == shown
-    assert rendered("{{ text | shorten }}", text=text) == shown
-    assert rendered("{{ '' ~ text }}", text=text) == shown
+    assert render("{{ text }}", text=text) == shown
+    assert render("{{ text | shorten }}", text=text) == shown
+    assert render("{{ '' ~ text }}", text=text) == shown
     macro = "{% macro twice(text) %}<b>{{ text }}</b>{% endmacro %}{{ twice(text) }}"
-    assert rendered(macro, text=text) == f"<b>{shown}</b>"
+    assert render(macro, text=text) == f"<b>{shown}</b>"
 
 
 def test_a_name_that_a_template_misspells_is_an_error():
     with pytest.raises(jinja2.UndefinedError, match="statistic"):
-        rendered("{{ statistic.rows }}")
+        render("{{ statistic.rows }}")
 
 
 def test_a_long_text_keeps_its_ends():

@@ -12,7 +12,7 @@ from PIL import Image
 from mogface_batch import models
 from mogface_batch.config import JobConfig, load
 from mogface_batch.contract import TOP_K, ModelCard
-from mogface_batch.detector import read_card
+from mogface_batch.detector import read_model_file
 from mogface_batch.errors import ModelError
 from mogface_batch.export import graph
 from mogface_batch.export.detectors.retinaface_wheel import RETINAFACE_NOT_INSTALLED, read_weights
@@ -156,7 +156,7 @@ def tiny_config(tmp_path: Path, *words: str) -> JobConfig:
 def model_of(config: JobConfig) -> Model:
     """Return the model of a config as the command line resolves it."""
     resolved = models.resolve(config.model)
-    return Model(resolved.path, read_card(resolved.path), resolved.source)
+    return Model(resolved.path, read_model_file(resolved.path), resolved.source)
 
 
 def table_of(out: Path) -> pa.Table:

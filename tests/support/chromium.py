@@ -29,7 +29,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
-def found_or_skip() -> str:
+def find_browser() -> str:
     """Return the browser's path; skip the test where there is none."""
     for name in NAMES:
         if path := shutil.which(name):
@@ -38,9 +38,9 @@ def found_or_skip() -> str:
 
 
 @contextlib.contextmanager
-def browser():
+def open_browser():
     """Start Chromium and yield a page in it."""
-    path = found_or_skip()
+    path = find_browser()
     with tempfile.TemporaryDirectory() as profile:
         commands, to_browser = os.pipe()
         from_browser, answers = os.pipe()
@@ -101,9 +101,9 @@ class Page:
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._in], [], [], ANSWER_S)
             assert ready, "Chromium does not answer"
-            some = os.read(self._in, 1 << 20)
-            assert some, "Chromium has ended"
-            self._buffer += some
+            chunk = os.read(self._in, 1 << 20)
+            assert chunk, "Chromium has ended"
+            self._buffer += chunk
         message, _, self._buffer = self._buffer.partition(b"\0")
         answer = json.loads(message)
         if "method" in answer:
@@ -128,7 +128,7 @@ class Page:
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self._next()
 
-    def js(self, expression: str):
+    def evaluate(self, expression: str):
         """Return what an expression is in the page."""
         answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]

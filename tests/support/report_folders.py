@@ -15,7 +15,7 @@ HOSTILE = (
 )
 
 
-def photo_row(path, *boxes, **columns):
+def build_photo_row(path, *boxes, **columns):
     return image(
         path.name,
         some_faces(*boxes),
@@ -27,20 +27,20 @@ def photo_row(path, *boxes, **columns):
     )
 
 
-def hostile_output(folder):
+def write_hostile_output(folder):
     """Write an output whose names, messages and settings all try to run a script."""
     attack = "</p></script><script>document.title='owned'</script>"
     rows = [
-        photo_row(saved(folder / "photos" / name, red_squares((64, 96), {(0, 0): 255})), (0, 0, 16, 16))
+        build_photo_row(saved(folder / "photos" / name, red_squares((64, 96), {(0, 0): 255})), (0, 0, 16, 16))
         for name in HOSTILE
     ]
     rows.append(image("x", uri=attack, status="undecodable", error_code=attack, error_message=attack))
-    return out_of(
+    return write_report_folder(
         folder, rows, metadata=METADATA | {"mogface_batch.model": attack, f"mogface_batch.{attack}": "x"}
     )
 
 
-def out_of(folder, rows, **options):
+def write_report_folder(folder, rows, **options):
     """Write an output folder as it is before its first run has ended."""
     out = write_out(folder / "out", rows, **options)
     (out / "run.json").unlink()

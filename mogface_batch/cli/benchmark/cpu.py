@@ -38,10 +38,10 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
 def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure all forms on each canvas."""
     from mogface_batch.benchmark.cpu import measure
-    from mogface_batch.detector.model_file import read_card
+    from mogface_batch.detector.model_file import read_model_file
 
     sizes = [parse_canvas(arguments, canvas) for canvas in arguments.canvas]
-    card = read_card(arguments.files[0]).card
+    card = read_model_file(arguments.files[0]).card
     canvases = {hw: letterbox_images(arguments.images, card, hw, arguments.limit) for hw in sizes}
     return measure(
         arguments.files,

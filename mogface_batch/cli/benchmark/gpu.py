@@ -17,7 +17,7 @@ _TEXT = """\
 How fast MogFace runs on this GPU, by form, provider options and batch, against PyTorch eager and torch.compile on the
 same card, with the faces compared. The weights are made from a seed: no checkpoint and no images are needed, and no
 packages but numpy, onnx, onnxruntime-gpu and torch. Rows are shown, and written to --out, as soon as they are measured;
-what tells most comes first, and after --minutes no further row is begun.
+the most informative rows come first, and no row is begun after --minutes.
 
   mogface-batch benchmark gpu --out tables
   mogface-batch benchmark gpu --stages compile tensorrt --files gpu-files --out more-tables
@@ -35,7 +35,11 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
     parser.add_argument("--canvas", metavar="HxW", default="640x640", help="default 640x640")
     parser.add_argument("--levels", metavar="A-7", default="2-7", help="levels of the pyramid; default 2-7")
     parser.add_argument(
-        "--batch", metavar="N", type=int, default=8, help="where the batch is not what is tried; default 8"
+        "--batch",
+        metavar="N",
+        type=int,
+        default=8,
+        help="batch of the stages that do not try batches; default 8",
     )
     parser.add_argument("--stages", metavar="S", nargs="+", help=f"of {_STAGES}; default all")
     parser.add_argument(
@@ -56,10 +60,10 @@ def measure_table(arguments: argparse.Namespace) -> "Table":
     _check(arguments)
     from mogface_batch.benchmark.gpu import measure, parse_stages
     from mogface_batch.benchmark.gpu_bench import Settings
-    from mogface_batch.detector.providers import parsed_provider
+    from mogface_batch.detector.providers import parse_provider
 
     settings = Settings(
-        provider=parsed_provider(arguments.provider),
+        provider=parse_provider(arguments.provider),
         canvas_hw=parse_canvas_hw(arguments.canvas),
         levels=arguments.levels,
         batch=arguments.batch,

@@ -42,10 +42,10 @@ def add(names: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser
 def measure_table(arguments: argparse.Namespace) -> "Table":
     """Measure all forms on one canvas."""
     from mogface_batch.benchmark.precision import measure
-    from mogface_batch.detector.model_file import read_card
+    from mogface_batch.detector.model_file import read_model_file
 
     hw = parse_canvas(arguments, arguments.canvas)
-    card = read_card(arguments.files[0]).card
+    card = read_model_file(arguments.files[0]).card
     return measure(
         arguments.files,
         letterbox_images(arguments.images, card, hw, arguments.limit),

@@ -7,7 +7,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from mogface_batch.detector.session import loaded_onnxruntime
+from mogface_batch.detector.session import load_onnxruntime
 from mogface_batch.export.graph.contract_graph import FLOAT
 
 MAX_SAFE_VALUE = 2e4
@@ -38,7 +38,7 @@ def measure_ranges(
             outputs.append(f"watched/{op}_{number}")
             extended.graph.node.append(helper.make_node(op, [name], outputs[-1:], keepdims=0))
             extended.graph.output.append(helper.make_tensor_value_info(outputs[-1], FLOAT, ()))
-    ort = loaded_onnxruntime()
+    ort = load_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(

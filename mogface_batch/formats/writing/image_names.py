@@ -20,9 +20,9 @@ _REPLACED_SEGMENTS = {".": "_", "..": "__"}
 def split_address(uri: str) -> list[str]:
     """Return scheme, authority, folders and name of a URI, or folders and name of a path; ``..`` is replaced."""
     text = unquote(strip_query(uri)) if is_url(uri) else uri
-    scheme, colon, rest = text.partition("://")
+    scheme, colon, path = text.partition("://")
     if colon and scheme.lower() == parse_scheme(uri):
-        text = rest if parse_scheme(uri) == "file" else f"{parse_scheme(uri)}/{rest}"
+        text = path if parse_scheme(uri) == "file" else f"{parse_scheme(uri)}/{path}"
     return [_REPLACED_SEGMENTS.get(segment, segment) for segment in text.split("/") if segment]
 
 
@@ -34,8 +34,8 @@ def find_shared_folder(uris: Iterable[str]) -> list[str] | None:
         if shared is None:
             shared = folder
         elif folder[: len(shared)] != shared:
-            same = (a == b for a, b in zip(shared, folder, strict=False))
-            depth = next((depth for depth, is_same in enumerate(same) if not is_same), len(folder))
+            is_shared = (a == b for a, b in zip(shared, folder, strict=False))
+            depth = next((depth for depth, is_same in enumerate(is_shared) if not is_same), len(folder))
             shared = shared[:depth]
     return shared
 

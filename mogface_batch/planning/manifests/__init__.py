@@ -1,6 +1,6 @@
 """Manifests: which images a job has, from a folder, a glob or a file; streamed, never whole in memory.
 
-    manifest.uri -> formats.find_format -> <format>.open_... -> ManifestSource -> Manifest.rows
+    manifest.uri -> formats.find_format -> <format>.open_... -> ManifestSource -> Manifest.iterate_rows
 
 One module for each format. docs/add-a-manifest-format.md adds one step by step.
 """

@@ -11,7 +11,7 @@ import pyarrow as pa
 from mogface_batch import storage
 from mogface_batch.config import ManifestOptions
 from mogface_batch.errors import InputError
-from mogface_batch.planning.manifests.source import ManifestSource, iterate_batches, suffix_of
+from mogface_batch.planning.manifests.source import ManifestSource, find_suffix, iterate_batches
 
 MAX_CELL_CHARACTERS = 16 * 1024**2
 """A longer cell means that a quotation mark is not closed."""
@@ -28,12 +28,12 @@ def open_csv(address: str, options: ManifestOptions) -> ManifestSource:  # noqa:
     # Cells stay text: 007 is a name, NA is not null, and an empty cell is an empty string.
     schema = pa.schema([pa.field(name, pa.string()) for name in names])
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def read_batches() -> Iterator[pa.RecordBatch]:
         for batch in iterate_batches(itertools.islice(_iterate_rows(address), 1, None)):
             columns = [pa.array(column, pa.string()) for column in zip(*batch, strict=True)]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
-    return ManifestSource(schema, batches)
+    return ManifestSource(schema, read_batches)
 
 
 def _iterate_rows(address: str) -> Generator[list[str], None, None]:
@@ -41,7 +41,7 @@ def _iterate_rows(address: str) -> Generator[list[str], None, None]:
     csv.field_size_limit(MAX_CELL_CHARACTERS)
     with storage.open_binary(address) as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-        reader = csv.reader(text, delimiter="\t" if suffix_of(address) == ".tsv" else ",", strict=True)
+        reader = csv.reader(text, delimiter="\t" if find_suffix(address) == ".tsv" else ",", strict=True)
         width = None
         try:
             for row in reader:

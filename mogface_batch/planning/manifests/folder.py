@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mogface_batch import storage
 from mogface_batch.config import ManifestOptions
 from mogface_batch.errors import InputError
-from mogface_batch.planning.manifests.source import ManifestSource, has_wildcard, source_of_uris
+from mogface_batch.planning.manifests.source import ManifestSource, build_uri_source, has_wildcard
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
@@ -23,7 +23,7 @@ def open_folder(address: str, options: ManifestOptions) -> ManifestSource:
             "manifest.format=folder."
         )
 
-    def uris() -> Iterator[str]:
+    def list_uris() -> Iterator[str]:
         # A table cannot hold a file name that is not UTF-8: it is escaped, and its row says that there is no such file.
         yield from (
             file.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -31,7 +31,7 @@ def open_folder(address: str, options: ManifestOptions) -> ManifestSource:
             if takes_all_files or is_image(file)
         )
 
-    return source_of_uris(options, uris)
+    return build_uri_source(options, list_uris)
 
 
 def is_image(address: str) -> bool:

@@ -11,7 +11,7 @@ from mogface_batch.planning.manifests.csv_file import open_csv
 from mogface_batch.planning.manifests.folder import is_image, open_folder
 from mogface_batch.planning.manifests.jsonl import open_jsonl
 from mogface_batch.planning.manifests.parquet import is_parquet, open_parquet
-from mogface_batch.planning.manifests.source import ManifestSource, has_wildcard, suffix_of
+from mogface_batch.planning.manifests.source import ManifestSource, find_suffix, has_wildcard
 from mogface_batch.planning.manifests.text import open_text
 
 
@@ -51,7 +51,7 @@ def find_format(options: ManifestOptions, address: str) -> ManifestFormat:
         raise InputError(
             f"There is no manifest {storage.redact(options.uri)}: neither a file nor a folder has this name ({storage.redact(address)})."
         )
-    suffix = suffix_of(address)
+    suffix = find_suffix(address)
     for kind, manifest_format in FORMATS.items():
         if suffix in manifest_format.suffixes:
             return kind

@@ -19,11 +19,11 @@ def open_jsonl(address: str, options: ManifestOptions) -> ManifestSource:  # noq
             [schema, pa.schema(list(pa.array(objects).type))], promote_options="permissive"
         )
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def read_batches() -> Iterator[pa.RecordBatch]:
         for objects in iterate_batches(_iterate_objects(address)):
             yield pa.RecordBatch.from_struct_array(pa.array(objects, pa.struct(list(schema))))
 
-    return ManifestSource(schema, batches)
+    return ManifestSource(schema, read_batches)
 
 
 def _iterate_objects(address: str) -> Iterator[dict[str, object]]:

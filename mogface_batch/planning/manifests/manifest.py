@@ -11,7 +11,7 @@ from mogface_batch import storage
 from mogface_batch.config import ManifestFormat, ManifestOptions
 from mogface_batch.errors import InputError
 from mogface_batch.planning.manifests.formats import FORMATS, find_format
-from mogface_batch.planning.manifests.source import ManifestSource, first_line, has_wildcard
+from mogface_batch.planning.manifests.source import ManifestSource, has_wildcard, shorten_error
 from mogface_batch.schema import name_carried_column
 
 _UNREADABLE = (pa.ArrowException, ValueError, OverflowError, RecursionError)
@@ -31,7 +31,7 @@ class ManifestRows:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest whose columns are checked; its rows are read by `rows`."""
+    """A manifest whose columns are checked; its rows are read by `iterate_rows`."""
 
     uri: str
     """Without credentials."""
@@ -44,7 +44,7 @@ class Manifest:
     is_folder: bool
     """Whether its rows are the images of a folder or a glob, so that it has nothing but URIs."""
 
-    def rows(self) -> Iterator[ManifestRows]:
+    def iterate_rows(self) -> Iterator[ManifestRows]:
         """Yield all rows.
 
         Raises:
@@ -54,7 +54,7 @@ class Manifest:
         names = [
             name for name in self.source.schema.names if name not in {options.uri_column, options.id_column}
         ]
-        for batch in self.source.batches():
+        for batch in self.source.read_batches():
             uris = [uri or "" for uri in _read_texts(batch.column(options.uri_column))]
             ids = None if options.id_column is None else _read_texts(batch.column(options.id_column))
             carried = (
@@ -78,7 +78,7 @@ def open_manifest(options: ManifestOptions) -> Manifest:
         source = FORMATS[kind].open_source(address, options)
     except _UNREADABLE as error:
         raise InputError(
-            f"The manifest {storage.redact(options.uri)} cannot be read as {kind}: {first_line(error)}"
+            f"The manifest {storage.redact(options.uri)} cannot be read as {kind}: {shorten_error(error)}"
         ) from None
     _check_columns(source.schema, options)
     base = (
@@ -151,22 +151,22 @@ def _check_storable(uri: str, field: pa.Field) -> None:
         pa.nulls(1, field.type).take(pa.array([0]))
     except pa.ArrowException as error:
         raise InputError(
-            f"The manifest {storage.redact(uri)} has a column {field.name!r} that the output table cannot hold: {first_line(error)}"
+            f"The manifest {storage.redact(uri)} has a column {field.name!r} that the output table cannot hold: {shorten_error(error)}"
         ) from None
 
 
 def _guard_source(source: ManifestSource, uri: str) -> ManifestSource:
     """Return the source with errors of Arrow and Python while reading turned into one sentence."""
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def read_batches() -> Iterator[pa.RecordBatch]:
         try:
-            yield from source.batches()
+            yield from source.read_batches()
         except (*_UNREADABLE, OSError) as error:
             raise InputError(
-                f"The manifest {storage.redact(uri)} cannot be read to its end: {first_line(error)}"
+                f"The manifest {storage.redact(uri)} cannot be read to its end: {shorten_error(error)}"
             ) from None
 
-    return ManifestSource(source.schema, batches)
+    return ManifestSource(source.schema, read_batches)
 
 
 def _read_texts(column: pa.Array) -> list[str | None]:

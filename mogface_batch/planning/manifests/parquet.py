@@ -9,7 +9,7 @@ from mogface_batch import storage
 from mogface_batch.config import ManifestOptions
 from mogface_batch.errors import InputError
 from mogface_batch.planning.manifests import source
-from mogface_batch.planning.manifests.source import ManifestSource, first_line, has_wildcard, suffix_of
+from mogface_batch.planning.manifests.source import ManifestSource, find_suffix, has_wildcard, shorten_error
 
 SUFFIXES = (".parquet", ".pq")
 
@@ -32,18 +32,18 @@ def open_parquet(address: str, options: ManifestOptions) -> ManifestSource:
             "manifest must have the same schema."
         )
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def read_batches() -> Iterator[pa.RecordBatch]:
         for file in files:
             with storage.open_binary(file) as opened:
                 for batch in _open_file(opened, file).iter_batches(batch_size=source.ROWS_PER_BATCH):
                     yield batch.cast(schema)
 
-    return ManifestSource(schema, batches)
+    return ManifestSource(schema, read_batches)
 
 
 def is_parquet(address: str) -> bool:
     """Return whether a file is Parquet by its extension."""
-    return suffix_of(address) in SUFFIXES
+    return find_suffix(address) in SUFFIXES
 
 
 def _read_schema(file: str) -> pa.Schema:
@@ -64,5 +64,5 @@ def _open_file(opened: object, address: str) -> pq.ParquetFile:
         return pq.ParquetFile(opened)
     except pa.ArrowInvalid as error:
         raise InputError(
-            f"The manifest {storage.redact(address)} is not a Parquet file: {first_line(error)}"
+            f"The manifest {storage.redact(address)} is not a Parquet file: {shorten_error(error)}"
         ) from None

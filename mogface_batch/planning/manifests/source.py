@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from mogface_batch import storage
 from mogface_batch.config import ManifestOptions
-from mogface_batch.errors import InputError
+from mogface_batch.errors import InputError, quote_first_line
 
 ROWS_PER_BATCH = 4096
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
@@ -20,18 +20,18 @@ class ManifestSource:
     """A manifest of any format: the columns of all rows, and a function that streams the rows."""
 
     schema: pa.Schema
-    batches: Callable[[], Iterator[pa.RecordBatch]]
+    read_batches: Callable[[], Iterator[pa.RecordBatch]]
 
 
-def source_of_uris(options: ManifestOptions, uris: Callable[[], Iterator[str]]) -> ManifestSource:
+def build_uri_source(options: ManifestOptions, uris: Callable[[], Iterator[str]]) -> ManifestSource:
     """Return a source whose only column is the URI."""
     schema = pa.schema([pa.field(options.uri_column, pa.string())])
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def read_batches() -> Iterator[pa.RecordBatch]:
         for batch in iterate_batches(uris()):
             yield pa.RecordBatch.from_arrays([pa.array(batch, pa.string())], schema=schema)
 
-    return ManifestSource(schema, batches)
+    return ManifestSource(schema, read_batches)
 
 
 def iterate_batches(items: Iterator[T]) -> Iterator[list[T]]:
@@ -69,7 +69,7 @@ def has_wildcard(options: ManifestOptions, address: str) -> bool:
     return storage.has_wildcard(options.uri) and storage.is_glob_pattern(address)
 
 
-def suffix_of(address: str) -> str:
+def find_suffix(address: str) -> str:
     """Return the extension in lower case, without the one of a compression."""
     name = storage.strip_query(address).rpartition("/")[2].lower()
     for compressed in COMPRESSED_SUFFIXES:
@@ -77,6 +77,6 @@ def suffix_of(address: str) -> str:
     return "." + name.rpartition(".")[2]
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, as the end of a sentence."""
-    return str(error).partition("\n")[0].rstrip(".")[:300] + "."
+def shorten_error(error: Exception) -> str:
+    """Return the first line of an error's text, at most 300 characters, as the end of a sentence."""
+    return f"{quote_first_line(error)[:300]}."
