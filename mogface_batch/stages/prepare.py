@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from mogface_batch import storage
@@ -22,12 +21,12 @@ from mogface_batch.columns import (
 )
 from mogface_batch.errors import FetchFault, RowFault
 from mogface_batch.faults.watchdog import watch
-from mogface_batch.images.decode import use_one_thread
+from mogface_batch.images.decode import decode_rgb, use_one_thread
 from mogface_batch.images.image_header import check_pixels, read_header
 from mogface_batch.schema import ADDRESS, Status, choose_status
 from mogface_batch.stages.fetch import fetch_all
 from mogface_batch.stages.settings import StageSettings
-from mogface_batch.stages.stream_views import CANVASES_AT_ONCE, decode_views
+from mogface_batch.stages.stream_views import CANVASES_AT_ONCE, choose_view_reduction, stack_views
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,10 @@ class Prepare:
         }
         if not is_streamed:
             with watch("decode", height * width):
-                row[CANVAS] = np.stack(list(decode_views(self.settings, encoded, header, views)))
+                reduced_by = choose_view_reduction(self.settings, header, views)
+                memory_bytes = self.settings.limits.decode_memory_bytes
+                rgb = decode_rgb(encoded, header, memory_bytes=memory_bytes, reduced_by=reduced_by)
+                row[CANVAS] = stack_views(self.settings, rgb, views, reduced_by=reduced_by)
 
 
 def _list_table_digests(plan: pa.Table) -> list[str | None]:

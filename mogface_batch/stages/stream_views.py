@@ -37,7 +37,7 @@ def stream_views(
     """
     starts = range(0, len(views), CANVASES_AT_ONCE)
     groups = ((views[start : start + CANVASES_AT_ONCE],) for start in starts)
-    cut = _CutViews(settings, encoded)
+    cut = _CutViews(settings, encoded, views)
     timeout_s = settings.limits.stall_timeout_s
     for _, results in map_in_processes(cut, groups, workers=1, item_timeout_s=timeout_s):
         (canvases,) = results
@@ -50,31 +50,32 @@ def stream_views(
 class _CutViews:
     settings: StageSettings
     encoded: bytes
+    views: tuple[View, ...]
 
     def __call__(self, views: tuple[View, ...]) -> Pixels | RowFault:
         try:
             header = read_header(self.encoded)
-            return np.stack(list(decode_views(self.settings, self.encoded, header, views)))
+            # Of all views, so that every group of them finds the image decoded.
+            reduced_by = choose_view_reduction(self.settings, header, self.views)
+            memory_bytes = self.settings.limits.decode_memory_bytes
+            rgb = _decode_once(self.encoded, header, memory_bytes, reduced_by)
+            return stack_views(self.settings, rgb, views, reduced_by=reduced_by)
         except RowFault as fault:
             return fault
 
 
-def decode_views(
-    settings: StageSettings, encoded: bytes, header: ImageHeader, views: tuple[View, ...]
-) -> Iterator[Pixels]:
-    """Yield the canvases of these views of an image.
-
-    Raises:
-        RowFault: The image cannot be decoded.
-    """
-    use_one_thread()
-    scale = max(view.scale for view in views)
-    reduced_by = choose_reduction(header, scale) if settings.decodes_scaled else 1
-    rgb = _decode(encoded, header, settings.limits.decode_memory_bytes, reduced_by)
+def stack_views(settings: StageSettings, rgb: Pixels, views: tuple[View, ...], *, reduced_by: int) -> Pixels:
+    """Return the canvases (N, H, W, 3) of these views of a decoded image; see `cut_views`."""
     averaged = settings.canvas_policy.averages
-    return cut_views(rgb, views, settings.pad_rgb, averaged=averaged, reduced_by=reduced_by)
+    return np.stack(list(cut_views(rgb, views, settings.pad_rgb, averaged=averaged, reduced_by=reduced_by)))
+
+
+def choose_view_reduction(settings: StageSettings, header: ImageHeader, views: tuple[View, ...]) -> int:
+    """Return the factor by which the image may be reduced while it is decoded for all these views."""
+    return choose_reduction(header, max(view.scale for view in views)) if settings.decodes_scaled else 1
 
 
 @functools.lru_cache(maxsize=1)  # the process cuts many groups of views out of one image
-def _decode(encoded: bytes, header: ImageHeader, memory_bytes: int, reduced_by: int) -> Pixels:
+def _decode_once(encoded: bytes, header: ImageHeader, memory_bytes: int, reduced_by: int) -> Pixels:
+    use_one_thread()
     return decode_rgb(encoded, header, memory_bytes=memory_bytes, reduced_by=reduced_by)

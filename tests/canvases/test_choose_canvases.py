@@ -14,7 +14,7 @@ from mogface_batch.canvases.choose_canvases import (
     find_needed_hw,
 )
 from mogface_batch.canvases.policies import open_canvas_policy
-from mogface_batch.config import CanvasOptions, Policy
+from mogface_batch.config import CanvasOptions, LimitOptions, Policy
 from mogface_batch.geometry import Letterbox
 
 SQUARE = (640, 640)
@@ -74,7 +74,7 @@ def test_every_image_has_the_scale_that_the_one_canvas_would_give_it(
     chosen = choose_canvases(images, at_most=at_most)
 
     options = CanvasOptions(policy=Policy.BUCKETS, sizes=chosen)
-    policy = open_canvas_policy(options, tiny_card(), max_canvas_px=10**9)
+    policy = open_canvas_policy(options, tiny_card(), LimitOptions(canvas_px=10**9))
     assert within_hw in chosen
     assert len(set(chosen)) == len(chosen) <= at_most
     for size_hw in [*sizes_hw, (1, 5000), (5000, 1), (5000, 5000), (1, 1)]:
@@ -97,7 +97,7 @@ def test_what_is_expected_is_what_images_are_put_on(sizes_hw, batch_size):
     images = mix(sizes_hw, batch_size=batch_size, rows_per_unit=len(sizes_hw))
     chosen = choose_canvases(images, at_most=4)
     options = CanvasOptions(policy=Policy.BUCKETS, sizes=chosen)
-    policy = open_canvas_policy(options, tiny_card(), max_canvas_px=10**9)
+    policy = open_canvas_policy(options, tiny_card(), LimitOptions(canvas_px=10**9))
 
     canvases = [policy.fit(size_hw).canvas_hw for size_hw in sizes_hw]
 

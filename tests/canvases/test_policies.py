@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from mogface_batch.canvases.policies import open_canvas_policy
 from mogface_batch.canvases.policy import CanvasPolicy
-from mogface_batch.config import CanvasOptions, Policy
+from mogface_batch.config import CanvasOptions, LimitOptions, Policy
 from mogface_batch.errors import ConfigError, TooLargeFault
 
 PLENTY = 10**9
@@ -13,7 +13,7 @@ PLENTY = 10**9
 
 def open_policy(*, stride: int = 1, max_canvas_px: int = PLENTY, default=(64, 96), **options) -> CanvasPolicy:
     card = tiny_card(stride=stride, default_canvas_hw=default)
-    return open_canvas_policy(CanvasOptions(**options), card, max_canvas_px=max_canvas_px)
+    return open_canvas_policy(CanvasOptions(**options), card, LimitOptions(canvas_px=max_canvas_px))
 
 
 def test_the_model_s_own_canvas_is_taken_where_none_is_said():
