@@ -1,4 +1,4 @@
-"""Keeps pyarrow from importing pandas, where it is installed: 0.4 s of each process, for nothing that is used here."""
+"""Keep pyarrow from importing pandas: that takes 0.4 s in each process, and nothing here needs it."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import pyarrow as pa
 _PANDAS = "pandas"
 
 
-class _HidesPandas(MetaPathFinder):
+class _PandasHider(MetaPathFinder):
     def find_spec(
         self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
     ) -> None:
@@ -19,15 +19,15 @@ class _HidesPandas(MetaPathFinder):
 
 
 def keep_pandas_out() -> None:
-    """Have pyarrow find no pandas when it first looks, which is when the first array is made of Python values.
+    """Hide pandas from pyarrow when it looks for it first: when it makes the first array from Python values.
 
-    For processes that are ours alone. `pyarrow.Table.to_pandas` looks again, and works.
+    Call it only in processes of this package. `pyarrow.Table.to_pandas` looks again, and works.
     """
     if _PANDAS in sys.modules:
         return
-    hides = _HidesPandas()
-    sys.meta_path.insert(0, hides)
+    hider = _PandasHider()
+    sys.meta_path.insert(0, hider)
     try:
         pa.array([None])
     finally:
-        sys.meta_path.remove(hides)
+        sys.meta_path.remove(hider)

@@ -1,13 +1,13 @@
 import pytest
 from builders import photos
-from deep_detector import deep_file
+from deep_detector import write_deep_detector
 
 from benchmarks.__main__ import NAMES
 from mogface_batch.cli import main
 
 
 def test_a_precision_is_measured_and_written(tmp_path, capsys):
-    deep_file(tmp_path / "F.onnx")
+    write_deep_detector(tmp_path / "F.onnx")
     photos(tmp_path / "photos", 2)
     words = ["--images", str(tmp_path / "photos"), "--canvas", "64x96", "--repeats", "1", "--threads", "1"]
 
@@ -31,7 +31,7 @@ def test_a_precision_is_measured_and_written(tmp_path, capsys):
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, capsys, words, code, says):
-    deep_file(tmp_path / "F.onnx")
+    write_deep_detector(tmp_path / "F.onnx")
     photos(tmp_path / "photos", 1)
 
     assert (
@@ -45,7 +45,7 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, words, code, says):
 
 
 def test_what_a_file_for_the_cpu_gains_is_measured_on_several_canvases(tmp_path, capsys):
-    deep_file(tmp_path / "F.onnx")
+    write_deep_detector(tmp_path / "F.onnx")
     photos(tmp_path / "photos", 1)
     words = ["--images", str(tmp_path / "photos"), "--canvas", "64x96", "32x32", "--threads", "1"]
 

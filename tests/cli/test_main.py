@@ -27,6 +27,7 @@ HEAVY = (
     "PIL",
     "onnxruntime",
     "onnx",
+    "jinja2",
     "ray",
     "torch",
     "fsspec",

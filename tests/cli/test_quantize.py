@@ -1,15 +1,15 @@
 import pytest
 from builders import photos
-from deep_detector import deep_file
+from deep_detector import write_deep_detector
 from networks import noise
 from PIL import Image
 
 from mogface_batch.cli import main
-from mogface_batch.detector import read_card
+from mogface_batch.detector import read_model_file
 
 
 def test_a_file_in_int8_is_made_proved_and_described(tmp_path, capsys):
-    source, out = deep_file(tmp_path / "F.onnx", score_threshold=0.1), tmp_path / "new" / "G.onnx"
+    source, out = write_deep_detector(tmp_path / "F.onnx", score_threshold=0.1), tmp_path / "new" / "G.onnx"
     pictures(tmp_path / "photos")
 
     words = ["--calibration", str(tmp_path / "photos"), "--canvas", "96x128", "--out", str(out)]
@@ -18,15 +18,15 @@ def test_a_file_in_int8_is_made_proved_and_described(tmp_path, capsys):
     said = capsys.readouterr()
     assert "4 layers in INT8" in said.out
     assert "measuring the ranges" in said.err
-    assert read_card(out).card.precision == "int8"
+    assert read_model_file(out).card.precision == "int8"
     assert main(["verify", str(out), "--against", str(source), "--images", str(tmp_path / "photos")]) == 0
-    assert read_card(out).card.parity["passed"] is True
+    assert read_model_file(out).card.parity["passed"] is True
     assert [path.name for path in out.parent.iterdir()] == ["G.onnx"]
 
 
 def test_a_file_that_loses_too_many_faces_is_written_and_ends_with_4(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("mogface_batch.export.passes.int8_search.MAX_RESTORED_SHARE", 0.25)
-    source, out = deep_file(tmp_path / "F.onnx", loud=3000), tmp_path / "G.onnx"
+    source, out = write_deep_detector(tmp_path / "F.onnx", loud=3000), tmp_path / "G.onnx"
     pictures(tmp_path / "photos")
 
     assert (
@@ -69,9 +69,9 @@ def pictures(folder):
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, capsys, file, words, code, says):
     monkeypatch.chdir(tmp_path)
-    deep_file(tmp_path / "F.onnx", score_threshold=1.0)
-    deep_file(tmp_path / "int8.onnx", precision="int8")
-    deep_file(tmp_path / "stride.onnx", stride=32)
+    write_deep_detector(tmp_path / "F.onnx", score_threshold=1.0)
+    write_deep_detector(tmp_path / "int8.onnx", precision="int8")
+    write_deep_detector(tmp_path / "stride.onnx", stride=32)
     (tmp_path / "text.onnx").write_text("no model")
     photos(tmp_path / "photos", 1)
     photos(tmp_path / "black", 1)

@@ -73,6 +73,7 @@ def evaluate(capsys, *words):
         ("gt.json", coco(images=[*IMAGES, {"id": 2, "file_name": "e/a.jpg"}]), "the same file_name"),
         ("gt.json", coco(annotations=[BOX, 7]), "annotations[1] lacks"),
         ("gt.json", coco(annotations=[BOX | {"bbox": [0, 1, 2, 3] * 2}]), "annotations[0] lacks"),
+        ("gt.json", coco(annotations=[BOX | {"bbox": [10**400, 1, 2, 3]}]), "annotations[0] lacks"),
         ("gt.json", coco(annotations=[BOX | {"bbox": [float("nan"), 1, 2, 3]}]), "annotations[0] lacks"),
     ],
 )

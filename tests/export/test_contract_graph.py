@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import pytest
 from builders import tiny_detector
-from deep_detector import deep_detector
+from deep_detector import make_deep_detector
 from onnx import helper, numpy_helper
 
 from mogface_batch.errors import ModelError
@@ -14,7 +14,7 @@ def operators(nodes):
 
 
 def test_the_network_lies_between_its_first_and_its_last_layer():
-    nodes = onnx.load_from_string(deep_detector()).graph.node
+    nodes = onnx.load_from_string(make_deep_detector()).graph.node
 
     network = operators(contract_graph.find_network_nodes(nodes))
 
@@ -24,7 +24,7 @@ def test_the_network_lies_between_its_first_and_its_last_layer():
 
 
 def test_the_first_and_the_last_layers():
-    nodes = onnx.load_from_string(deep_detector()).graph.node
+    nodes = onnx.load_from_string(make_deep_detector()).graph.node
     convolutions = [node.output[0] for node in nodes if node.op_type == "Conv"]
 
     assert [node.output[0] for node in contract_graph.find_first_layers(nodes)] == convolutions[:1]
@@ -45,7 +45,7 @@ def test_branches_have_several_ends():
 
 
 def test_constants_of_any_form_become_weights():
-    model = onnx.load_from_string(deep_detector())
+    model = onnx.load_from_string(make_deep_detector())
     weight = model.graph.initializer[5]
     node = helper.make_node("Constant", [], [weight.name], value=weight)
     del model.graph.initializer[5]
@@ -58,7 +58,7 @@ def test_constants_of_any_form_become_weights():
 
 
 def changed(**fields):
-    model = onnx.load_from_string(deep_detector(**fields.pop("card", {})))
+    model = onnx.load_from_string(make_deep_detector(**fields.pop("card", {})))
     for change in fields.values():
         change(model)
     return model.SerializeToString()
@@ -87,7 +87,7 @@ def without_convolutions(model):
     ("encoded", "says"),
     [
         pytest.param(b"no file", "cannot be read as an ONNX model", id="no-onnx"),
-        pytest.param(deep_detector()[:-500], "cannot be read as an ONNX model", id="cut"),
+        pytest.param(make_deep_detector()[:-500], "cannot be read as an ONNX model", id="cut"),
         pytest.param(changed(card={"precision": "int8"}), "is int8 for any already", id="int8-already"),
         pytest.param(changed(card={"target": "cuda"}), "is fp32 for cuda already", id="for-cuda-already"),
         pytest.param(changed(change=without_card), "carries no model card", id="no-card"),

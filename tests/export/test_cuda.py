@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from deep_detector import CHANNELS, deep_detector
+from deep_detector import CHANNELS, make_deep_detector
 from fused_norms import run_fused
 from networks import noise, session
 
@@ -15,14 +15,14 @@ from mogface_batch.export.passes.tensorrt import MAX_TOP_K, OPERATORS, adapt_to_
 
 
 def fused(encoded=None, *, half=False):
-    model, _ = read_contract(encoded or deep_detector(), "F")
+    model, _ = read_contract(encoded or make_deep_detector(), "F")
     assert fuse_group_norms(model) == 1
     return convert_to_fp16(model) if half else model
 
 
 def test_the_fused_file_finds_the_same():
     canvases = noise(2, (40, 56))
-    boxes, scores = session(deep_detector()).run(["boxes", "scores"], {"images": canvases})
+    boxes, scores = session(make_deep_detector()).run(["boxes", "scores"], {"images": canvases})
 
     fused_boxes, fused_scores = run_fused(fused(), canvases)
 
@@ -32,7 +32,7 @@ def test_the_fused_file_finds_the_same():
 
 def test_in_float16_too_and_its_weights_stay_float32():
     canvases = noise(1, (40, 56))
-    (scores,) = session(deep_detector()).run(["scores"], {"images": canvases})
+    (scores,) = session(make_deep_detector()).run(["scores"], {"images": canvases})
     model = fused(half=True)
 
     _, fused_scores = run_fused(model, canvases)
@@ -63,7 +63,7 @@ def test_the_same_file_gives_the_same_bytes():
 
 
 def test_tensorrt_gets_no_more_candidates_than_it_takes():
-    encoded = deep_detector()
+    encoded = make_deep_detector()
     model, card = read_contract(encoded, "F")
     canvases = noise(1, (528, 528))  # 66 x 66 cells
 
@@ -78,7 +78,7 @@ def test_tensorrt_gets_no_more_candidates_than_it_takes():
 
 
 def test_fewer_candidates_than_that_stay_as_they_are():
-    model, _ = read_contract(deep_detector(), "F")
+    model, _ = read_contract(make_deep_detector(), "F")
 
     (scores,) = session((adapt_to_tensorrt(model, top_k=5000), model.SerializeToString())[1]).run(
         ["scores"], {"images": noise(1, (64, 96))}
@@ -93,7 +93,7 @@ def test_tensorrt_refuses_operators_that_its_parser_does_not_take():
 
 
 def test_tensorrt_refuses_a_later_opset():
-    model, _ = read_contract(deep_detector(), "F")
+    model, _ = read_contract(make_deep_detector(), "F")
     model.opset_import[0].version = 21
 
     with pytest.raises(ModelError, match="opset is 20 at most"):

@@ -16,17 +16,17 @@ pytest.importorskip("onnxscript")
 
 from fused_norms import run_fused  # noqa: E402 - torch may be absent
 from mogface_checkpoint import (  # noqa: E402
-    normalised,
-    outputs,
+    make_synthetic_canvases,
+    normalise_canvases,
     reference_network,
     reference_utils,
-    shared_checkpoint,
-    shared_export,
-    synthetic_canvases,
+    run_network,
+    share_checkpoint,
+    share_export,
 )
 
 from mogface_batch.contract import TOP_K  # noqa: E402
-from mogface_batch.detector.model_file import read_card  # noqa: E402
+from mogface_batch.detector.model_file import read_model_file  # noqa: E402
 from mogface_batch.errors import ConfigError, OutputError  # noqa: E402
 from mogface_batch.evaluation.parity import GATES  # noqa: E402
 from mogface_batch.export.detectors import CompileOptions, export_detector  # noqa: E402
@@ -45,7 +45,7 @@ from mogface_batch.geometry import Faces, choose_faces  # noqa: E402
 
 @pytest.fixture(scope="module")
 def checkpoint_path(request):
-    return shared_checkpoint(request)
+    return share_checkpoint(request)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def reference(checkpoint_path):
 @pytest.fixture(scope="module")
 def full(request):
     """Return the file with all levels."""
-    return shared_export(request)
+    return share_export(request)
 
 
 SMALL = """
@@ -114,7 +114,7 @@ def session(full):
 def decoded_by_modelscope(reference, canvases):
     """Return (N, A, 4) inclusive corners and (N, A) scores, as ModelScope computes them."""
     utils = reference_utils()
-    scores, offsets = outputs(reference, normalised(canvases))
+    scores, offsets = run_network(reference, normalise_canvases(canvases))
     anchors = torch.tensor(utils.MogPriorBox(scale_list=[0.68])(*canvases.shape[1:3]))
     return torch.stack([utils.mogdecode(row, anchors) for row in offsets]).numpy(), scores.numpy()
 
@@ -136,7 +136,7 @@ def assert_same_candidates(found, expected):
     ids=str,
 )
 def test_one_file_gives_modelscopes_boxes_and_scores_at_any_size(session, reference, hw, count):
-    canvases = synthetic_canvases(count, hw, seed=11)
+    canvases = make_synthetic_canvases(count, hw, seed=11)
 
     boxes, scores = session.run(["boxes", "scores"], {"images": canvases})
 
@@ -149,7 +149,7 @@ def test_one_file_gives_modelscopes_boxes_and_scores_at_any_size(session, refere
 
 
 def test_the_faces_are_those_that_modelscope_chooses(session, full, reference):
-    canvases, card = synthetic_canvases(1, (160, 160), seed=12), read_card(full).card
+    canvases, card = make_synthetic_canvases(1, (160, 160), seed=12), read_model_file(full).card
     boxes, scores = session.run(["boxes", "scores"], {"images": canvases})
 
     faces = choose_faces(
@@ -170,7 +170,7 @@ def test_the_faces_are_those_that_modelscope_chooses(session, full, reference):
 
 
 def test_the_file_obeys_the_contract_and_its_card_says_what_it_is(full, checkpoint_path):
-    card = read_card(full).card
+    card = read_model_file(full).card
 
     assert card.detector == "mogface-resnet101"
     assert card.weights_source == "pytorch_model.pt"
@@ -183,10 +183,10 @@ def test_the_file_obeys_the_contract_and_its_card_says_what_it_is(full, checkpoi
 
 
 def test_padding_is_about_nothing_to_the_network(full):
-    padding = np.array(read_card(full).card.pad_rgb, dtype=np.uint8).reshape(1, 1, 1, 3)
+    padding = np.array(read_model_file(full).card.pad_rgb, dtype=np.uint8).reshape(1, 1, 1, 3)
 
     # A black pixel is at -0.0083, a white one at +0.0104.
-    assert normalised(padding).abs().max() < 5e-5
+    assert normalise_canvases(padding).abs().max() < 5e-5
 
 
 def test_the_file_is_whole_and_holds_nothing_of_this_machine(full, checkpoint_path):
@@ -211,7 +211,10 @@ def test_the_file_is_whole_and_holds_nothing_of_this_machine(full, checkpoint_pa
 @pytest.fixture(scope="module")
 def variants(full):
     """Return the whole network in float16, for any device, for CUDA and for TensorRT."""
-    canvases, encoded = Canvases(list(synthetic_canvases(1, (64, 64))), are_synthetic=True), full.read_bytes()
+    canvases, encoded = (
+        Canvases(list(make_synthetic_canvases(1, (64, 64))), are_synthetic=True),
+        full.read_bytes(),
+    )
     return {
         target: make_variant(encoded, precision="fp16", target=target, canvases=canvases).encoded
         for target in ("any", "cuda", "tensorrt")
@@ -243,7 +246,7 @@ def test_float16_finds_the_same_faces(variants, full, tmp_path):
     half = tmp_path / "half.onnx"
     half.write_bytes(variants["tensorrt"])
     sides = (FileSide(path, score_at_least=None, threads=1) for path in (half, full))
-    canvases = synthetic_canvases(2, (160, 160), seed=3)
+    canvases = make_synthetic_canvases(2, (160, 160), seed=3)
 
     report = compare_models(
         *sides, [ComparedImage(canvas, canvas, 1.0) for canvas in canvases], GATES["fp16"]
@@ -254,7 +257,7 @@ def test_float16_finds_the_same_faces(variants, full, tmp_path):
 
 
 def test_the_fused_network_finds_the_same_in_a_reference_evaluator(small):
-    encoded, canvases = small[0].read_bytes(), synthetic_canvases(1, (64, 64), seed=4)
+    encoded, canvases = small[0].read_bytes(), make_synthetic_canvases(1, (64, 64), seed=4)
     fused = make_variant(encoded, precision="fp32", target="cuda", canvases=None).encoded
 
     boxes, scores = run_fused(onnx.load_from_string(fused), canvases)
@@ -296,7 +299,7 @@ def test_with_fewer_levels_the_remaining_candidates_are_the_same(small, monkeypa
     monkeypatch.setattr(backbone, "BLOCKS", (1, 1, 1, 1))
     whole = MogFace(Levels())
     whole.load_state_dict(torch.load(small[2], weights_only=True))
-    canvases = synthetic_canvases(1, hw, seed=13)
+    canvases = make_synthetic_canvases(1, hw, seed=13)
 
     boxes, scores = session_of(str(small[0])).run(["boxes", "scores"], {"images": canvases})
 
@@ -308,7 +311,7 @@ def test_with_fewer_levels_the_remaining_candidates_are_the_same(small, monkeypa
 
 
 def test_with_fewer_levels_the_card_says_so(small):
-    card = read_card(small[0]).card
+    card = read_model_file(small[0]).card
 
     assert (card.levels, card.min_face_px) == ("4-7", 30.8)
 

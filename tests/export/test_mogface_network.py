@@ -7,12 +7,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("modelscope")
 
 from mogface_checkpoint import (  # noqa: E402 - torch may be absent
-    normalised,
-    outputs,
+    make_synthetic_canvases,
+    normalise_canvases,
     reference_network,
-    seeded_checkpoint,
-    shared_checkpoint,
-    synthetic_canvases,
+    run_network,
+    share_checkpoint,
+    write_seeded_checkpoint,
 )
 
 from mogface_batch.errors import ConfigError  # noqa: E402
@@ -24,7 +24,7 @@ STRIDES = (4, 8, 16, 32, 64, 128)
 
 @pytest.fixture(scope="module")
 def checkpoint_path(request):
-    return shared_checkpoint(request)
+    return share_checkpoint(request)
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +65,20 @@ def cells(hw, strides=STRIDES):
     ids=str,
 )
 def test_the_network_is_modelscopes(network, reference, hw, count):
-    images = normalised(synthetic_canvases(count, hw))
+    images = normalise_canvases(make_synthetic_canvases(count, hw))
 
-    scores, offsets = outputs(network, images)
+    scores, offsets = run_network(network, images)
 
-    want_scores, want_offsets = outputs(reference, images)
+    want_scores, want_offsets = run_network(reference, images)
     assert scores.shape == (count, sum(cells(hw)))
     torch.testing.assert_close(scores, want_scores, rtol=0, atol=1e-5)
     torch.testing.assert_close(offsets, want_offsets, rtol=0, atol=1e-5)
 
 
 def test_an_image_does_not_depend_on_the_others_of_its_batch(network):
-    images = normalised(synthetic_canvases(3, (64, 64)))
+    images = normalise_canvases(make_synthetic_canvases(3, (64, 64)))
 
-    together, alone = outputs(network, images), outputs(network, images[1:2])
+    together, alone = run_network(network, images), run_network(network, images[1:2])
 
     torch.testing.assert_close(together[0][1:2], alone[0], rtol=0, atol=1e-4)
     torch.testing.assert_close(together[1][1:2], alone[1], rtol=0, atol=1e-4)
@@ -95,12 +95,12 @@ def test_dead_weights_are_not_there(network, checkpoint):
 def test_the_levels_that_remain_are_unchanged(network, checkpoint, monkeypatch, first):
     # Compared without it: its last bit depends on where in the processor's vectors an element lies.
     monkeypatch.setattr(torch.Tensor, "sigmoid", lambda logits: logits)
-    images = normalised(synthetic_canvases(2, (101, 77)))
+    images = normalise_canvases(make_synthetic_canvases(2, (101, 77)))
     fewer = checkpoint.build_network(Levels(first))
 
-    scores, offsets = outputs(fewer, images)
+    scores, offsets = run_network(fewer, images)
 
-    every_score, every_offset = outputs(network, images)
+    every_score, every_offset = run_network(network, images)
     dropped = sum(cells((101, 77))[: first - 2])
     torch.testing.assert_close(scores, every_score[:, dropped:], rtol=0, atol=0)
     torch.testing.assert_close(offsets, every_offset[:, dropped:], rtol=0, atol=0)
@@ -133,7 +133,7 @@ def test_nonsense_levels_are_refused(text):
 def test_the_seeded_checkpoint_answers_like_a_detector(reference, checkpoint_path):
     hw = (160, 160)
 
-    scores, offsets = outputs(reference, normalised(synthetic_canvases(2, hw)))
+    scores, offsets = run_network(reference, normalise_canvases(make_synthetic_canvases(2, hw)))
 
     assert len(torch.load(checkpoint_path, weights_only=True)) == 728
     low, median, high = np.quantile(scores.numpy(), [0.05, 0.5, 0.98])
@@ -146,7 +146,7 @@ def test_the_seeded_checkpoint_answers_like_a_detector(reference, checkpoint_pat
 
 
 def test_the_same_seed_makes_the_same_checkpoint(checkpoint_path, checkpoint, tmp_path):
-    again = seeded_checkpoint(tmp_path / checkpoint_path.name)
+    again = write_seeded_checkpoint(tmp_path / checkpoint_path.name)
 
     assert hashlib.sha256(again.read_bytes()).hexdigest() == checkpoint.sha256
     again.unlink()

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from mogface_checkpoint import shared_checkpoint, shared_export, synthetic_canvases
+from mogface_checkpoint import make_synthetic_canvases, share_checkpoint, share_export
 from networks import shared_file
 
 from mogface_batch.cli import main
-from mogface_batch.detector import read_card
+from mogface_batch.detector import read_model_file
 from mogface_batch.evaluation.matching import match
 from mogface_batch.evaluation.parity import GATES
 from mogface_batch.export.verify_model import ComparedImage, FileSide, compare_models
@@ -28,17 +28,17 @@ def reference(request):
             import datasets  # noqa: F401
     except ImportError:
         pytest.skip("modelscope[framework] is not installed: pip install 'mogface-batch[reference]'")
-    return reference_module.Reference(str(shared_checkpoint(request)), threads=1)
+    return reference_module.Reference(str(share_checkpoint(request)), threads=1)
 
 
 @pytest.fixture(scope="module")
 def model(request):
-    return FileSide(shared_export(request), score_at_least=None, threads=1)
+    return FileSide(share_export(request), score_at_least=None, threads=1)
 
 
 @pytest.mark.parametrize("hw", [(101, 77), (128, 160), (200, 333)], ids=str)
 def test_the_file_finds_the_faces_of_modelscope_s_pipeline(model, reference, hw):
-    canvases = synthetic_canvases(2, hw, seed=hw[1])
+    canvases = make_synthetic_canvases(2, hw, seed=hw[1])
 
     report = compare_models(
         model, reference, [ComparedImage(canvas, canvas, 1.0) for canvas in canvases], GATES["fp32"]
@@ -50,7 +50,7 @@ def test_the_file_finds_the_faces_of_modelscope_s_pipeline(model, reference, hw)
 
 
 def test_the_pipeline_s_scores_are_too_large_where_it_shrinks_and_the_correction_undoes_that(reference):
-    (wide,) = synthetic_canvases(1, (96, 2400))
+    (wide,) = make_synthetic_canvases(1, (96, 2400))
 
     with reference_module.quiet():
         published = reference._pipeline(np.ascontiguousarray(wide[:, :, ::-1]))
@@ -67,7 +67,7 @@ def test_what_the_float32_shrinking_changes_is_told_apart_and_bounded(reference)
 
     On noise and with random weights, the worst case, 91 faces: all but a few are found again. The bound is measured.
     """
-    (wide,) = synthetic_canvases(1, (96, 1600))
+    (wide,) = make_synthetic_canvases(1, (96, 1600))
     letterbox = Letterbox(
         reference_module.compute_shrink_scale((96, 1600)), content_hw=(60, 1000), canvas_hw=(60, 1000)
     )
@@ -124,9 +124,9 @@ def test_on_real_images_the_verdict_is_that_every_face_is_found(reference, reque
     )
     (tmp_path / "images.txt").write_text("\n".join(map(str, [*by_area[:2], large])))
     model = tmp_path / "mogface.onnx"
-    model.write_bytes(shared_export(request).read_bytes())
+    model.write_bytes(share_export(request).read_bytes())
 
-    words = ["--against", str(shared_checkpoint(request)), "--images", str(tmp_path / "images.txt"), "--json"]
+    words = ["--against", str(share_checkpoint(request)), "--images", str(tmp_path / "images.txt"), "--json"]
     code = main(["verify", str(model), *words])
 
     report = json.loads(capsys.readouterr().out)
@@ -134,4 +134,4 @@ def test_on_real_images_the_verdict_is_that_every_face_is_found(reference, reque
     assert report["images"] == 3
     assert report["reference_faces"] == report["matched_closely"] > 100
     assert report["score_difference_max"] < 1e-4
-    assert read_card(model).card.parity["passed"] is True
+    assert read_model_file(model).card.parity["passed"] is True

@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import onnx
 import pytest
-from deep_detector import deep_detector
+from deep_detector import make_deep_detector
 from networks import noise
 
 from mogface_batch import FaceDetector
@@ -17,7 +17,7 @@ CANVASES = Canvases(list(noise(2, (64, 96))), are_synthetic=False)
 
 
 def made(precision="fp32", target="any", *, canvases=CANVASES, **options):
-    return make_variant(deep_detector(**options), precision=precision, target=target, canvases=canvases)
+    return make_variant(make_deep_detector(**options), precision=precision, target=target, canvases=canvases)
 
 
 def card_of(encoded) -> ModelCard:
@@ -28,7 +28,7 @@ def card_of(encoded) -> ModelCard:
 
 
 def test_the_portable_file_is_the_file_itself():
-    assert made().encoded == deep_detector()
+    assert made().encoded == make_deep_detector()
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_each_variant_says_what_it_is_and_is_the_same_again(precision, target):
     card = card_of(encoded)
 
     assert (card.precision, card.target, card.detector) == (precision, target, "deep")
-    assert card.derived_from_sha256 == hashlib.sha256(deep_detector()).hexdigest()
+    assert card.derived_from_sha256 == hashlib.sha256(make_deep_detector()).hexdigest()
     assert card.needs_provider == ("cuda" if target == "cuda" else None)
     assert card.top_k == (3840 if target == "tensorrt" else 5000)
     assert (card.calibration is not None) == (precision == "fp16")
@@ -131,7 +131,7 @@ def test_a_variant_of_a_variant_is_refused():
 
 
 def test_a_variant_has_no_verdict_yet():
-    encoded = deep_detector(parity={"passed": True})
+    encoded = make_deep_detector(parity={"passed": True})
 
     assert card_of(encoded).parity == {"passed": True}
     assert (

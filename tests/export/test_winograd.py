@@ -4,7 +4,7 @@ import onnxruntime as ort
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mogface_checkpoint import shared_export, synthetic_canvases
+from mogface_checkpoint import make_synthetic_canvases, share_export
 from onnx import TensorProto, helper, numpy_helper
 
 from mogface_batch.errors import ModelError
@@ -337,7 +337,7 @@ def test_a_model_of_an_old_opset_is_refused_with_a_sentence():
 
 @pytest.fixture
 def mogface(request, tmp_path):
-    plain_file = shared_export(request)
+    plain_file = share_export(request)
     made = make_variant(plain_file.read_bytes(), precision="fp32", target="cpu", canvases=None)
     (tmp_path / "cpu.onnx").write_bytes(made.encoded)
     return plain_file, tmp_path / "cpu.onnx"
@@ -351,7 +351,7 @@ def test_mogface_for_the_cpu_scores_as_before_on_any_canvas(mogface):
     assert kinds.count("InstanceNormalization") == 0
     assert kinds.count("Conv") == 207 - 98
     for count, hw in ((1, (128, 128)), (2, (101, 77)), (1, (64, 200)), (3, (37, 50))):
-        given = synthetic_canvases(count, hw)
+        given = make_synthetic_canvases(count, hw)
         (scores, wanted) = (session.run(["scores"], {"images": given})[0] for session in (after, before))
         np.testing.assert_allclose(scores, wanted, atol=1e-4)
         for row in range(count):

@@ -227,7 +227,7 @@ def test_damaged_rows_are_named(out, tmp_path):
     render(str(out), str(tmp_path / "blur"), Options(look()))
     next((tmp_path / "blur" / "rows").iterdir()).write_bytes(b"PAR1")
 
-    with pytest.raises(InputError, match="no part that render wrote"):
+    with pytest.raises(InputError, match="not a part that render wrote"):
         render(str(out), str(tmp_path / "blur"), Options(look()))
 
 

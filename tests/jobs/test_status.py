@@ -92,6 +92,6 @@ def test_a_damaged_plan_is_a_sentence(tmp_path):
     config = tiny_config(tmp_path)
     jobs.annotate(config, model_of(config))
     (tmp_path / "out/plan/plan-000000.parquet").write_bytes(b"garbage")
-    plan._plan_file.cache_clear()  # another process has no such memory
+    plan.clear_plan_cache()  # another process has no such cache
     with pytest.raises(InputError, match="damaged"):
         describe_output(str(tmp_path / "out"))

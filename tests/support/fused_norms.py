@@ -1,4 +1,4 @@
-"""Runs a file whose group norms are fused for CUDA without a GPU: by ONNX's reference evaluator, in NumPy."""
+"""Runs a file with group norms fused for CUDA on the CPU, with ONNX's reference evaluator in NumPy."""
 
 import numpy as np
 from onnx.reference import ReferenceEvaluator

@@ -1,7 +1,7 @@
-"""A MogFace checkpoint made from a seed, and ModelScope's own network to compare with.
+"""Makes a MogFace checkpoint from a seed, and loads ModelScope's own network to compare with.
 
-No MogFace weights can be had here. A network straight from its initialisation would prove little: its scores all lie
-near one value. `seeded_checkpoint` says how a checkpoint is made whose outputs look like a detector's.
+The published weights are not available to the tests. A network after plain initialisation would prove little, because
+all its scores are near one value. `write_seeded_checkpoint` makes a checkpoint whose outputs look like those of a detector.
 """
 
 import importlib
@@ -18,21 +18,21 @@ import pytest
 import torch
 
 MEAN_LOGIT, SPREAD_LOGIT = -3.0, 2.2
-"""Of the scores before the sigmoid: 2 cells in 100 are then above 1.516, that is score 0.82."""
+"""Mean and standard deviation of the scores before the sigmoid: 2 cells in 100 exceed 1.516, which is score 0.82."""
 SPREAD_OFFSET = 0.3
-"""Of the box offsets: centres move by about a third of the anchor, sides change by about a third."""
+"""Standard deviation of the box offsets: centres move by about a third of the anchor, sides change by a third."""
 BRANCH = 0.2
-"""Of each residual branch of the backbone, against its shortcut."""
+"""Weight of each residual branch of the backbone, relative to its shortcut."""
 
 _PACKAGE = "modelscope_mogface"
 _PATH = pytest.StashKey[Path]()
 _EXPORTED = pytest.StashKey[Path]()
 
 
-def reference_class() -> type[torch.nn.Module]:
-    """Return the class MogFace of the installed modelscope; its packages around it need much that is not installed.
+def load_reference_class() -> type[torch.nn.Module]:
+    """Return the class MogFace of the installed modelscope, without the packages that modelscope imports around it.
 
-    Its network is three files that import only torch and each other: they are loaded as a package of their own.
+    The network is three files that import only torch and each other. They are loaded as a separate package.
     """
     if _PACKAGE not in sys.modules:
         modelscope = importlib.util.find_spec("modelscope")
@@ -49,19 +49,19 @@ def reference_class() -> type[torch.nn.Module]:
 
 def reference_utils() -> types.ModuleType:
     """Return ModelScope's anchors, decoding and NMS: ``MogPriorBox``, ``mogdecode``, ``py_cpu_nms``."""
-    reference_class()
+    load_reference_class()
     return importlib.import_module(f"{_PACKAGE}.utils")
 
 
 def reference_network(checkpoint: Path) -> torch.nn.Module:
     """Return ModelScope's network with the weights of a checkpoint, as its ``MogFaceDetector`` loads them."""
     with torch.random.fork_rng():
-        network = reference_class()()
+        network = load_reference_class()()
     network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True), strict=True)
     return network.eval().requires_grad_(False)
 
 
-def normalised(canvases: np.ndarray) -> torch.Tensor:
+def normalise_canvases(canvases: np.ndarray) -> torch.Tensor:
     """Return the network's input [N, 3, H, W] from RGB canvases [N, H, W, 3], as ModelScope computes it."""
     pixels = canvases.astype(np.float32)
     pixels -= np.array([123.675, 116.28, 103.53], dtype=np.float32)
@@ -70,7 +70,7 @@ def normalised(canvases: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
 
 
-def synthetic_canvases(count: int, hw: tuple[int, int], *, seed: int = 5) -> np.ndarray:
+def make_synthetic_canvases(count: int, hw: tuple[int, int], *, seed: int = 5) -> np.ndarray:
     """Return (N, H, W, 3) uint8 RGB with detail of every size: sums of noise drawn on ever finer grids."""
     rng = np.random.default_rng(seed)
     pixels = np.zeros((count, *hw, 3))
@@ -80,30 +80,30 @@ def synthetic_canvases(count: int, hw: tuple[int, int], *, seed: int = 5) -> np.
     return np.clip(128 + 28 * pixels, 0, 255).astype(np.uint8)
 
 
-def seeded_checkpoint(path: Path, *, seed: int = 1) -> Path:
+def write_seeded_checkpoint(path: Path, *, seed: int = 1) -> Path:
     """Write a checkpoint of MogFace's true architecture, all 728 entries and 341 MB, made from a seed.
 
     1. ModelScope's own class initialises itself from the seed, dead weights included.
     2. The first convolution is multiplied by 255, since MogFace divides its input by 255 once more than others.
-    3. Each residual branch of the backbone counts a fifth. At full weight thirty-three random blocks multiply a rounding
-       error by 5000, which no trained network does, and nothing could be compared closely.
-    4. Two synthetic canvases of 192x192 pass in training mode: batch norms keep the mean and variance that they saw.
+    3. Each residual branch of the backbone is multiplied by a fifth. At full weight, thirty-three random blocks multiply
+       a rounding error by 5000, which no trained network does, and close comparisons would be impossible.
+    4. Two synthetic canvases of 192x192 pass in training mode: batch norms keep their mean and variance.
     5. The last two convolutions are scaled and shifted so that on these canvases the logits have mean -3 and standard
        deviation 2.2 over all levels, and each of the four offsets mean 0 and standard deviation 0.3.
 
-    Hence about one cell in fifty scores above 0.82, boxes vary, and every level that has more than a few cells answers.
-    The faces found are nobody's. The same machine and torch make the same file; others may differ in last bits.
+    So about one cell in fifty scores above 0.82, boxes vary, and every level with more than a few cells finds something.
+    The faces that it finds mean nothing. The same machine and torch make the same file; others may differ in the last bits.
 
     Args:
-        path: Written; its folder must be there.
-        seed: Of the weights.
+        path: The file to write; its folder must exist.
+        seed: Seed of the weights.
 
     Returns:
         The path.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = reference_class()()
+        network = load_reference_class()()
     with torch.no_grad():
         network.backbone.conv1.weight *= 255
         for name, module in network.backbone.named_modules():
@@ -117,7 +117,7 @@ def seeded_checkpoint(path: Path, *, seed: int = 1) -> Path:
     return path
 
 
-def outputs(network: torch.nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def run_network(network: torch.nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return scores (N, A) and offsets (N, A, 4) of ModelScope's network, or of ours."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ModelScope's class calls the deprecated F.upsample
@@ -133,7 +133,7 @@ def _calibrate_outputs(network: torch.nn.Module) -> None:
         )
         for name, kept in seen.items()
     ]
-    outputs(network.train(), normalised(synthetic_canvases(2, (192, 192))))
+    run_network(network.train(), normalise_canvases(make_synthetic_canvases(2, (192, 192))))
     for hook in hooks:
         hook.remove()
     for name, mean, spread in (("pred_cls", MEAN_LOGIT, SPREAD_LOGIT), ("pred_loc", 0.0, SPREAD_OFFSET)):
@@ -143,26 +143,26 @@ def _calibrate_outputs(network: torch.nn.Module) -> None:
         layer.bias.copy_(mean + factors * (layer.bias - values.mean(dim=1)))
 
 
-def shared_checkpoint(request: pytest.FixtureRequest) -> Path:
+def share_checkpoint(request: pytest.FixtureRequest) -> Path:
     """Return the seeded checkpoint of this test session, made once and removed at its end.
 
-    A fixture imported by several test files would run once for each: the path is kept in the session's stash.
+    A fixture that several test files import would run once per file, so the path is kept in the session's stash.
     """
     stash = request.config.stash
     if _PATH not in stash:
         folder = tempfile.mkdtemp(prefix="mogface-")
         request.session.addfinalizer(lambda: shutil.rmtree(folder, ignore_errors=True))
-        stash[_PATH] = seeded_checkpoint(Path(folder, "pytorch_model.pt"))
+        stash[_PATH] = write_seeded_checkpoint(Path(folder, "pytorch_model.pt"))
     return stash[_PATH]
 
 
-def shared_export(request: pytest.FixtureRequest) -> Path:
-    """Return the contract file of the shared checkpoint, made once: to make it takes most of a minute."""
+def share_export(request: pytest.FixtureRequest) -> Path:
+    """Return the contract file of the shared checkpoint; it is made once, because that takes most of a minute."""
     from mogface_batch.export.detectors import export_detector
 
     stash = request.config.stash
     if _EXPORTED not in stash:
-        checkpoint = shared_checkpoint(request)
+        checkpoint = share_checkpoint(request)
         out = checkpoint.parent / "new" / "mogface.onnx"
         export_detector("mogface", out, str(checkpoint))
         stash[_EXPORTED] = out

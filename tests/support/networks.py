@@ -1,6 +1,6 @@
-"""Networks as detectors' authors publish them: the real ones of ../shared, and tiny ones of the same tensors.
+"""Networks as authors publish them: the real files of ../shared, and tiny networks with the same tensors.
 
-Each tiny one has a fixed seed; its scores and boxes vary over the canvas, and mean nothing.
+The tiny networks have a fixed seed; their scores and boxes vary over the canvas and mean nothing.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ FLOAT = onnx.TensorProto.FLOAT
 
 
 def shared_file(name: str) -> Path:
-    """Return a file of ../shared/data; skip the test where it is not there."""
+    """Return a file of ../shared/data; skip the test if it does not exist."""
     path = SHARED / name
     if not path.exists():
         pytest.skip(f"no {path}")
@@ -35,7 +35,7 @@ def shared_photo(name: str) -> np.ndarray:
 
 
 def noise(count: int, hw: tuple[int, int]) -> np.ndarray:
-    """Return (N, H, W, 3) uint8: smooth enough for networks to see something, different everywhere."""
+    """Return (N, H, W, 3) uint8 noise that is smooth enough for networks to react, and different everywhere."""
     coarse = np.random.default_rng(7).integers(0, 256, (count, hw[0] // 8 + 1, hw[1] // 8 + 1, 3))
     blocks = coarse.repeat(8, axis=1).repeat(8, axis=2)[:, : hw[0], : hw[1]]
     fine = np.random.default_rng(8).integers(-20, 21, blocks.shape)
@@ -43,7 +43,7 @@ def noise(count: int, hw: tuple[int, int]) -> np.ndarray:
 
 
 def session(encoded: bytes, *, also: str | None = None, fused: bool = True) -> onnxruntime.InferenceSession:
-    """Return a session on one thread; ``also`` names a tensor inside that becomes one more output."""
+    """Return a session on one thread; ``also`` names an inner tensor that becomes an additional output."""
     if also is not None:
         model = onnx.load_from_string(encoded)
         model.graph.output.append(helper.make_tensor_value_info(also, FLOAT, None))
@@ -56,14 +56,14 @@ def session(encoded: bytes, *, also: str | None = None, fused: bool = True) -> o
 
 
 def network_input(encoded: bytes) -> str:
-    """Return the tensor that enters the network, which is the one part of the graph with names of its own."""
+    """Return the input tensor of the network, the part of the graph whose names begin with ``network/``."""
     nodes = onnx.load_from_string(encoded).graph.node
     first = next(node for node in nodes if node.output[0].startswith("network/") and node.op_type == "Conv")
     return first.input[0]
 
 
 def run_with_input(encoded: bytes, canvases: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return the contract's outputs by name, and what entered the network for them, (N, 3, H, W)."""
+    """Return the outputs of the contract by name, and the input of the network (N, 3, H, W)."""
     name = network_input(encoded)
     opened = session(encoded, also=name, fused=False)
     outputs = [output.name for output in opened.get_outputs()]
@@ -72,9 +72,9 @@ def run_with_input(encoded: bytes, canvases: np.ndarray) -> tuple[dict[str, np.n
 
 
 def assert_best_first(outputs: dict[str, np.ndarray], row: int, wanted: dict[str, np.ndarray]) -> None:
-    """Compare one canvas's outputs with unsorted scores (A,), boxes (A, 4) and, where given, landmarks (A, 5, 2).
+    """Compare the outputs of one canvas with unsorted scores (A,), boxes (A, 4) and optional landmarks (A, 5, 2).
 
-    Both must come from sessions that fuse nothing: then the network's own values are equal to the bit.
+    Both must come from sessions without fusion, because the values of the network are then equal to the bit.
     """
     best = np.argsort(-wanted["scores"], kind="stable")[:TOP_K]
     np.testing.assert_allclose(outputs["scores"][row], wanted["scores"][best], rtol=2e-7)
@@ -98,7 +98,7 @@ def stretched(canvas: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
 
 
 def faces_at_half(detector, rgb: np.ndarray) -> Faces:
-    """Return the faces of a photo at score 0.5 on its native canvas, as the job finds them."""
+    """Return the faces with a score of 0.5 or more that the job finds in a photo on its native canvas."""
     hw = pad_hw(rgb.shape[:2], detector.card.stride)
     canvas = np.full((1, *hw, 3), detector.card.pad_rgb, dtype=np.uint8)
     canvas[0, : rgb.shape[0], : rgb.shape[1]] = rgb
@@ -107,7 +107,7 @@ def faces_at_half(detector, rgb: np.ndarray) -> Faces:
 
 
 class _Nodes:
-    """A network while it grows."""
+    """Collects the nodes of a network."""
 
     def __init__(self) -> None:
         self.nodes, self.weights, self._random = [], [], np.random.default_rng(3)
@@ -147,7 +147,7 @@ def tiny_ultralight(*, reshape=(1, -1, 6)) -> bytes:
     scores = g.add("Slice", rows, axes=[2], starts=[0], ends=[2])
     g.add("Softmax", scores, output="scores", axis=2)
     g.add("Sigmoid", g.add("Slice", rows, axes=[2], starts=[2], ends=[6]), output="boxes")
-    g.constant([1.0], np.float32)  # read by nobody
+    g.constant([1.0], np.float32)  # no node reads it
     cells = TINY_HW[0] // 8 * TINY_HW[1] // 8
     shapes = {"scores": [1, cells, 2], "boxes": [1, cells, 4]}
     return g.file(shapes, input_shape=[1, 3, *TINY_HW], opset=9, weights_are_inputs=True)

@@ -27,7 +27,7 @@ def parse_coco(text: str) -> dict[str, Truth]:
                 box = _read_box(entry["bbox"])
                 boxes[entry["image_id"]].append(box)
                 crowds[entry["image_id"]].append(bool(entry.get("iscrowd", 0)))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise ValueError(
                 f"annotations[{number}] lacks the image_id of an image, a category_id, or a bbox of four numbers"
             ) from None

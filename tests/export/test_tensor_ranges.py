@@ -1,5 +1,5 @@
 import numpy as np
-from deep_detector import deep_detector
+from deep_detector import make_deep_detector
 from networks import noise, session
 
 from mogface_batch.export.graph.contract_graph import read_contract
@@ -10,7 +10,7 @@ CANVASES = noise(3, (64, 96))
 
 
 def test_ranges_are_those_of_the_tensors_canvas_by_canvas():
-    encoded = deep_detector()
+    encoded = make_deep_detector()
     model, _ = read_contract(encoded, "F")
     names = list_float16_tensors(model)
     untouched = model.SerializeToString()
@@ -29,7 +29,7 @@ def test_the_largest_value_has_no_sign():
 
 
 def test_what_is_no_number_counts_as_infinite():
-    encoded = deep_detector(loud=1e38)
+    encoded = make_deep_detector(loud=1e38)
     model, _ = read_contract(encoded, "F")
 
     largest = find_largest_values(measure_ranges(model, list_float16_tensors(model), CANVASES[:1]))

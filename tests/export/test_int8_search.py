@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from builders import tiny_detector
-from deep_detector import deep_detector
+from deep_detector import make_deep_detector
 from networks import noise, session
 from onnx import numpy_helper
 
@@ -23,7 +23,7 @@ CANVASES = Canvases(list(noise(6, (96, 128))), are_synthetic=False)
 
 def quantized(encoded=None, *, canvases=CANVASES, said=None, reduce_range=True):
     say = (said if said is not None else []).append
-    return quantize(encoded or deep_detector(), canvases, where="F", reduce_range=reduce_range, say=say)
+    return quantize(encoded or make_deep_detector(), canvases, where="F", reduce_range=reduce_range, say=say)
 
 
 def card_of(encoded) -> ModelCard:
@@ -32,7 +32,7 @@ def card_of(encoded) -> ModelCard:
 
 
 def source(**options):
-    model, _ = read_contract(deep_detector(**options), "F")
+    model, _ = read_contract(make_deep_detector(**options), "F")
     return int8.prepare_for_int8(model)
 
 
@@ -95,7 +95,7 @@ def test_the_source_is_not_changed():
 
 
 def test_a_calm_network_goes_into_int8_whole(tmp_path):
-    said, calm = [], deep_detector(score_threshold=0.1)
+    said, calm = [], make_deep_detector(score_threshold=0.1)
 
     made = quantized(calm, said=said)
 
@@ -115,7 +115,7 @@ def test_a_calm_network_goes_into_int8_whole(tmp_path):
 def test_the_layers_that_cost_faces_are_found_and_go_back_to_float32():
     # One channel between the two is 3000 times as large as the others: in 256 steps nothing of those is left, and only
     # with both of them in float32 is anything won.
-    encoded, said = deep_detector(loud=3000), []
+    encoded, said = make_deep_detector(loud=3000), []
 
     made = quantized(encoded, said=said)
 
@@ -131,7 +131,7 @@ def test_the_layers_that_cost_faces_are_found_and_go_back_to_float32():
 def test_what_cannot_be_mended_is_told(monkeypatch):
     monkeypatch.setattr(module, "MAX_RESTORED_SHARE", 0.25)
 
-    made = quantized(deep_detector(loud=3000))
+    made = quantized(make_deep_detector(loud=3000))
 
     assert any("fewer than 97.0%" in failure for failure in made.report["failures"])
     assert made.layers + len(made.restored) == 4
@@ -158,7 +158,7 @@ def test_few_layers_are_groups_of_their_own():
 
 def test_images_without_faces_are_refused():
     with pytest.raises(InputError, match="no face"):
-        quantized(deep_detector(score_threshold=1.0))
+        quantized(make_deep_detector(score_threshold=1.0))
 
 
 def test_what_is_int8_already_or_has_no_layers_is_refused(tmp_path):
