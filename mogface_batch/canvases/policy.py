@@ -33,6 +33,9 @@ class CanvasPolicy(ABC):
     may_decode_scaled: ClassVar[bool] = True
     """Whether JPEGs may be decoded at 1/2, 1/4 or 1/8 of their size."""
 
+    has_views: ClassVar[bool] = False
+    """Whether an image may have several views, whose faces are merged by `detect.merge`."""
+
     @classmethod
     @abstractmethod
     def of(cls, options: CanvasOptions, card: ModelCard, limits: LimitOptions) -> Self:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from typing_extensions import override
 
@@ -35,6 +35,8 @@ class TilesPolicy(CanvasPolicy):
         mirrors: Whether everything is done again with left and right exchanged.
         max_views: An image that needs more is refused: ``limits.views``.
     """
+
+    has_views: ClassVar[bool] = True
 
     canvas_hw: HeightWidth
     scales: tuple[float, ...]

@@ -38,6 +38,8 @@ def collect_settings(config: JobConfig, card: ModelCard, model_sha256: str) -> d
         "detect.score_threshold": card.score_threshold if threshold is None else threshold,
         "detect.min_face_px": config.detect.min_face_px,
         "nms_iou": card.nms_iou,
+        # A key that other policies do not have, so that their fingerprints do not change.
+        **({"detect.merge": config.detect.merge.value} if POLICIES[config.canvas.policy].has_views else {}),
         "max_faces": card.max_faces,
     }
 

@@ -127,6 +127,7 @@ def test_every_canvas_holds_its_image_and_suits_the_stride(source_hw, stride, po
         Policy.LETTERBOX: ((64, 96),),
         Policy.BUCKETS: ((64, 96), (96, 64), (96, 96)),
         Policy.NATIVE: None,
+        Policy.TILES: ((64, 96),),
     }[policy]
 
     box = open_policy(policy=policy, sizes=sizes, stride=stride).fit(source_hw)
