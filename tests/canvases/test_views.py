@@ -95,7 +95,7 @@ def test_a_box_seen_on_a_canvas_is_the_box_in_the_image(image_hw, scale, turns, 
             continue  # cut, or elsewhere
         seen += 1
         mapped = view.to_source(faces(find_mark(canvas))).boxes_xyxy[0]
-        np.testing.assert_allclose(mapped, box, atol=1.01 / min(scale, 1))
+        np.testing.assert_allclose(mapped, box, atol=1.5 / min(scale, 1))
     assert seen
 
 

@@ -137,7 +137,12 @@ class Worker:
         self.assignments: deque[tuple[Task, Any]] = deque()
         """The tasks without an answer, each with the supervisor's own object for it."""
         self.pipe, worker_end = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=_serve, args=(worker_end, *self._serve_arguments), daemon=True)
+        self._process = SPAWN.Process(
+            target=_serve,
+            args=(worker_end, *self._serve_arguments),
+            # A daemon cannot have children, and a session decodes very large images in one (`stream_views`).
+            daemon=not is_detector,
+        )
         with defer_signals():  # until the process ignores them itself
             self._process.start()
         worker_end.close()
