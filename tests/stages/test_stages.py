@@ -21,11 +21,10 @@ from mogface_batch.output.picture_names import KEPT_SUFFIXES
 from mogface_batch.output.plan import Unit
 from mogface_batch.schema import ADDRESS, PICTURE, RESULT_COLUMNS, Status
 from mogface_batch.stages import finish as finishing
-from mogface_batch.stages.build_settings import build_settings, count_lanes
 from mogface_batch.stages.detect import Detect, Lanes
 from mogface_batch.stages.finish import Finish
 from mogface_batch.stages.prepare import Prepare
-from mogface_batch.stages.settings import quarantine_rows
+from mogface_batch.stages.settings import build_settings, count_lanes, quarantine_rows
 
 TIMES = ["mogface_batch.fetch_s", "mogface_batch.decode_s", "mogface_batch.wait_s", "mogface_batch.infer_s"]
 
