@@ -66,7 +66,7 @@ class ImageHeader:
     @property
     def upright_hw(self) -> tuple[int, int]:
         """Height and width after the EXIF orientation is applied."""
-        return geometry.upright_hw(self.raw_hw, self.exif_orientation)
+        return geometry.orient_hw(self.raw_hw, self.exif_orientation)
 
     @property
     def mirrored_hw(self) -> tuple[bool, bool]:
@@ -127,10 +127,10 @@ def open_image(encoded: bytes) -> Image.Image:
     try:
         return Image.open(BytesIO(encoded), formats=_OPENERS)
     except UnidentifiedImageError as error:
-        known = ", ".join(FORMATS.values())
+        formats = ", ".join(FORMATS.values())
         raise DecodeFault(
             ErrorCode.NOT_AN_IMAGE,
-            f"the file is not an image of a supported format ({known}), or its header is damaged",
+            f"the file is not an image of a supported format ({formats}), or its header is damaged",
         ) from error
     except MemoryError as error:
         raise DecodeFault(ErrorCode.OUT_OF_MEMORY, "not enough memory to open the image") from error
@@ -151,7 +151,7 @@ def _read_tiff_header(image: TiffImagePlugin.TiffImageFile) -> ImageHeader:
     orientation = _check_orientation(image.tag_v2.get(_ORIENTATION))
     width, height = image.size
     # Pillow reports the upright size of a TIFF; its own inverse gives the stored one.
-    return ImageHeader("tiff", geometry.upright_hw((height, width), orientation), orientation)
+    return ImageHeader("tiff", geometry.orient_hw((height, width), orientation), orientation)
 
 
 def _read_webp_header(encoded: bytes) -> ImageHeader:
