@@ -23,6 +23,7 @@ CONVENTIONS = {
     "batches",
     "command",
     "decodes",
+    "dry",
     "exists",
     "readable",
     "readinto",
@@ -32,8 +33,8 @@ CONVENTIONS = {
     "to",
     "touches",
 }
-"""First words that are not verbs in the base form: claims, protocols of Python and Jupyter, the console script, `to_json`, and
-`batches`, a public name of `mogface_batch.read`."""
+"""First words that are not verbs in the base form: claims, protocols of Python and Jupyter, the console script, `to_json`,
+the use case `dry_run`, and `batches`, a public name of `mogface_batch.read`."""
 
 
 def find_offenders(package: str) -> Iterator[str]:

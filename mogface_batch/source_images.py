@@ -1,6 +1,6 @@
 """Reads one source image: fetch, check, decode. For verbs, notebooks and pictures of rows that the table has.
 
-The job's own stages do these steps one by one, because each of them has columns and a watchdog of its own there.
+The stages of a job do these steps separately, because each step has its own columns and its own time limit there.
 """
 
 from dataclasses import dataclass

@@ -49,7 +49,7 @@ HEAVY_FILES = {
     "report/test_report.py",
     # servers, by the name of a parameter
     "planning/test_manifests_elsewhere.py",
-    "storage/test_etags.py",
+    "storage/test_list_versions.py",
     "storage/test_hugging_face.py",
     "storage/test_stores.py",
     # a browser

@@ -11,7 +11,7 @@ from mogface_batch.contract import ModelCard
 from mogface_batch.errors import InputError, RowFault
 from mogface_batch.geometry import HeightWidth, Letterbox, Pixels
 from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.jobs.resolve_canvases import resolve_canvases
+from mogface_batch.jobs.resolved_job import resolve_canvases
 from mogface_batch.planning.manifests import open_manifest
 from mogface_batch.source_images import read_image
 

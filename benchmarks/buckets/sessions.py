@@ -16,8 +16,8 @@ from mogface_batch.canvases.batching import choose_batch_size
 from mogface_batch.contract import ModelCard
 from mogface_batch.detector import FaceDetector, read_model_file
 from mogface_batch.geometry import Faces, HeightWidth, Pixels
-from mogface_batch.stages.build_settings import Model, count_lanes
 from mogface_batch.stages.detect import Lanes, sort_largest_first
+from mogface_batch.stages.settings import Model, count_lanes
 
 
 @dataclass(slots=True)

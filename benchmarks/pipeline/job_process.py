@@ -112,7 +112,7 @@ def _run_engine(job: str, work: Work, rows_per_part: int) -> pa.Table:
     from mogface_batch.config import validate  # noqa: PLC0415
     from mogface_batch.detector import read_model_file  # noqa: PLC0415
     from mogface_batch.jobs.annotate import annotate  # noqa: PLC0415
-    from mogface_batch.stages.build_settings import Model  # noqa: PLC0415
+    from mogface_batch.stages.settings import Model  # noqa: PLC0415
 
     manifest = Path(work.out, "manifest.txt")
     manifest.write_text("".join(f"{file}\n" for file in work.files), encoding="utf-8")

@@ -27,7 +27,7 @@ from mogface_batch.errors import DeviceError
 from mogface_batch.images.encode import encode
 from mogface_batch.jobs.annotate import annotate
 from mogface_batch.output.publish import Receipt
-from mogface_batch.stages.build_settings import Model
+from mogface_batch.stages.settings import Model
 
 FILES = 2_000
 """Different images; a manifest of more rows names them by other names, through links to their folder."""

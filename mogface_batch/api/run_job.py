@@ -10,7 +10,7 @@ from mogface_batch.detector.model_file import read_declarations
 from mogface_batch.engines.engine import resolve_engine
 from mogface_batch.errors import ConfigError
 from mogface_batch.jobs import annotate as job
-from mogface_batch.stages.build_settings import Model
+from mogface_batch.stages.settings import Model
 
 
 def annotate(config_or_path: config.JobConfig | Mapping[str, Any] | str | Path) -> dict[str, Any]:

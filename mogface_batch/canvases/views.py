@@ -127,7 +127,8 @@ class View:
             # A clockwise turn puts (x, y) of an image of some height at (height - y, x); this undoes it.
             x, y = y, np.float32(width) - x
             height, width = width, height
-        points: NDArray[np.float32] = np.stack([x, y], axis=-1) / np.float32(self.scale)
+        points = np.stack([x, y], axis=-1)
+        points /= np.float32(self.scale)
         return points
 
 

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mogface_batch.config import Engine
     from mogface_batch.engines.engine import resolve_engine
     from mogface_batch.jobs.annotate import annotate
-    from mogface_batch.processes.without_pandas import keep_pandas_out
+    from mogface_batch.processes.worker_process import keep_pandas_out
 
     config = _load_config(arguments.target, arguments.words, arguments.out)
     if resolve_engine(config.engine) is Engine.LOCAL:  # Ray Data needs it

@@ -108,12 +108,12 @@ def _refuse_foreign_folder(out: Path) -> None:
 def _name_pictures(images: list[str], out: Path) -> Iterator[tuple[str, Path]]:
     """Yield each image with the path of its picture: never that of another picture, nor of an image itself."""
     from mogface_batch import storage
-    from mogface_batch.output.picture_names import fold_name, picture_name
+    from mogface_batch.output.picture_names import fold_name, name_picture
 
     addresses = [storage.make_absolute(image) for image in images]
     taken = {fold_name(os.path.realpath(address)) for address in addresses}
     for image, address in zip(images, addresses, strict=True):
-        name = Path(picture_name(address)[0]).name
+        name = Path(name_picture(address)[0]).name
         picture, number = out / name, 1
         while (key := fold_name(os.path.realpath(picture))) in taken:
             number += 1

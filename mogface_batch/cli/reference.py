@@ -22,7 +22,7 @@ means one or more. Options may stand before, between or after the other words.
 def render_page() -> str:
     """Return the Markdown text of docs/command-line.md."""
     verbs = list(_find_verbs(build_parser()))
-    contents = [f"* [`{parser.prog}`](#{_anchor(parser)}): {summary}" for parser, summary in verbs]
+    contents = [f"* [`{parser.prog}`](#{_format_anchor(parser)}): {summary}" for parser, summary in verbs]
     sections = [line for parser, _ in verbs for line in _render_verb(parser)]
     exit_codes = ["## Exit codes\n", "```text", *EXIT_CODES.splitlines(), "```", ""]
     return "\n".join([_PAGE_START, *contents, "", *sections, *exit_codes])
@@ -38,7 +38,7 @@ def _find_verbs(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.Argu
                 yield from _find_verbs(action.choices[name])
 
 
-def _anchor(parser: argparse.ArgumentParser) -> str:
+def _format_anchor(parser: argparse.ArgumentParser) -> str:
     return parser.prog.replace(" ", "-")
 
 

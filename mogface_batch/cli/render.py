@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the pictures and print the counts."""
     from mogface_batch.config import Engine
     from mogface_batch.jobs.render.draw_image import Look, MetadataPolicy, Style
-    from mogface_batch.jobs.render.render import Options, render
+    from mogface_batch.jobs.render.render import RenderOptions, render
 
     if arguments.style == "boxes" and arguments.margin is not None:
         raise ConfigError(
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     margin = _MARGINS.get(arguments.style, 0.0) if arguments.margin is None else arguments.margin
     look = Look(Style(arguments.style), margin, MetadataPolicy(arguments.metadata))
     engine = Engine(arguments.engine)
-    options = Options(look, arguments.min_score, arguments.workers, engine, arguments.max_error_rate)
+    options = RenderOptions(look, arguments.min_score, arguments.workers, engine, arguments.max_error_rate)
     record = render(arguments.output, os.fspath(arguments.out), options)
     (print_json if arguments.json else print_pairs)(record if arguments.json else _summarize(record))
     return int(record["exit_code"])

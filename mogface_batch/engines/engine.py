@@ -1,14 +1,16 @@
-"""What an engine is: the interface that a job runs its units through, and the events that an engine reports."""
+"""What an engine is: the interface that a job runs its units through, the events that it reports, and how to open one."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from mogface_batch.config import Engine
+from mogface_batch.config import Engine, JobConfig
 from mogface_batch.faults.signals import GRACE_S
 from mogface_batch.output.plan import Unit
 from mogface_batch.output.publish import Receipt
+from mogface_batch.stages.settings import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +62,23 @@ def resolve_engine(engine: Engine) -> Engine:
     if engine is not Engine.AUTO:
         return engine
     return Engine.RAY if os.environ.get("RAY_ADDRESS") else Engine.LOCAL
+
+
+OpenEngine = Callable[[JobConfig, Model], AbstractContextManager[JobEngine]]
+
+
+def open_engine(config: JobConfig, model: Model) -> AbstractContextManager[JobEngine]:
+    """Return the engine of a job as a context manager, which stops its processes on exit.
+
+    Args:
+        config: The config of the job, with its canvases resolved.
+        model: The detector of the job.
+    """
+    # Imported here, since both engines import this module.
+    if resolve_engine(config.engine) is Engine.RAY:
+        from mogface_batch.engines.ray.ray_engine import open_ray_engine  # noqa: PLC0415
+
+        return open_ray_engine(config, model)
+    from mogface_batch.engines.local.supervisor import open_local_engine  # noqa: PLC0415
+
+    return open_local_engine(config, model)

@@ -54,7 +54,7 @@ def draw_faces(rgb: Pixels, faces: Faces, style: DrawStyle, *, margin: float = M
 
     Args:
         rgb: (H, W, 3), not written to.
-        faces: In pixels of ``rgb``, best first; may lie partly or wholly outside.
+        faces: In pixels of ``rgb``, best first; may be partly or wholly outside.
         style: ``boxes`` draws boxes, scores and the count. The others destroy the pixels of each face and of a
             margin: ``blur`` and ``mosaic`` keep at most 8 means across it, ``solid`` nothing.
         margin: Share of the box's size that is destroyed beyond it on each side, and at least 1 px.
@@ -199,7 +199,7 @@ def _hide_faces(rgb: Pixels, boxes: Boxes, style: DrawStyle, margin: float) -> P
     for box in boxes:
         left, top, right, bottom = _grow_box(box, rgb.shape[:2], margin)
         # A view of the picture with the earlier faces destroyed, not of the source: else a small box inside a large
-        # face would bring back means of its own, finer than those of the face.
+        # face would bring back its own means, finer than those of the face.
         region = picture[top:bottom, left:right]
         if region.size:
             region[:] = (

@@ -127,10 +127,10 @@ def open_image(encoded: bytes) -> Image.Image:
     try:
         return Image.open(BytesIO(encoded), formats=_OPENERS)
     except UnidentifiedImageError as error:
-        known = ", ".join(FORMATS.values())
+        formats = ", ".join(FORMATS.values())
         raise DecodeFault(
             ErrorCode.NOT_AN_IMAGE,
-            f"the file is not an image of a supported format ({known}), or its header is damaged",
+            f"the file is not an image of a supported format ({formats}), or its header is damaged",
         ) from error
     except MemoryError as error:
         raise DecodeFault(ErrorCode.OUT_OF_MEMORY, "not enough memory to open the image") from error

@@ -13,8 +13,7 @@ from typing import Any
 
 from mogface_batch import storage
 from mogface_batch.config import JobConfig
-from mogface_batch.engines.engine import Event, JobEngine
-from mogface_batch.engines.open_engine import OpenEngine, open_engine
+from mogface_batch.engines.engine import Event, JobEngine, OpenEngine, open_engine
 from mogface_batch.errors import ConfigError, JobFault, OutputError
 from mogface_batch.faults import signals
 from mogface_batch.faults.ledger import remove_published_records
@@ -33,7 +32,7 @@ from mogface_batch.planning.manifests import open_manifest
 from mogface_batch.planning.planner import Planner
 from mogface_batch.planning.work import TableState, Work, find_work
 from mogface_batch.schema import EXIT_OK, EXIT_TOO_MANY_FAILED
-from mogface_batch.stages.build_settings import Model
+from mogface_batch.stages.settings import Model
 
 EXIT_BUG = 1
 Watch = Callable[[Event], None]

@@ -18,8 +18,7 @@ from mogface_batch.planning.planner import Planner
 from mogface_batch.planning.sample import Sample
 from mogface_batch.planning.work import TableState, Work, find_work
 from mogface_batch.schema import ADDRESS, Status
-from mogface_batch.stages.build_settings import Model, build_settings
-from mogface_batch.stages.settings import StageSettings
+from mogface_batch.stages.settings import Model, StageSettings, build_settings
 
 SAMPLE_ROWS = 32
 MAX_SAMPLE_S = 20.0
@@ -113,8 +112,7 @@ def _measure_sample(
 def _run_sample(settings: StageSettings, model: Model, addresses: list[str]) -> _SampleRun:
     """Run the first two stages on a sample, in this process, for about `MAX_SAMPLE_S`."""
     from mogface_batch.stages.detect import Detect  # noqa: PLC0415 - only here native code runs in the driver
-    from mogface_batch.stages.duplicates import copy_duplicate_results  # noqa: PLC0415 - as below
-    from mogface_batch.stages.prepare import Prepare  # noqa: PLC0415
+    from mogface_batch.stages.prepare import Prepare, copy_duplicate_results  # noqa: PLC0415
 
     prepare, detect = Prepare(settings), Detect(settings, str(model.path))
     run, started_s = _SampleRun(), time.monotonic()

@@ -61,7 +61,7 @@ class Host(Protocol[T, R]):
 
 
 @dataclass(slots=True)
-class _Chunk(Generic[T, R]):
+class _ChunkInWork(Generic[T, R]):
     """A chunk in work."""
 
     items: Sequence[T]
@@ -76,7 +76,7 @@ class _Chunk(Generic[T, R]):
 class _Piece(Generic[T, R]):
     """Items of a chunk that go to a process together."""
 
-    chunk: _Chunk[T, R]
+    chunk: _ChunkInWork[T, R]
     positions: range
     deaths_alone: int = 0
 
@@ -136,9 +136,9 @@ class _Scheduler(Generic[T, R]):
         if self._requeued:
             return self._requeued.popleft()
         items = next(chunks, None)
-        return None if items is None else _Piece(_Chunk(items), range(len(items)))
+        return None if items is None else _Piece(_ChunkInWork(items), range(len(items)))
 
-    def _collect(self, future: Future[list[R]]) -> _Chunk[T, R]:
+    def _collect(self, future: Future[list[R]]) -> _ChunkInWork[T, R]:
         piece = self._running.pop(future)
         try:
             piece.chunk.results.update(zip(piece.positions, self._host.collect(future), strict=True))

@@ -3,9 +3,12 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 
 SPAWN = multiprocessing.get_context("spawn")
 """Spawned, not forked: a fork would copy the locks of the parent's threads, and CUDA cannot be forked at all."""
@@ -44,3 +47,33 @@ def kill_processes(processes: list[BaseProcess]) -> None:
         process.kill()
     for process in processes:
         process.join()
+
+
+# -- pandas ----------------------------------------------------------------------------------------------------
+
+_PANDAS = "pandas"
+
+
+class _PandasHider(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> None:
+        if fullname == _PANDAS:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+
+def keep_pandas_out() -> None:
+    """Hide pandas from pyarrow when it looks for it first: when it makes the first array from Python values.
+
+    Importing pandas takes 0.4 s in each process, and nothing here needs it. Call it only in processes of this package. `pyarrow.Table.to_pandas` looks again, and works.
+    """
+    if _PANDAS in sys.modules:
+        return
+    import pyarrow as pa  # noqa: PLC0415 - other worker processes do not use it
+
+    hider = _PandasHider()
+    sys.meta_path.insert(0, hider)
+    try:
+        pa.array([None])
+    finally:
+        sys.meta_path.remove(hider)

@@ -25,7 +25,7 @@ LoadBatch = Callable[[], NDArray[np.uint8]]
 
 
 class Lanes:
-    """A session that runs several parts of a batch at once; `build_settings.count_lanes` says how many pay.
+    """A session that runs several parts of a batch at once; `settings.count_lanes` says how many pay.
 
     Args:
         open_session: Opens the session, given ``threads`` and ``batch_size``: `FaceDetector.open` with all else bound.

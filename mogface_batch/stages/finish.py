@@ -47,7 +47,7 @@ from mogface_batch.output.publish import Receipt, publish_part
 from mogface_batch.output.retry_units import RetryUnit
 from mogface_batch.output.tombstones import read_tombstones, remove_forgotten_rows
 from mogface_batch.schema import INTERNAL, PICTURE, PLAN_COLUMNS, Status, build_output_schema
-from mogface_batch.stages.duplicates import copy_duplicate_results
+from mogface_batch.stages.prepare import copy_duplicate_results
 from mogface_batch.stages.settings import StageSettings
 
 Picture = str | RowFault | None

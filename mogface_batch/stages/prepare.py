@@ -1,4 +1,8 @@
-"""`Prepare`: fetches images, decodes them and places them on canvases."""
+"""`Prepare`: fetches images, decodes them and places them on canvases.
+
+Identical images are decoded and run once among rows that are prepared together: their other rows have the status `SAME`
+until `copy_duplicate_results`.
+"""
 
 import time
 from dataclasses import dataclass
@@ -12,11 +16,15 @@ from mogface_batch.columns import (
     CANVAS,
     COMPARED,
     DECODE_S,
+    DETECTED,
     ENCODED,
     FETCH_S,
+    INFER_S,
     KNOWN,
     PREPARED,
     SAME,
+    SLOTS,
+    WAIT_S,
     encode_canvases,
 )
 from mogface_batch.errors import FetchFault, RowFault
@@ -27,6 +35,14 @@ from mogface_batch.schema import ADDRESS, Status, choose_status
 from mogface_batch.stages.fetch import fetch_all
 from mogface_batch.stages.settings import StageSettings
 from mogface_batch.stages.stream_views import CANVASES_AT_ONCE, choose_view_reduction, stack_views
+
+_RESULT_COLUMNS = [
+    column.name
+    for column in (*PREPARED, *DETECTED)
+    if column.name
+    not in {"attempts", "sha256", "etag", "size_bytes", CANVAS, FETCH_S, DECODE_S, WAIT_S, INFER_S, SLOTS}
+]
+"""The columns that depend on the bytes of an image alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +150,23 @@ def _describe_fault(fault: RowFault) -> dict[str, Any]:
         "error_code": fault.code,
         "error_message": fault.message,
     }
+
+
+def copy_duplicate_results(rows: pa.Table) -> pa.Table:
+    """Return the rows with each result copied to the rows with identical bytes, whose status is `SAME`.
+
+    Args:
+        rows: The result of `Prepare` or `Detect`.
+    """
+    statuses, digests = rows["status"].to_pylist(), rows["sha256"].to_pylist()
+    if SAME not in statuses:
+        return rows
+    pairs = list(zip(statuses, digests, strict=True))
+    originals = {sha256: row for row, (status, sha256) in enumerate(pairs) if status not in {SAME, KNOWN}}
+    source_rows = pa.array(
+        [originals[sha256] if status == SAME else row for row, (status, sha256) in enumerate(pairs)]
+    )
+    for name in (name for name in _RESULT_COLUMNS if name in rows.schema.names):
+        column = rows[name].combine_chunks().take(source_rows)
+        rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
+    return rows

@@ -1,15 +1,23 @@
-"""`StageSettings`: what the three stages need to know, small enough to be sent to any process."""
+"""`StageSettings`: what the three stages need to know, built from a config and a model, small enough for any process."""
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 
+from mogface_batch import storage
+from mogface_batch.canvases.batching import choose_batch_size, runs_singly
+from mogface_batch.canvases.policies import open_canvas_policy
 from mogface_batch.canvases.policy import CanvasPolicy
 from mogface_batch.columns import CANVAS, DETECTED, PREPARED
-from mogface_batch.config import DrawStyle, LimitOptions, Merge
+from mogface_batch.config import DrawStyle, JobConfig, LimitOptions, Merge
+from mogface_batch.contract import Provider
+from mogface_batch.detector.model_file import ModelFile
 from mogface_batch.errors import ErrorCode
+from mogface_batch.output import environment, fingerprint
 from mogface_batch.output.footers import list_environments
-from mogface_batch.schema import INTERNAL, Status
+from mogface_batch.schema import INTERNAL, SCHEMA_VERSION, Status
 from mogface_batch.storage import ALL_SOURCES, AllowedSources
 
 
@@ -50,6 +58,74 @@ class StageSettings:
         return list_environments(
             {f"{INTERNAL}{name}".encode(): text.encode() for name, text in self.lineage.items()}
         )[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The detector of a job: its file on this machine, and what the file declares."""
+
+    path: Path
+    file: ModelFile
+    source: str
+    """Where the file is from: a built-in's name, a path or a URI."""
+
+
+def build_settings(config: JobConfig, model: Model, *, threads: int) -> StageSettings:
+    """Return the settings of the stages.
+
+    Args:
+        config: The config of the job, with its canvases resolved.
+        model: The detector of the job.
+        threads: Threads of one session.
+
+    Raises:
+        ConfigError: A canvas does not suit the model.
+    """
+    card = model.file.card
+    defining_settings = fingerprint.collect_settings(config, card, model.file.sha256)
+    lineage = {
+        "schema_version": str(SCHEMA_VERSION),
+        "fingerprint": fingerprint.digest(defining_settings),
+        "model_sha256": model.file.sha256,
+        "model": storage.redact(model.source),
+        "detector": card.detector,
+        "settings": json.dumps(defining_settings, sort_keys=True),
+        **environment.describe_machine(config),
+    }
+    lanes = count_lanes(config, model, threads)
+    return StageSettings(
+        output=storage.make_absolute(config.output.uri),
+        canvas_policy=open_canvas_policy(config.canvas, card, config.limits),
+        pad_rgb=card.pad_rgb,
+        limits=config.limits,
+        provider=config.detect.provider.value,
+        batch_size=max(choose_batch_size(config), lanes),
+        threads=threads,
+        score_at_least=defining_settings["detect.score_threshold"],
+        iou_at_most=card.nms_iou,
+        max_faces=card.max_faces,
+        min_face_px=config.detect.min_face_px,
+        merge=config.detect.merge,
+        style=config.output.style if config.output.annotated else None,
+        decodes_scaled=fingerprint.decodes_scaled(config),
+        sources=storage.AllowedSources.of(
+            config.sources.allow, config.manifest.uri, config.manifest.base_uri
+        ),
+        lineage=lineage,
+        lanes=lanes,
+    )
+
+
+def count_lanes(config: JobConfig, model: Model, threads: int) -> int:
+    """Return how many parts of a batch a session runs at once: one per thread, or 1.
+
+    On a CPU, threads that each run their own canvases use less CPU time than threads that share every operator, and
+    no more memory. This pays only if the batch divides evenly, since each part is padded like a batch.
+    """
+    is_batch_size_free = not isinstance(model.file.inputs[0].shape[0], int)
+    is_divisible = choose_batch_size(config) % threads == 0 or runs_singly(config)
+    has_lanes = config.detect.provider is Provider.CPU and is_batch_size_free and is_divisible
+    return threads if has_lanes else 1
 
 
 def quarantine_rows(plan: pa.Table, message: str) -> pa.Table:

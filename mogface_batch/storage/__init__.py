@@ -5,7 +5,7 @@
     below    `clients/`: one protocol for all remote stores
 
 An *address* is an absolute path (``/data/a.jpg``) or a URI (``s3://bucket/a.jpg``). Only http(s) is parsed as a URL;
-elsewhere ``%``, ``#`` and ``?`` are part of the name.
+in all others ``%``, ``#`` and ``?`` are part of the name.
 
 This package knows nothing of images, manifests or tables. Read `store.py` first, then `clients/open_client.py`.
 """

@@ -118,7 +118,7 @@ def _fetch_once(
 
 def _check_client(address: str) -> None:
     if not has_client(parse_scheme(address)):
-        why = f"there is no way to read {parse_scheme(address)}://"
+        why = f"{parse_scheme(address)}:// cannot be read by any client"
         raise FetchFault(ErrorCode.UNSUPPORTED, f"{redact(address)} could not be read: {why}.")
 
 

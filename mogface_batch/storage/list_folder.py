@@ -85,9 +85,9 @@ def _match_local(pattern: str) -> Iterator[str]:
         yield from (path for path in paths if os.path.isfile(path))  # noqa: PTH113 - as above
         return
     # Not by `glob`, which follows a link to a parent folder until the system stops it.
-    wanted = re.compile(fsspec.utils.glob_translate("/".join(rest)))
+    pattern_re = re.compile(fsspec.utils.glob_translate("/".join(rest)))
     paths = sorted(_walk_local(folder or "/", seen=set()))
-    yield from (path for path in paths if wanted.match(path[len(folder) + 1 :]) and os.path.isfile(path))  # noqa: PTH113
+    yield from (path for path in paths if pattern_re.match(path[len(folder) + 1 :]) and os.path.isfile(path))  # noqa: PTH113
 
 
 def _split_pattern(pattern: str) -> tuple[str, list[str]]:

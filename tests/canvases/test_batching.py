@@ -10,7 +10,7 @@ from mogface_batch.canvases.batching import (
     choose_rows_per_unit,
 )
 from mogface_batch.canvases.policies import open_canvas_policy
-from mogface_batch.stages.build_settings import build_settings
+from mogface_batch.stages.settings import build_settings
 
 THREE = "canvas.sizes=[[480, 640], [640, 480], [640, 640]]"
 

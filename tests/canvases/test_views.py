@@ -80,7 +80,7 @@ def test_a_box_seen_on_a_canvas_is_the_box_in_the_image(image_hw, scale, turns, 
     x1, y1 = 2 * round(place[1] * (width - 22) / 2), 2 * round(place[0] * (height - 18) / 2)
     box = (x1, y1, x1 + 20, y1 + 16)
     whole = View(image_hw, (48, 64), scale, quarter_turns=turns, is_mirrored=is_mirrored)
-    views = list(cut_tiles(whole, overlap=0.6))
+    views = list(cut_tiles(whole, overlap=0.85))  # so that each box is whole on one of them
 
     canvases = list(cut_views(mark(image_hw, box), views, GREY))
 

@@ -59,7 +59,7 @@ def pictures(folder):
     ("file", "words", "code", "says"),
     [
         pytest.param("absent.onnx", ["--calibration", "photos"], 4, "absent.onnx does not exist", id="no-file"),
-        pytest.param("text.onnx", ["--calibration", "photos"], 4, "no ONNX model", id="no-onnx"),
+        pytest.param("text.onnx", ["--calibration", "photos"], 4, "not an ONNX model", id="no-onnx"),
         pytest.param("int8.onnx", ["--calibration", "photos"], 4, "is int8 for any already", id="int8-already"),
         pytest.param("F.onnx", ["--calibration", "absent"], 3, "no manifest absent", id="no-manifest"),
         pytest.param("F.onnx", ["--calibration", "empty"], 3, "names no image", id="empty-manifest"),

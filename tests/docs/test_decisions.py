@@ -41,3 +41,14 @@ def test_the_page_about_layers_draws_the_layers_that_are_checked():
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
 
     assert [re.split(r"\s{2,}", line)[0] for line in drawing.splitlines()] == layers
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_module_that_a_decision_names_exists(page):
+    named = set(re.findall(r"`([a-z_]+/[a-z_/0-9]+\.py)`", page.read_text()))
+
+    missing = {
+        name for name in named if not (ROOT / name).exists() and not (ROOT / "mogface_batch" / name).exists()
+    }
+
+    assert not missing

@@ -25,7 +25,7 @@ from mogface_batch.errors import ContractError, DeviceError, InputError, Interru
 from mogface_batch.faults.unit_record import Care, Portion
 from mogface_batch.jobs import annotate as jobs
 from mogface_batch.output.plan import Unit
-from mogface_batch.stages.build_settings import Model, build_settings
+from mogface_batch.stages.settings import Model, build_settings
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="counts processes in /proc")
 

@@ -57,6 +57,7 @@ def test_boxes_and_rows_are_read_by_image_and_rows_count_from_0(tmp_path):
 
 
 def test_a_missing_file_is_named_and_the_others_with_it(tmp_path):
+    pytest.importorskip("scipy.io", reason="SciPy is not installed: extra `evaluate`")
     with pytest.raises(
         InputError, match=r"wider_face_val\.mat is missing: .* wider_hard_val\.mat of WIDER FACE"
     ):

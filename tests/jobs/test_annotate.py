@@ -18,7 +18,7 @@ from processes import HAS_PROC, children, is_running, table_folders, wait_until
 from mogface_batch.config import Engine
 from mogface_batch.engines.engine import resolve_engine
 from mogface_batch.engines.local import supervisor
-from mogface_batch.engines.ray.engine import RayEngine
+from mogface_batch.engines.ray.ray_engine import RayEngine
 from mogface_batch.errors import ConfigError, InputError, Interrupted, OutputError
 from mogface_batch.jobs import annotate as jobs
 from mogface_batch.jobs.status import describe_output

@@ -21,7 +21,7 @@ from mogface_batch.cli import main
 from mogface_batch.errors import ConfigError, InputError
 from mogface_batch.jobs.annotate import annotate
 from mogface_batch.jobs.render.draw_image import Look, MetadataPolicy, Style, choose_picture_name
-from mogface_batch.jobs.render.render import Options, render
+from mogface_batch.jobs.render.render import RenderOptions, render
 
 KEEP = MetadataPolicy.KEEP
 
@@ -76,7 +76,7 @@ def out(tmp_path, pictures):
 def test_every_image_has_a_picture_named_as_itself(style, out, pictures, tmp_path):
     target = tmp_path / "drawn"
 
-    record = render(str(out), str(target), Options(look(style)))
+    record = render(str(out), str(target), RenderOptions(look(style)))
 
     assert files_of(target) == {mirrored(path) for path in pictures}
     assert (record["rendered"], record["failed"], record["exit_code"]) == (4, 0, 0)
@@ -92,7 +92,7 @@ def test_every_image_has_a_picture_named_as_itself(style, out, pictures, tmp_pat
 def test_each_face_is_cut_out(out, pictures, tmp_path):
     target = tmp_path / "crops"
 
-    render(str(out), str(target), Options(look("crops", margin=0)))
+    render(str(out), str(target), RenderOptions(look("crops", margin=0)))
 
     assert files_of(target) == {
         mirrored(pictures[number], f".faces/{face:03}.png") for number in range(4) for face in range(number)
@@ -106,7 +106,7 @@ def test_each_face_is_cut_out(out, pictures, tmp_path):
 
 
 def test_faces_that_score_less_are_as_if_they_were_not_there(out, pictures, tmp_path):
-    render(str(out), str(tmp_path / "crops"), Options(look("crops"), min_score=0.8))
+    render(str(out), str(tmp_path / "crops"), RenderOptions(look("crops"), min_score=0.8))
 
     assert rows_of(tmp_path / "crops")["003.png"]["crops"] == [
         mirrored(pictures[3], f".faces/{face:03}.png") for face in (0, 1)
@@ -115,10 +115,10 @@ def test_faces_that_score_less_are_as_if_they_were_not_there(out, pictures, tmp_
 
 def test_a_second_run_makes_nothing_again(out, tmp_path):
     target = tmp_path / "blur"
-    render(str(out), str(target), Options(look()))
+    render(str(out), str(target), RenderOptions(look()))
     before = {path: path.stat().st_mtime_ns for path in target.rglob("*.p*")}
 
-    record = render(str(out), str(target), Options(look()))
+    record = render(str(out), str(target), RenderOptions(look()))
 
     assert (record["this_run"], record["rendered"], record["removed"]) == (0, 4, 0)
     assert {path: path.stat().st_mtime_ns for path in target.rglob("*.p*")} == before
@@ -128,7 +128,7 @@ def test_what_has_changed_is_made_again_and_what_is_gone_goes(tmp_path, pictures
     target = tmp_path / "crops"
     rows = [with_faces(path, cell_box(0, 0), cell_box(1, 1)) for path in pictures]
     rows.append(rows[3] | {"image_id": "repeat"})
-    render(str(write_report_folder(tmp_path, rows)), str(target), Options(look("crops")))
+    render(str(write_report_folder(tmp_path, rows)), str(target), RenderOptions(look("crops")))
 
     # 000 has lost a face, 001 is gone, 002 could not be read this time, of 003 one repeat is gone.
     again = [
@@ -136,7 +136,7 @@ def test_what_has_changed_is_made_again_and_what_is_gone_goes(tmp_path, pictures
         image("002.png", status="undecodable", uri=str(pictures[2])),
         rows[3],
     ]
-    record = render(str(write_report_folder(tmp_path, again)), str(target), Options(look("crops")))
+    record = render(str(write_report_folder(tmp_path, again)), str(target), RenderOptions(look("crops")))
 
     assert files_of(target) == {
         mirrored(pictures[0], ".faces/000.png"),
@@ -148,23 +148,23 @@ def test_what_has_changed_is_made_again_and_what_is_gone_goes(tmp_path, pictures
 
 def test_rows_in_other_parts_are_the_same_rows(tmp_path, pictures):
     rows = [with_faces(path, cell_box(0, 0)) for path in pictures]
-    render(str(write_report_folder(tmp_path, rows)), str(tmp_path / "blur"), Options(look()))
+    render(str(write_report_folder(tmp_path, rows)), str(tmp_path / "blur"), RenderOptions(look()))
     for part in (tmp_path / "out" / "detections").iterdir():
         part.unlink()
     write_out(tmp_path / "out", rows[2:], rows[:2])
 
-    assert render(str(tmp_path / "out"), str(tmp_path / "blur"), Options(look()))["this_run"] == 0
+    assert render(str(tmp_path / "out"), str(tmp_path / "blur"), RenderOptions(look()))["this_run"] == 0
 
 
 def test_a_source_that_has_changed_or_is_gone_gets_no_picture(out, pictures, tmp_path):
     target = tmp_path / "blur"
-    render(str(out), str(target), Options(look()))
+    render(str(out), str(target), RenderOptions(look()))
     for path in (target / "rows").iterdir():
         path.unlink()
     saved(pictures[1], red_squares((64, 96), {(2, 2): 255}))
     pictures[2].unlink()
 
-    record = render(str(out), str(target), Options(look(), max_error_rate=0.4))
+    record = render(str(out), str(target), RenderOptions(look(), max_error_rate=0.4))
 
     assert (record["failed"], record["failed_by_code"]) == (2, {"not_found": 1, "source_changed": 1})
     assert record["exit_code"] == 6
@@ -174,9 +174,11 @@ def test_a_source_that_has_changed_or_is_gone_gets_no_picture(out, pictures, tmp
 
 def test_a_failed_row_is_tried_again_and_its_old_picture_does_not_stay(tmp_path, pictures):
     target = tmp_path / "blur"
-    options = Options(look())
+    options = RenderOptions(look())
     content = pictures[1].read_bytes()
-    render(str(write_report_folder(tmp_path, [with_faces(pictures[1], cell_box(0, 0))])), str(target), options)
+    render(
+        str(write_report_folder(tmp_path, [with_faces(pictures[1], cell_box(0, 0))])), str(target), options
+    )
     out = write_report_folder(tmp_path, [with_faces(pictures[1], cell_box(1, 1))])
     pictures[1].unlink()
 
@@ -192,7 +194,11 @@ def test_a_failed_row_is_tried_again_and_its_old_picture_does_not_stay(tmp_path,
 def test_what_the_table_could_not_read_is_told_and_no_failure_of_this_run(tmp_path):
     row = image("a", status="too_large", error_code="too_many_pixels", error_message="it is huge")
 
-    record = render(str(write_report_folder(tmp_path, [row])), str(tmp_path / "blur"), Options(look(), max_error_rate=0))
+    record = render(
+        str(write_report_folder(tmp_path, [row])),
+        str(tmp_path / "blur"),
+        RenderOptions(look(), max_error_rate=0),
+    )
 
     assert (record["no_result"], record["failed"], record["exit_code"]) == (1, 0, 0)
     made = rows_of(tmp_path / "blur")["a"]
@@ -204,13 +210,13 @@ def test_what_the_table_could_not_read_is_told_and_no_failure_of_this_run(tmp_pa
 
 
 def test_a_folder_of_other_pictures_is_refused(out, tmp_path):
-    render(str(out), str(tmp_path / "blur"), Options(look()))
+    render(str(out), str(tmp_path / "blur"), RenderOptions(look()))
 
     for changed, named in (
-        (Options(look("solid")), "style: blur there, solid now"),
-        (Options(look(margin=0.2)), r"margin: 0\.1 there, 0\.2 now"),
-        (Options(look(metadata=MetadataPolicy.STRIP)), "metadata: keep there, strip now"),
-        (Options(look(), min_score=0.5), r"min_score: 0\.0 there, 0\.5 now"),
+        (RenderOptions(look("solid")), "style: blur there, solid now"),
+        (RenderOptions(look(margin=0.2)), r"margin: 0\.1 there, 0\.2 now"),
+        (RenderOptions(look(metadata=MetadataPolicy.STRIP)), "metadata: keep there, strip now"),
+        (RenderOptions(look(), min_score=0.5), r"min_score: 0\.0 there, 0\.5 now"),
     ):
         with pytest.raises(ConfigError, match=named):
             render(str(out), str(tmp_path / "blur"), changed)
@@ -220,15 +226,15 @@ def test_the_output_folder_of_a_job_is_no_place_for_pictures(out):
     (out / "fingerprint.json").write_text("{}")
 
     with pytest.raises(ConfigError, match="choose another --out"):
-        render(str(out), str(out), Options(look()))
+        render(str(out), str(out), RenderOptions(look()))
 
 
 def test_damaged_rows_are_named(out, tmp_path):
-    render(str(out), str(tmp_path / "blur"), Options(look()))
+    render(str(out), str(tmp_path / "blur"), RenderOptions(look()))
     next((tmp_path / "blur" / "rows").iterdir()).write_bytes(b"PAR1")
 
     with pytest.raises(InputError, match="not a part that render wrote"):
-        render(str(out), str(tmp_path / "blur"), Options(look()))
+        render(str(out), str(tmp_path / "blur"), RenderOptions(look()))
 
 
 def test_half_a_table_is_refused_before_anything_is_drawn(out, tmp_path, capsys):
@@ -244,9 +250,11 @@ def test_small_faces_are_named(tmp_path, pictures):
     row = with_faces(pictures[0], (0, 0, 30, 30), (0, 0, 18, 30), (40, 40, 60, 60)) | {"scale": 0.5}
     out = write_report_folder(tmp_path, [row])
 
-    assert render(str(out), str(tmp_path / "blur"), Options(look()))["small_faces"] == 1
+    assert render(str(out), str(tmp_path / "blur"), RenderOptions(look()))["small_faces"] == 1
     assert rows_of(tmp_path / "blur")["000.png"]["small_faces"] == [1]
-    assert render(str(out), str(tmp_path / "boxes"), Options(look("boxes", margin=0)))["small_faces"] == 0
+    assert (
+        render(str(out), str(tmp_path / "boxes"), RenderOptions(look("boxes", margin=0)))["small_faces"] == 0
+    )
 
 
 def test_pictures_are_upright_and_say_so(tmp_path):
@@ -260,7 +268,7 @@ def test_pictures_are_upright_and_say_so(tmp_path):
         y, x = np.argwhere(uprights[-1][..., 0] > 128).min(axis=0)
         rows.append(with_faces(paths[-1], (x, y, x + 16, y + 16)))
 
-    render(str(write_report_folder(tmp_path, rows)), str(tmp_path / "solid"), Options(look("solid")))
+    render(str(write_report_folder(tmp_path, rows)), str(tmp_path / "solid"), RenderOptions(look("solid")))
 
     for path, upright in zip(paths, uprights, strict=True):
         drawn = opened(tmp_path / "solid" / mirrored(path))
@@ -275,7 +283,11 @@ def test_the_profile_is_kept_or_not(tmp_path, policy):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     path = saved(tmp_path / "photos" / "a.jpg", red_squares((64, 96), {}), icc_profile=profile)
 
-    render(str(write_report_folder(tmp_path, [with_faces(path)])), str(tmp_path / "blur"), Options(look(metadata=policy)))
+    render(
+        str(write_report_folder(tmp_path, [with_faces(path)])),
+        str(tmp_path / "blur"),
+        RenderOptions(look(metadata=policy)),
+    )
 
     drawn = opened(tmp_path / "blur" / mirrored(path))
     assert (drawn.info.get("icc_profile") == profile) is (policy is KEEP)
@@ -287,7 +299,9 @@ def test_metadata_that_the_format_has_no_room_for_is_left_out_and_told(tmp_path)
     path = saved(tmp_path / "photos" / "a.png", red_squares((64, 96), {}), exif=exif)
     path = path.rename(path.with_suffix(".jpg"))
 
-    record = render(str(write_report_folder(tmp_path, [with_faces(path)])), str(tmp_path / "blur"), Options(look()))
+    record = render(
+        str(write_report_folder(tmp_path, [with_faces(path)])), str(tmp_path / "blur"), RenderOptions(look())
+    )
 
     row = rows_of(tmp_path / "blur")["a.jpg"]
     assert (record["rendered"], row["status"], row["error_code"]) == (1, "rendered", "metadata_lost")
@@ -319,7 +333,7 @@ def test_the_type_of_the_source_is_the_type_of_the_picture(tmp_path):
     config = tiny_config(tmp_path)
     annotate(config, model_of(config))
 
-    render(str(tmp_path / "out"), str(tmp_path / "boxes"), Options(look("boxes", margin=0)))
+    render(str(tmp_path / "out"), str(tmp_path / "boxes"), RenderOptions(look("boxes", margin=0)))
 
     assert files_of(tmp_path / "boxes") == {mirrored(path) for path in paths}
     for path in paths:
@@ -332,7 +346,7 @@ def test_the_plan_says_where_relative_names_lie(tmp_path):
     config = tiny_config(tmp_path, f"manifest.uri={tmp_path / 'list.txt'}")
     annotate(config, model_of(config))
 
-    record = render(str(tmp_path / "out"), str(tmp_path / "blur"), Options(look(), workers=2))
+    record = render(str(tmp_path / "out"), str(tmp_path / "blur"), RenderOptions(look(), workers=2))
 
     assert (record["rendered"], record["failed"]) == (2, 0)
 
@@ -345,9 +359,11 @@ def test_a_region_that_was_hidden_is_the_same_whatever_was_in_it(tmp_path):
     made = []
     for name, pixels in (("flat", flat), ("checked", checked.astype(np.uint8))):
         path = saved(tmp_path / name / "a.png", pixels)
-        out = write_report_folder(tmp_path / name, [with_faces(path, (0, 0, 80, 80)) | {"width": 80, "height": 80}])
+        out = write_report_folder(
+            tmp_path / name, [with_faces(path, (0, 0, 80, 80)) | {"width": 80, "height": 80}]
+        )
         for style in ("blur", "mosaic"):
-            render(str(out), str(tmp_path / name / style), Options(look(style)))
+            render(str(out), str(tmp_path / name / style), RenderOptions(look(style)))
         made.append(
             [np.asarray(opened(tmp_path / name / style / mirrored(path))) for style in ("blur", "mosaic")]
         )
@@ -381,7 +397,7 @@ def test_a_killed_run_is_gone_on_with(tmp_path):
     with running(out, target):
         wait_until(lambda: target.exists() and len(files_of(target)) >= 20, timeout_s=60)
 
-    record = render(str(out), str(target), Options(look()))
+    record = render(str(out), str(target), RenderOptions(look()))
 
     assert (record["rendered"], record["failed"]) == (150, 0)
     assert files_of(target) - {f"_tmp/{path.name}" for path in (target / "_tmp").iterdir()} == {

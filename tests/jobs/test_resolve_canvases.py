@@ -1,4 +1,4 @@
-"""Tests of mogface_batch.jobs.resolve_canvases: canvases are chosen once for an output, and stay."""
+"""Tests of mogface_batch.jobs.resolved_job: canvases are chosen once for an output, and stay."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from builders import model_of, red_squares, saved, table_of, tiny_config
 from mogface_batch import storage
 from mogface_batch.errors import ConfigError, InputError
 from mogface_batch.jobs.dry_run import dry_run
-from mogface_batch.jobs.resolve_canvases import resolve_canvases
+from mogface_batch.jobs.resolved_job import resolve_canvases
 from mogface_batch.planning import sample
 
 BUCKETS = ("canvas.policy=buckets", "output.annotated=false")

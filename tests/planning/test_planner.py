@@ -508,7 +508,7 @@ def test_a_unit_whose_file_has_vanished_is_refused(store, tmp_path):
     extend(store, texts(tmp_path, "a"))
     unit = next(iterate_units(store, "f"))
     store.remove("plan/plan-000000.parquet")
-    plan._plan_file.cache_clear()
+    plan.clear_plan_cache()
 
     with pytest.raises(InputError, match="does not exist"):
         read_unit(store, unit)

@@ -12,7 +12,7 @@ from ray_clusters import assert_ended_with
 from report_folders import build_photo_row, write_report_folder
 
 from mogface_batch.jobs.render.draw_image import Look, MetadataPolicy, Style
-from mogface_batch.jobs.render.render import Options, render
+from mogface_batch.jobs.render.render import RenderOptions, render
 
 POISONED = Path(__file__).with_name("poisoned_render.py")
 BLUR = Look(Style.BLUR, 0.1, MetadataPolicy.KEEP)
@@ -46,7 +46,7 @@ def test_pictures_and_rows_are_those_of_one_machine_and_poison_costs_its_own_row
         *(sys.executable, POISONED, out, "--style", "blur", "--out", tmp_path / "ray", "--json"),
         timeout_s=200,
     )
-    render(str(out), str(tmp_path / "local"), Options(BLUR))
+    render(str(out), str(tmp_path / "local"), RenderOptions(BLUR))
 
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads(done.stdout)
@@ -62,7 +62,7 @@ def test_pictures_and_rows_are_those_of_one_machine_and_poison_costs_its_own_row
 def test_either_engine_goes_on_where_the_other_has_ended(cluster, tmp_path):
     paths = photos(tmp_path / "photos", 6)
     target = tmp_path / "blur"
-    render(str(table(tmp_path, paths[:4])), str(target), Options(BLUR))
+    render(str(table(tmp_path, paths[:4])), str(target), RenderOptions(BLUR))
     before = {path: path.stat().st_mtime_ns for path in (target / "file").rglob("*.png")}
 
     done = cluster.shell.run(

@@ -9,9 +9,9 @@ from PIL import Image
 from mogface_batch.columns import CANDIDATES
 from mogface_batch.schema import ADDRESS, PICTURE
 from mogface_batch.stages import prepare as stage
-from mogface_batch.stages.build_settings import build_settings
 from mogface_batch.stages.detect import Detect
 from mogface_batch.stages.prepare import Prepare
+from mogface_batch.stages.settings import build_settings
 
 TURNS = {
     1: lambda upright: upright,

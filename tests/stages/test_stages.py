@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from builders import cell_box, model_of, photos, red_squares, retinaface_weights, saved, tiny_config
 from PIL import Image
+from stage_tables import boxes, plan_rows, unit_of
 
 from mogface_batch.columns import CANDIDATES, CANVAS, ENCODED, PREPARED, SLOTS, WAIT_S
 from mogface_batch.config import DrawStyle
@@ -18,34 +19,14 @@ from mogface_batch.engines.local.shared_tables import load_table, save_table
 from mogface_batch.errors import DecodeFault, InputError
 from mogface_batch.images.encode import encode
 from mogface_batch.output.picture_names import KEPT_SUFFIXES
-from mogface_batch.output.plan import Unit
-from mogface_batch.schema import ADDRESS, PICTURE, RESULT_COLUMNS, Status
+from mogface_batch.schema import RESULT_COLUMNS, Status
 from mogface_batch.stages import finish as finishing
-from mogface_batch.stages.build_settings import build_settings, count_lanes
 from mogface_batch.stages.detect import Detect, Lanes
 from mogface_batch.stages.finish import Finish
 from mogface_batch.stages.prepare import Prepare
-from mogface_batch.stages.settings import quarantine_rows
+from mogface_batch.stages.settings import build_settings, count_lanes, quarantine_rows
 
 TIMES = ["mogface_batch.fetch_s", "mogface_batch.decode_s", "mogface_batch.wait_s", "mogface_batch.infer_s"]
-
-
-def plan_rows(addresses, pictures=None, **own):
-    addresses = [str(address) for address in addresses]
-    names = pictures or [f"file/{number}.png" for number in range(len(addresses))]
-    return pa.table(
-        {
-            "image_id": [f"id{number}" for number in range(len(addresses))],
-            "uri": [address.rpartition("/")[2] for address in addresses],
-            ADDRESS: addresses,
-            PICTURE: names,
-            **own,
-        }
-    )
-
-
-def unit_of(part):
-    return Unit("plan-000000.parquet", 0, 0, part)
 
 
 class Stages:
@@ -66,10 +47,6 @@ class Stages:
         rows = pq.read_table(self.out / "detections" / part)
         assert receipt.rows == rows.num_rows
         return rows.to_pylist()
-
-
-def boxes(row):
-    return [[face[side] for side in ("x1", "y1", "x2", "y2")] for face in row["faces"]]
 
 
 def jpeg(pixels, **options):

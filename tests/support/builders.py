@@ -16,7 +16,7 @@ from mogface_batch.detector import read_model_file
 from mogface_batch.errors import ModelError
 from mogface_batch.export import graph
 from mogface_batch.export.detectors.retinaface_wheel import RETINAFACE_NOT_INSTALLED, read_weights
-from mogface_batch.stages.build_settings import Model
+from mogface_batch.stages.settings import Model
 
 CELL_PX = 16
 """Side of a cell; a whole number of JPEG blocks, so that a red cell stays one through JPEG."""

@@ -11,10 +11,10 @@ from mogface_batch import storage
 from mogface_batch.faults import signals
 from mogface_batch.jobs import annotate as jobs
 from mogface_batch.output.plan import read_unit
-from mogface_batch.stages.build_settings import build_settings
 from mogface_batch.stages.detect import Detect
 from mogface_batch.stages.finish import Finish
 from mogface_batch.stages.prepare import Prepare
+from mogface_batch.stages.settings import build_settings
 
 
 class _Engine:

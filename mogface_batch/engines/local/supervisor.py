@@ -27,9 +27,9 @@ from mogface_batch.engines.engine import NO_MEMORY_LIMIT, STOPPING, Event, JobEn
 from mogface_batch.engines.local.shared_tables import make_table_folder
 from mogface_batch.engines.local.work_queues import UnitInWork, WorkQueues
 from mogface_batch.engines.local.workers import (
-    Failure,
     Handler,
     Task,
+    TaskFailure,
     Worker,
     build_cpu_handler,
     build_detect_handler,
@@ -40,8 +40,7 @@ from mogface_batch.faults.signals import GRACE_S, StopRequest, defer_signals, st
 from mogface_batch.images.memory import CAN_BE_LIMITED
 from mogface_batch.output.plan import Unit
 from mogface_batch.output.publish import Receipt
-from mogface_batch.stages.build_settings import Model, build_settings
-from mogface_batch.stages.settings import StageSettings
+from mogface_batch.stages.settings import Model, StageSettings, build_settings
 from mogface_batch.storage import limit_patience
 
 SIGNAL_CHECK_S = 0.5
@@ -267,7 +266,7 @@ class LocalEngine:
         except (EOFError, OSError):
             self._handle_death(worker)
             return
-        if isinstance(answer, Failure):
+        if isinstance(answer, TaskFailure):
             raise answer.error
         if answer is None:  # the worker is ready for its first task
             self._failed_starts = 0

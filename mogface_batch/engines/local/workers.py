@@ -19,8 +19,7 @@ from mogface_batch.faults.signals import defer_signals
 from mogface_batch.images.silence_decoders import silence_native_code
 from mogface_batch.output.plan import Unit
 from mogface_batch.output.publish import Receipt
-from mogface_batch.processes.without_pandas import keep_pandas_out
-from mogface_batch.processes.worker_process import SPAWN, initialize_worker, kill_processes
+from mogface_batch.processes.worker_process import SPAWN, initialize_worker, keep_pandas_out, kill_processes
 from mogface_batch.stages.settings import StageSettings
 
 
@@ -37,7 +36,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class TaskFailure:
     """The answer of a worker when the job cannot go on, because of a fault or a bug."""
 
     error: Exception
@@ -45,7 +44,7 @@ class Failure:
 
 Handler = Callable[[Task, str], "str | Receipt"]
 """Runs a task, given the folder for tables; returns the path of the resulting table, or a receipt."""
-Answer = str | Receipt | Failure | None
+Answer = str | Receipt | TaskFailure | None
 """None: the worker is ready for its first task."""
 
 
@@ -93,20 +92,20 @@ def _serve(pipe: Connection, build_handler: Callable[..., Handler], arguments: A
     keep_pandas_out()
     with silence_native_code(), contextlib.suppress(EOFError, ConnectionError):  # the supervisor is gone
         handler = _call(build_handler, *arguments)
-        pipe.send(handler if isinstance(handler, Failure) else None)
-        while not isinstance(handler, Failure):
+        pipe.send(handler if isinstance(handler, TaskFailure) else None)
+        while not isinstance(handler, TaskFailure):
             pipe.send(_call(handler, pipe.recv(), folder))
     watcher.join()
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - whatever the function returns
-    """Return what the function returns, or a `Failure`."""
+    """Return what the function returns, or a `TaskFailure`."""
     try:
         return function(*arguments)
     except JobFault as fault:
-        return Failure(fault)
+        return TaskFailure(fault)
     except Exception:  # noqa: BLE001 - a bug: the supervisor stops with this traceback
-        return Failure(RuntimeError(f"A worker process failed.\n{traceback.format_exc()}"))
+        return TaskFailure(RuntimeError(f"A worker process failed.\n{traceback.format_exc()}"))
 
 
 # -- in the supervisor -----------------------------------------------------------------------------------------

@@ -87,11 +87,13 @@ def _check_tensors(
         len(shape) == 3 and shape[2] == columns[name] for name, shape in outputs.items()
     )
     if not (is_input and is_output):
-        want = ", ".join(f"{name} [1, N, {last}]" for name, last in columns.items())
-        have = ", ".join(f"{name} [{', '.join(map(str, shape))}]" for name, shape in outputs.items())
+        expected_outputs = ", ".join(f"{name} [1, N, {last}]" for name, last in columns.items())
+        actual_outputs = ", ".join(
+            f"{name} [{', '.join(map(str, shape))}]" for name, shape in outputs.items()
+        )
         raise ModelError(
-            f"The weights are not those of the {expected}: it has one input [1, 3, H, W] and the outputs {want}; "
-            f"these have the inputs {inputs} and the outputs {have or 'none'}."
+            f"The weights are not those of the {expected}: it has one input [1, 3, H, W] and the outputs {expected_outputs}; "
+            f"these have the inputs {inputs} and the outputs {actual_outputs or 'none'}."
         )
     match inputs[0][2:]:
         case [int(height), int(width)]:

@@ -49,7 +49,7 @@ _COLUMNS = [
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class RenderOptions:
     """The options of `render`."""
 
     look: Look
@@ -74,7 +74,7 @@ class _PlannedRow:
     """Which faces are smaller than `SMALL_CANVAS_PX` on the canvas."""
 
 
-def render(output: str, target: str, options: Options) -> dict[str, Any]:
+def render(output: str, target: str, options: RenderOptions) -> dict[str, Any]:
     """Draw the pictures of an output table; publish the record of the run in ``target`` and return it.
 
     Args:
@@ -123,7 +123,7 @@ def render(output: str, target: str, options: Options) -> dict[str, Any]:
     return record
 
 
-def _describe_claim(table: OutputTable, options: Options) -> dict[str, Any]:
+def _describe_claim(table: OutputTable, options: RenderOptions) -> dict[str, Any]:
     """Return what a folder of pictures belongs to."""
     return {
         "table": table.store.address,
@@ -139,7 +139,7 @@ def _find_undone(
     table: OutputTable,
     addresses: ImageAddresses,
     picture_rows: PictureRows,
-    options: Options,
+    options: RenderOptions,
     progress: Progress,
 ) -> Iterator[_PlannedRow]:
     """Yield the rows that have no picture yet."""
@@ -155,7 +155,7 @@ def _find_undone(
 
 
 def _plan_row(
-    table_row: dict[str, Any], address: ImageAddress, table_faces: Faces | None, options: Options
+    table_row: dict[str, Any], address: ImageAddress, table_faces: Faces | None, options: RenderOptions
 ) -> _PlannedRow:
     digest = hashlib.sha256(
         json.dumps([table_row["sha256"], table_row["status"], table_row["error_message"]]).encode()
@@ -186,7 +186,7 @@ def _draw_rows(
     undone: Iterator[_PlannedRow],
     store: Store,
     picture_rows: PictureRows,
-    options: Options,
+    options: RenderOptions,
     progress: Progress,
 ) -> tuple[int, dict[str, int]]:
     """Draw the rows and publish them; return how many there were, and how many of them failed by error code."""
@@ -219,7 +219,7 @@ _MapRows = Callable[
 """Runs a function for the rows of each chunk, in other processes."""
 
 
-def _open_pool(options: Options, output: str) -> _MapRows:
+def _open_pool(options: RenderOptions, output: str) -> _MapRows:
     if resolve_engine(options.engine) is not Engine.RAY:
         return functools.partial(map_in_processes, workers=options.workers or count_cores())
     try:

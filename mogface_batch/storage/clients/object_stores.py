@@ -127,12 +127,12 @@ class ObjectStoreClient:
         first = next(number for number, part in enumerate(parts) if _WILDCARD.search(part))
         if first < FIRST_OF_KEY:
             raise InputError(f"{pattern} cannot be listed: a bucket's name cannot be a pattern.")
-        wanted = re.compile(fsspec.utils.glob_translate("/".join(parts[first:])))
+        pattern_re = re.compile(fsspec.utils.glob_translate("/".join(parts[first:])))
         folder = "/".join(parts[:first])
         bucket, key = locate_object(folder)
         for path in list_keys(bucket, key, folder):
             name = path[len(key) :].lstrip("/")
-            if wanted.match(name) and (is_hidden("/".join(parts[first:])) or not is_hidden(name)):
+            if pattern_re.match(name) and (is_hidden("/".join(parts[first:])) or not is_hidden(name)):
                 yield f"{parse_store(folder)}/{path}"
 
     def is_folder(self, address: str) -> bool:

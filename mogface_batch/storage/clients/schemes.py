@@ -16,9 +16,9 @@ _USUAL_PACKAGES = {"s3fs", "gcsfs", "adlfs", "fsspec", "huggingface_hub"}
 def is_registered_by_user(scheme: str) -> bool:
     """Return whether a user has registered a file system for a scheme in place of fsspec's own."""
     loaded = fsspec.registry.get(scheme)
-    known = known_implementations.get(scheme, {}).get("class")
-    place = loaded.__module__ if loaded is not None else known
-    return place is not None and place.partition(".")[0] not in _USUAL_PACKAGES
+    default_class = known_implementations.get(scheme, {}).get("class")
+    module = loaded.__module__ if loaded is not None else default_class
+    return module is not None and module.partition(".")[0] not in _USUAL_PACKAGES
 
 
 def has_client(scheme: str) -> bool:

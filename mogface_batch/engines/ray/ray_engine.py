@@ -10,7 +10,7 @@ from mogface_batch.config import JobConfig
 from mogface_batch.engines.engine import NO_RAY, Event, JobEngine
 from mogface_batch.errors import ConfigError
 from mogface_batch.output.plan import Unit
-from mogface_batch.stages.build_settings import Model, build_settings
+from mogface_batch.stages.settings import Model, build_settings
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Tests of mogface_batch.processes.without_pandas, in processes of their own."""
+"""Tests of mogface_batch.processes.worker_process, in processes of their own."""
 
 import importlib.util
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 KEEP_OUT = """
 import sys
 import pyarrow as pa
-from mogface_batch.processes.without_pandas import keep_pandas_out
+from mogface_batch.processes.worker_process import keep_pandas_out
 keep_pandas_out()
 values = pa.table({"a": pa.array([1, 2]), "b": ["x", None]})
 print("pandas" in sys.modules, values.to_pylist()[1])
