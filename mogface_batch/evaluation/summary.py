@@ -69,7 +69,9 @@ def evaluate_by_iou_and_size(
     return figures, {f"IoU {iou:g}": _name_curves(bands) for iou, bands in tallies.items()}
 
 
-def _note_names(detected: Iterable[tuple[str, Faces]], names_with_row: set[str]) -> Iterator[tuple[str, Faces]]:
+def _note_names(
+    detected: Iterable[tuple[str, Faces]], names_with_row: set[str]
+) -> Iterator[tuple[str, Faces]]:
     for name, faces in detected:
         names_with_row.add(name)
         yield name, faces

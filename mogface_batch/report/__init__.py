@@ -64,7 +64,9 @@ def _make_pictures(store: Store, statistics: Statistics) -> Pictures:
     addresses = ImageAddresses(store, only={image.image_id for image in statistics.shown})
 
     def find_sources(images: Sequence[ShownImage]) -> list[tuple[ShownImage, ImageAddress]]:
-        sources = addresses.find_addresses([image.image_id for image in images], [image.uri for image in images])
+        sources = addresses.find_addresses(
+            [image.image_id for image in images], [image.uri for image in images]
+        )
         return list(zip(images, sources, strict=True))
 
     sources = [
