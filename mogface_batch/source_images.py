@@ -24,17 +24,30 @@ class SourceImage:
     """(H, W, 3) upright."""
 
 
-def read_image(source: str) -> SourceImage:
-    """Return the image at a path or URI, read within the default limits.
+def read_image(source: str, limits: LimitOptions | None = None) -> SourceImage:
+    """Return the image at a path or URI.
+
+    Args:
+        source: A path or URI.
+        limits: What the image may cost; None: the default limits.
 
     Raises:
         RowFault: It cannot be fetched or decoded, or is too large; the message is a sentence.
     """
-    limits = LimitOptions()
+    encoded, header = fetch_image(source, limits or LimitOptions())
+    return SourceImage(encoded, header, decode_rgb(encoded, header))
+
+
+def fetch_image(source: str, limits: LimitOptions) -> tuple[bytes, ImageHeader]:
+    """Return the bytes of the image at a path or URI, and its header, which keeps the limits.
+
+    Raises:
+        RowFault: It cannot be fetched, is not an image, or is too large.
+    """
     encoded = _fetch(storage.make_absolute(source), limits).encoded
     header = read_header(encoded)
     check_pixels(header, limits.pixels)
-    return SourceImage(encoded, header, decode_rgb(encoded, header))
+    return encoded, header
 
 
 def read_image_of_row(

@@ -1,11 +1,10 @@
 """``annotate``: the job."""
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mogface_batch.cli.options import Subparsers, add_json, add_verb, print_json, print_pairs
+from mogface_batch.cli.options import SETTING, Subparsers, add_json, add_verb, print_json, print_pairs
 from mogface_batch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ where the last run ended. The output:
   OUT/annotated/                  a picture of each image, unless output.annotated=false
   OUT/run.json                    counts, rates, settings, versions and the exit code of the last run
 """
-_SETTING = re.compile(r"[a-z_]+(\.[a-z_]+)*=")
 _CONFIG_SUFFIXES = (".yaml", ".yml")
 
 
@@ -88,8 +86,8 @@ def _load_config(target: str, words: list[str], out: str | None) -> "JobConfig":
         settings.append(f"output.uri={out}")
     if _is_config(target):
         return config.load(target, settings)
-    paths = [word for word in settings if not _SETTING.match(word)]
-    if _SETTING.match(target):
+    paths = [word for word in settings if not SETTING.match(word)]
+    if SETTING.match(target):
         return config.load(None, [target, *settings])
     if paths:
         raise ConfigError(
@@ -102,7 +100,7 @@ def _load_config(target: str, words: list[str], out: str | None) -> "JobConfig":
 
 
 def _is_config(target: str) -> bool:
-    return target.endswith(_CONFIG_SUFFIXES) and not _SETTING.match(target) and not Path(target).is_dir()
+    return target.endswith(_CONFIG_SUFFIXES) and not SETTING.match(target) and not Path(target).is_dir()
 
 
 def _refuse_second_output(settings: list[str]) -> None:

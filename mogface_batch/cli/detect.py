@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mogface_batch.cli.options import Subparsers, add_verb, make_number_parser
+from mogface_batch.cli.options import SETTING, Subparsers, add_verb, make_number_parser
 from mogface_batch.errors import ConfigError, InputError, OutputError, RowFault
 
 if TYPE_CHECKING:
@@ -16,13 +16,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mogface_batch.api.face_detector import FaceDetector
+    from mogface_batch.config import JobConfig
     from mogface_batch.geometry import Faces
 
+_THRESHOLD_KEY = "detect.score_threshold"
+_KEYS = (_THRESHOLD_KEY, "detect.min_face_px", "detect.merge")
+_SECTIONS = ("canvas.", "limits.")
 _TEXT = """\
 Find the faces in a few images: a line of JSON for each on stdout, and the drawn pictures in a folder.
 
   mogface-batch detect photo.jpg
   mogface-batch detect holiday/*.jpg --out drawn --score-threshold 0.3
+  mogface-batch detect crowd.jpg canvas.policy=tiles canvas.scales='[1, 2]'     small faces too
+
+Words such as canvas.policy=tiles are settings with the meaning that they have for annotate: canvas.*, limits.*,
+detect.score_threshold, detect.min_face_px and detect.merge. The name of a file that exists is always an image.
 
 Exit code 3 where an image could not be read; its line says why. For a folder or a list of images:
   mogface-batch annotate FOLDER --out OUT
@@ -32,7 +40,9 @@ Exit code 3 where an image could not be read; its line says why. For a folder or
 def add(verbs: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
     parser = add_verb(verbs, "detect", "find the faces in a few images", _TEXT)
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="path or URI of an image")
+    parser.add_argument(
+        "images", metavar="IMAGE|key=value", nargs="+", help="path or URI of an image, or a setting"
+    )
     parser.add_argument(
         "--model",
         metavar="M",
@@ -68,22 +78,60 @@ def run(arguments: argparse.Namespace) -> int:
     from mogface_batch.api.face_detector import FaceDetector
     from mogface_batch.images.silence_decoders import silence_native_code
 
+    images, words = _split_words(arguments.images)
+    config = _load_config(words, arguments.score_threshold)
     out = Path(arguments.out)
     _refuse_foreign_folder(out)
     detector = FaceDetector.open(arguments.model, provider=arguments.provider)
     failed = 0
     with silence_native_code():
-        for uri, picture in _name_pictures(arguments.images, out):
-            line = _detect_image(detector, uri, picture, arguments)
+        for uri, picture in _name_pictures(images, out):
+            line = _detect_image(detector, uri, picture, config, arguments.style)
             failed += line["status"] != "ok"
             print(json.dumps(line), flush=True)
     if failed:
-        folder = next((image for image in arguments.images if image and Path(image).is_dir()), None)
+        folder = next((image for image in images if image and Path(image).is_dir()), None)
         raise InputError(
-            f"{failed} of {len(arguments.images)} images could not be read: see their lines."
+            f"{failed} of {len(images)} images could not be read: see their lines."
             + ("" if folder is None else f" For a folder type: {_suggest_annotate(folder)}")
         )
     return 0
+
+
+def _split_words(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the images and the settings; a file whose name looks like a setting is an image.
+
+    Raises:
+        ConfigError: No image is left.
+    """
+    is_setting = [bool(SETTING.match(word)) and not Path(word).exists() for word in words]
+    images = [word for word, is_word in zip(words, is_setting, strict=True) if not is_word]
+    if not images:
+        raise ConfigError(
+            f"Of which image? {' '.join(words)} are settings. Type: mogface-batch detect IMAGE ..."
+        )
+    return images, [word for word, is_word in zip(words, is_setting, strict=True) if is_word]
+
+
+def _load_config(words: list[str], score_threshold: float | None) -> "JobConfig":
+    """Return the config that the settings mean, with nothing to read and nowhere to write.
+
+    Raises:
+        ConfigError: It is wrong, or a key does not belong to this verb.
+    """
+    from mogface_batch import config
+
+    keys = [word.partition("=")[0] for word in words]
+    if score_threshold is not None:
+        if _THRESHOLD_KEY in keys:
+            raise ConfigError(f"--score-threshold and {_THRESHOLD_KEY} say the same: remove one of them.")
+        words = [*words, f"{_THRESHOLD_KEY}={score_threshold}"]
+    for key in set(keys) & set(config.list_keys()):
+        if key not in _KEYS and not key.startswith(_SECTIONS):
+            raise ConfigError(
+                f"{key} is a setting of annotate: detect takes canvas.*, limits.*, {', '.join(_KEYS)}, and its options."
+            )
+    return config.load(None, ["manifest.uri=-", "output.uri=-", *words])
 
 
 def _suggest_annotate(folder: str) -> str:
@@ -123,14 +171,22 @@ def _name_pictures(images: list[str], out: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _detect_image(
-    detector: "FaceDetector", uri: str, picture: Path, arguments: argparse.Namespace
+    detector: "FaceDetector", uri: str, picture: Path, config: "JobConfig", style: str
 ) -> dict[str, Any]:
     """Return the line of an image, and draw its picture."""
     from mogface_batch.schema import Status, choose_status
     from mogface_batch.source_images import read_image
 
     try:
-        image = read_image(uri)
+        image = read_image(uri, config.limits)
+        faces = detector.detect(
+            image,
+            score_threshold=config.detect.score_threshold,
+            canvas=config.canvas,
+            merge=config.detect.merge,
+            min_face_px=config.detect.min_face_px,
+            limits=config.limits,
+        )
     except RowFault as fault:
         return {
             "uri": uri,
@@ -138,16 +194,16 @@ def _detect_image(
             "error_code": fault.code,
             "error_message": fault.message,
         }
-    faces = detector.detect(image.rgb, score_threshold=arguments.score_threshold)
     height, width = image.header.upright_hw
     return {
         "uri": uri,
         "status": Status.OK.value,
         "width": width,
         "height": height,
+        "views": faces.views,
         "face_count": len(faces),
         "faces": _list_faces(faces),
-        **_draw_picture(image.rgb, faces, arguments.style, picture),
+        **_draw_picture(image.rgb, faces, style, picture),
     }
 
 

@@ -2,10 +2,13 @@
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
+SETTING = re.compile(r"[a-z_]+(\.[a-z_]+)*=")
+"""What a word ``key=value`` begins with."""
 
 
 def add_verb(

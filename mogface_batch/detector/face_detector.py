@@ -1,22 +1,24 @@
 """`FaceDetector`: canvases in, faces out."""
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 
+from mogface_batch.canvases.policy import CanvasPolicy
+from mogface_batch.config import CanvasOptions, LimitOptions, Merge
 from mogface_batch.contract import ModelCard, Provider
+from mogface_batch.detector.detect_images import DetectRules, Source, detect_images
 from mogface_batch.detector.model_file import ModelFile, check_provider, describe_session, hash_model_file
 from mogface_batch.detector.pictures import DetectedFaces
 from mogface_batch.detector.providers import parse_provider
 from mogface_batch.detector.session import open_session
 from mogface_batch.errors import DeviceError, ModelError
-from mogface_batch.geometry import Faces, Letterbox, Pixels, choose_faces, clip_to_image
-from mogface_batch.images.canvas import place_on_canvas
-from mogface_batch.source_images import read_image
+from mogface_batch.geometry import Faces, Pixels
+from mogface_batch.source_images import SourceImage
 
-Source = Pixels | str | Path
 AnySource = TypeVar("AnySource", bound=Source)
 
 
@@ -141,61 +143,81 @@ class FaceDetector:
         ]
 
     @overload
-    def detect(self, source: Source, *, score_threshold: float | None = None) -> DetectedFaces: ...
+    def detect(
+        self,
+        source: Source,
+        *,
+        score_threshold: float | None = None,
+        canvas: CanvasOptions | Mapping[str, Any] | None = None,
+        merge: Merge | str = Merge.VOTE,
+        min_face_px: float = 0.0,
+        limits: LimitOptions | Mapping[str, Any] | None = None,
+    ) -> DetectedFaces: ...
     @overload
     def detect(
-        self, source: list[AnySource], *, score_threshold: float | None = None
+        self,
+        source: list[AnySource],
+        *,
+        score_threshold: float | None = None,
+        canvas: CanvasOptions | Mapping[str, Any] | None = None,
+        merge: Merge | str = Merge.VOTE,
+        min_face_px: float = 0.0,
+        limits: LimitOptions | Mapping[str, Any] | None = None,
     ) -> list[DetectedFaces]: ...
 
     def detect(
-        self, source: Source | list[AnySource], *, score_threshold: float | None = None
+        self,
+        source: Source | list[AnySource],
+        *,
+        score_threshold: float | None = None,
+        canvas: CanvasOptions | Mapping[str, Any] | None = None,
+        merge: Merge | str = Merge.VOTE,
+        min_face_px: float = 0.0,
+        limits: LimitOptions | Mapping[str, Any] | None = None,
     ) -> DetectedFaces | list[DetectedFaces]:
         """Return the faces of one image, or of each image in a list, in pixels of the upright image.
 
-        Each image is fitted into `canvas_hw` (never enlarged), and its boxes are clipped to it. In Jupyter the
-        result draws itself.
+        They are those that a job with the same settings finds. By default each image is fitted into `canvas_hw` and
+        never enlarged. Boxes are clipped to the image. In Jupyter the result draws itself.
 
         Args:
             source: A path, a URI, or (H, W, 3) uint8 RGB pixels; or a list of these.
             score_threshold: Faces with a lower score are left out; None: the model's own threshold.
+            canvas: The section ``canvas`` of a config, such as ``{"policy": "tiles", "scales": [1, 2]}``.
+            merge: How faces that several views of an image have found become one: ``vote`` or ``nms``.
+            min_face_px: Faces whose shorter side is less, in pixels of the image, are left out.
+            limits: The section ``limits`` of a config, such as ``{"views": 4000}``. Limits of worker processes
+                (time, memory to decode) have no meaning here.
 
         Raises:
+            ConfigError: An option is wrong, or a canvas does not suit the model.
             ValueError: An array has another dtype or shape.
             RowFault: A file cannot be fetched or decoded, or is too large.
             DeviceError: The run failed on the device.
         """
-        threshold = self.card.score_threshold if score_threshold is None else score_threshold
-        if isinstance(source, (np.ndarray, str, Path)):
-            return self._detect_images([source], threshold)[0]
-        size = self._batch_size or 1
-        starts = range(0, len(source), size)
-        return [faces for at in starts for faces in self._detect_images(source[at : at + size], threshold)]
-
-    def _detect_images(self, sources: Sequence[Source], threshold: float) -> list[DetectedFaces]:
-        """Return the faces of a few images, which are held in memory at the same time."""
-        canvases = np.empty((len(sources), *self.canvas_hw, 3), dtype=np.uint8)
-        placed: list[tuple[Letterbox, tuple[int, int]]] = []
-        for row, source in enumerate(sources):
-            rgb = _read_pixels(source)
-            image_hw = rgb.shape[:2]
-            letterbox = Letterbox.fit(image_hw, self.canvas_hw)
-            canvases[row] = place_on_canvas(rgb, letterbox, self.card.pad_rgb)
-            placed.append((letterbox, image_hw))
-        candidates = self.detect_canvases(canvases, score_at_least=threshold)
-        return [
-            DetectedFaces.of(
-                clip_to_image(letterbox.to_source(self._choose_faces(faces, threshold)), image_hw), source
-            )
-            for source, faces, (letterbox, image_hw) in zip(sources, candidates, placed, strict=True)
-        ]
-
-    def _choose_faces(self, candidates: Faces, threshold: float) -> Faces:
-        return choose_faces(
-            candidates,
-            score_at_least=threshold,
-            iou_at_most=self.card.nms_iou,
-            max_faces=self.card.max_faces,
+        rules = DetectRules.of(
+            self.card,
+            self.canvas_hw,
+            canvas=canvas,
+            limits=limits,
+            detect={"score_threshold": score_threshold, "merge": merge, "min_face_px": min_face_px},
         )
+        find_faces = functools.partial(
+            detect_images,
+            functools.partial(self.detect_canvases, score_at_least=rules.score_at_least),
+            rules=rules,
+            batch_size=self._choose_batch_size(rules.canvas_policy),
+        )
+        if isinstance(source, (np.ndarray, str, Path, SourceImage)):
+            return find_faces([source])[0]
+        return find_faces(source)
+
+    def _choose_batch_size(self, canvas_policy: CanvasPolicy) -> int:
+        """Return how many canvases `detect` runs at a time: on a CPU one, since more take memory and save no time."""
+        if self._batch_size is not None:
+            return self._batch_size
+        is_gpu = self._provider.is_gpu
+        return canvas_policy.choose_batch_size(is_gpu=is_gpu) if is_gpu and canvas_policy.has_views else 1
 
     def _check_canvases(self, canvases: Pixels) -> None:
         if canvases.dtype != np.uint8 or canvases.ndim != 4 or canvases.shape[3] != 3:
@@ -237,13 +259,6 @@ class FaceDetector:
             points = None if landmarks is None else landmarks[row, :end].copy()
             candidates.append(Faces(boxes[row, :end].copy(), scores[row, :end].copy(), points))
         return candidates
-
-
-def _read_pixels(source: Source) -> Pixels:
-    rgb = source if isinstance(source, np.ndarray) else read_image(str(source)).rgb
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
-        raise ValueError(f"an image is (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
-    return rgb
 
 
 def _check_lengths(path: Path, model: ModelFile, requested: dict[str, int | None]) -> None:

@@ -13,7 +13,7 @@ from mogface_batch.geometry import Faces, Letterbox, Pixels, Rows, scale_hw
 from mogface_batch.images.canvas import place_on_canvas
 from mogface_batch.images.draw import draw_faces
 from mogface_batch.images.encode import encode
-from mogface_batch.source_images import read_image
+from mogface_batch.source_images import SourceImage, read_image
 
 LONGEST_PX = 1280
 """The longer side of a picture: a notebook should not contain 50 megapixels."""
@@ -27,17 +27,22 @@ class DetectedFaces(Faces):
     """
 
     source: str | weakref.ref[Pixels] | None = field(default=None, repr=False, compare=False)
+    views: int = field(default=1, compare=False)
+    """Canvases that were cut from the image."""
 
     @classmethod
-    def of(cls, faces: Faces, source: Pixels | str | Path) -> "DetectedFaces":
+    def of(
+        cls, faces: Faces, source: Pixels | str | Path | SourceImage, *, views: int = 1
+    ) -> "DetectedFaces":
         """Return the faces with their image."""
-        place = weakref.ref(source) if isinstance(source, np.ndarray) else str(source)
-        return cls(faces.boxes_xyxy, faces.scores, faces.landmarks, place)
+        pixels = source.rgb if isinstance(source, SourceImage) else source
+        place = weakref.ref(pixels) if isinstance(pixels, np.ndarray) else str(pixels)
+        return cls(faces.boxes_xyxy, faces.scores, faces.landmarks, place, views)
 
     def __getitem__(self, rows: Rows | NDArray[np.bool_] | slice) -> "DetectedFaces":
         """Return the faces at these rows."""
         faces = Faces(self.boxes_xyxy, self.scores, self.landmarks)[rows]
-        return DetectedFaces(faces.boxes_xyxy, faces.scores, faces.landmarks, self.source)
+        return DetectedFaces(faces.boxes_xyxy, faces.scores, faces.landmarks, self.source, self.views)
 
     def __reduce__(self) -> tuple[type[Faces], tuple[object, ...]]:
         """Pickle the faces alone: another process may not have the image."""
