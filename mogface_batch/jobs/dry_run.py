@@ -87,6 +87,8 @@ class _SampleRun:
     images: int = 0
     decode_s: float = 0.0
     infer_s: float = 0.0
+    views: list[int] = field(default_factory=list)
+    """Of each image that has a canvas."""
     statuses: Counter[str] = field(default_factory=Counter)
     canvases: Counter[str] = field(default_factory=Counter)
 
@@ -103,10 +105,18 @@ def _measure_sample(
     return {
         "sample": f"{run.images} images: {statuses}",
         "canvases": canvases or "none",
+        **_describe_views(run.views),
         "read and decode": f"{1000 * run.decode_s / run.images:.1f} ms an image and core",
         "session": f"{1000 * run.infer_s / run.images:.1f} ms an image with {settings.threads} threads",
         "time left": f"{_format_duration(total_s)} if one process did everything in turn",
     }
+
+
+def _describe_views(views: list[int]) -> dict[str, str]:
+    """Return how many canvases an image has; nothing where each has one."""
+    if max(views, default=1) == 1:
+        return {}
+    return {"canvases an image": f"{sum(views) / len(views):.1f} on average, {max(views)} at most"}
 
 
 def _run_sample(settings: StageSettings, model: Model, addresses: list[str]) -> _SampleRun:
@@ -125,11 +135,12 @@ def _run_sample(settings: StageSettings, model: Model, addresses: list[str]) -> 
         run.decode_s += between_s - before_s
         run.infer_s += time.monotonic() - between_s
         run.images += batch.num_rows
-        columns = ["status", "canvas_width", "canvas_height"]
+        columns = ["status", "canvas_width", "canvas_height", "views"]
         for row in copy_duplicate_results(prepared).select(columns).to_pylist():
             run.statuses[row["status"]] += 1
             if row["status"] == Status.OK:
                 run.canvases[f"{row['canvas_width']}x{row['canvas_height']}"] += 1
+                run.views.append(row["views"])
         if time.monotonic() - started_s > MAX_SAMPLE_S:
             break
     return run

@@ -96,10 +96,21 @@ def _describe_last_run(record: dict[str, Any]) -> dict[str, Any]:
         "its error": record["error"],
         "its images": record["this_run"]["rows"],
         "its images/s": record["images_per_s"],
+        **_describe_session(record.get("session") or {}),
         **({"its advice": record["advice"]} if record.get("advice") else {}),
         "table then": f"{table['rows']} rows, {table['faces']} faces, {table['by_status']}",
         "engine": record["engine"],
         "provider": record["provider"],
         "model": record["model"]["source"],
         "packages": ", ".join(f"{name} {version}" for name, version in record["packages"].items()),
+    }
+
+
+def _describe_session(session: dict[str, Any]) -> dict[str, str]:
+    """Return how many canvases the sessions of a run processed; nothing if none, or if the record does not say."""
+    if not session.get("canvases") or "views" not in session:
+        return {}
+    return {
+        "its canvases": f"{session['canvases']} for {session['images']} images with {session['views']} views, "
+        f"{session['padded_share']:.1%} only filled batches"
     }

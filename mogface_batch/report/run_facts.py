@@ -1,6 +1,7 @@
 """Read what the run records of an output folder say, for the page."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from mogface_batch.storage import Store
 
 RUNS_AT_MOST = 200
 """The latest ones: half a year of a nightly job."""
+_SESSION_COUNTS = ("images", "views", "canvases")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,12 @@ class RunFacts:
     timed_runs: int = 0
     timed_rows: int = 0
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
+    session_images: int = 0
+    """Of all timed runs: images that the sessions have processed ..."""
+    session_views: int = 0
+    """... the canvases cut from them ..."""
+    session_canvases: int = 0
+    """... and all canvases, those included that only filled a batch."""
     advice: str = ""
     """From the last run that processed rows."""
 
@@ -55,11 +63,13 @@ def read_run_facts(store: Store, table_lineage: dict[str, str]) -> RunFacts:
 def _build_facts(store: Store, last: dict[str, Any], table_lineage: dict[str, str]) -> RunFacts:
     runs, rows = 0, 0
     seconds: dict[str, float] = {}
+    session: Counter[str] = Counter()
     advice = ""
     for record in _read_records(store) or [last]:
         if record["this_run"]["rows"] and record["seconds_by_stage"]:
             runs, rows = runs + 1, rows + int(record["this_run"]["rows"])
             advice = str(record.get("advice") or "")
+            session.update({name: int(record.get("session", {}).get(name, 0)) for name in _SESSION_COUNTS})
             for stage, duration_s in record["seconds_by_stage"].items():
                 seconds[stage] = seconds.get(stage, 0.0) + float(duration_s)
     is_good, verdict = _judge_run(last)
@@ -73,6 +83,9 @@ def _build_facts(store: Store, last: dict[str, Any], table_lineage: dict[str, st
         timed_runs=runs,
         timed_rows=rows,
         seconds_by_stage=seconds,
+        session_images=session["images"],
+        session_views=session["views"],
+        session_canvases=session["canvases"],
         advice=advice,
     )
 

@@ -5,11 +5,21 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from builders import cell_box, photos, red_squares, saved, tiny_detector
+from builders import (
+    cell_box,
+    crowd,
+    model_of,
+    photos,
+    red_squares,
+    saved,
+    table_of,
+    tiny_config,
+    tiny_detector,
+)
 from PIL import Image
 
 from mogface_batch.cli import main
-from mogface_batch.config import LimitOptions
+from mogface_batch.jobs import annotate as jobs
 
 
 @pytest.fixture
@@ -41,6 +51,7 @@ def test_a_photo_gives_a_line_and_a_picture(detect, tmp_path):
         "status": "ok",
         "width": 96,
         "height": 64,
+        "views": 1,
         "face_count": 2,
         "picture": "faces/photo.png",
     }
@@ -76,11 +87,10 @@ def test_bad_images_without_a_folder_among_them_suggest_nothing(detect):
     assert detect("nowhere.jpg")[2] == "mogface-batch: 1 of 1 images could not be read: see their lines.\n"
 
 
-def test_an_image_larger_than_a_limit_is_too_large_as_in_the_table(detect, tmp_path, monkeypatch):
-    monkeypatch.setattr("mogface_batch.source_images.LimitOptions", lambda: LimitOptions(pixels=100))
+def test_an_image_larger_than_a_limit_is_too_large_as_in_the_table(detect, tmp_path):
     saved(tmp_path / "photo.png", red_squares((64, 96), {}))
 
-    code, (line,), _ = detect("photo.png")
+    code, (line,), _ = detect("photo.png", "limits.pixels=100")
 
     assert (code, line["status"]) == (3, "too_large")
 
@@ -190,3 +200,96 @@ def test_an_output_folder_that_is_a_file_is_exit_code_7(detect, tmp_path):
 
     assert code == 7
     assert err.startswith("mogface-batch: The picture faces/000.png cannot be written: ")
+
+
+# -- settings ------------------------------------------------------------------------------------------------------
+
+SETTINGS = {
+    "default": [],
+    "letterbox": ["canvas.sizes=[[64, 64]]", "detect.score_threshold=0.99"],
+    "native": ["canvas.policy=native", "detect.min_face_px=9"],
+    "tiles": ["canvas.policy=tiles", "canvas.sizes=[[64, 64]]", "canvas.flip=true", "detect.merge=nms"],
+    "scales": ["canvas.policy=tiles", "canvas.sizes=[[64, 64]]", "canvas.scales=[0.5, 1, 2]", "limits.views=500"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", SETTINGS.values(), ids=SETTINGS)
+def test_detect_finds_what_annotate_finds(detect, tmp_path, words):
+    shapes = [(48, 64), (112, 208), (304, 304)]
+    images = [
+        saved(tmp_path / f"images/{number}.png", red_squares(hw, crowd(hw, 9)))
+        for number, hw in enumerate(shapes)
+    ]
+    # A JPEG that the job decodes at half its size, where its canvas is small.
+    images.append(saved(tmp_path / "images/3.jpg", red_squares((256, 384), {(1, 2): 255}, cell_px=64)))
+    config = tiny_config(tmp_path, "output.annotated=false", *words)
+    jobs.annotate(config, model_of(config))
+
+    code, lines, err = detect(*images, *words)
+
+    assert (code, err) == (0, "")
+    rows = table_of(tmp_path / "out").to_pylist()
+    assert sum(row["face_count"] for row in rows) > 0
+    for line, row in zip(lines, rows, strict=True):
+        assert [line[name] for name in ("width", "height", "views", "face_count")] == [
+            row[name] for name in ("width", "height", "views", "face_count")
+        ]
+        for face, expected in zip(line["faces"], row["faces"], strict=True):
+            assert [face[side] for side in ("x1", "y1", "x2", "y2")] == [
+                round(expected[side], 2) for side in ("x1", "y1", "x2", "y2")
+            ]
+            assert face["score"] == round(expected["score"], 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        pytest.param(["canvas.polcy=tiles"], "canvas.polcy: there is no such key; did you mean canvas.policy?", id="unknown"),
+        pytest.param(["canvas.scales=[1, 2]"], "canvas: scales has a meaning with policy tiles only", id="without-tiles"),
+        pytest.param(["detect.workers=2"], "detect.workers is a setting of annotate: detect takes canvas.*", id="of-annotate"),
+        pytest.param(["detect.score_threshold=7"], "detect.score_threshold: Input should be less than or equal to 1", id="range"),
+        pytest.param(
+            ["detect.score_threshold=0.5", "--score-threshold=0.5"], "say the same: remove one of them", id="twice"
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_named_before_any_image_is_read(detect, tmp_path, words, sentence):
+    photos(tmp_path / "images", 1)
+
+    code, lines, err = detect("images/000.png", *words)
+
+    assert (code, lines) == (2, [])
+    assert sentence in err
+
+
+def test_settings_without_an_image_ask_for_one(detect):
+    code, _, err = detect("canvas.policy=tiles")
+
+    assert code == 2
+    assert err.startswith("mogface-batch: Of which image? canvas.policy=tiles are settings.")
+
+
+def test_a_file_that_is_named_like_a_setting_is_an_image(detect, tmp_path):
+    for name in ("canvas.policy=tiles", "size=big.png"):
+        saved(tmp_path / "a.png", red_squares((64, 96), {(0, 0): 255})).rename(tmp_path / name)
+
+    code, lines, _ = detect("canvas.policy=tiles", "size=big.png", "canvas.policy=native")
+
+    assert code == 0
+    assert [(line["uri"], line["face_count"]) for line in lines] == [
+        ("canvas.policy=tiles", 1),
+        ("size=big.png", 1),
+    ]
+
+
+def test_an_image_of_too_many_views_is_too_large_and_the_others_go_on(detect, tmp_path):
+    for name, hw in (("a.png", (304, 304)), ("b.png", (64, 64))):
+        saved(tmp_path / name, red_squares(hw, {(0, 0): 255}))
+
+    code, lines, _ = detect(
+        "a.png", "b.png", "canvas.policy=tiles", "canvas.sizes=[[64, 64]]", "limits.views=36"
+    )
+
+    assert code == 3
+    assert [line["status"] for line in lines] == ["too_large", "ok"]
+    assert lines[0]["error_code"] == "too_many_views"

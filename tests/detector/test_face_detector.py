@@ -6,14 +6,22 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from builders import cell_box, red_squares, retinaface_weights, tiny_card, tiny_detector
+from builders import cell_box, crowd, red_squares, retinaface_weights, tiny_card, tiny_detector
 from onnx import TensorProto, helper
 from PIL import Image
 
 from mogface_batch import FaceDetector
+from mogface_batch.config import CanvasOptions, LimitOptions
 from mogface_batch.contract import Provider
 from mogface_batch.detector import PROVIDERS, read_model_file
-from mogface_batch.errors import ConfigError, ContractError, DeviceError, FetchFault, ModelError
+from mogface_batch.errors import (
+    ConfigError,
+    ContractError,
+    DeviceError,
+    FetchFault,
+    ModelError,
+    TooLargeFault,
+)
 from mogface_batch.export.detectors.retinaface import compile_retinaface
 
 
@@ -351,3 +359,93 @@ def test_known_lengths_fold_the_arithmetic_on_shapes_away(retinaface, tmp_path):
     kinds = {node.op_type for node in onnx.load(tmp_path / "folded.onnx").graph.node}
 
     assert not kinds & {"Shape", "Range", "Less", "Where"}
+
+
+# -- views ---------------------------------------------------------------------------------------------------------
+
+TILES = {"policy": "tiles", "sizes": [[64, 64]]}
+
+
+@pytest.mark.parametrize("batch_size", [None, 4], ids=["any-batch", "batches-of-four"])
+def test_tiles_find_what_the_native_canvas_finds_in_bounded_memory(tiny, monkeypatch, batch_size):
+    pictures = [red_squares(hw, crowd(hw, 9)) for hw in ((304, 304), (48, 64))]
+    native = FaceDetector.open(tiny).detect(pictures, canvas={"policy": "native"})
+    detector, calls = FaceDetector.open(tiny, batch_size=batch_size), []
+    run = detector.detect_canvases
+    monkeypatch.setattr(
+        detector, "detect_canvases", lambda canvases, **words: calls.append(len(canvases)) or run(canvases, **words)
+    )  # fmt: skip
+
+    tiled = detector.detect(pictures, canvas=TILES, merge="nms")
+
+    assert [faces.views for faces in tiled] == [37, 1]
+    assert calls == ([1] * 38 if batch_size is None else [4] * 9 + [2])
+    for faces, expected in zip(tiled, native, strict=True):
+        assert len(faces) == 9
+        assert_same(faces, expected)
+
+
+def test_options_may_be_a_section_of_a_config(tiny):
+    picture = red_squares((304, 304), crowd((304, 304), 9))
+    detector = FaceDetector.open(tiny)
+    options = CanvasOptions.model_validate_json('{"policy": "tiles", "sizes": [[64, 64]], "turns": [2]}')
+
+    faces = detector.detect(picture, canvas=options, limits=LimitOptions(views=80), min_face_px=16)
+
+    assert faces.views == 74
+    assert_same(faces, detector.detect(picture, canvas=TILES | {"turns": [2]}))
+    assert len(detector.detect(picture, canvas=TILES, min_face_px=17)) == 0
+
+
+def test_without_a_size_the_canvas_is_that_of_the_detector(tiny):
+    detector = FaceDetector.open(tiny, canvas_hw=(64, 64))
+
+    assert detector.detect(red_squares((304, 304), {}), canvas={"policy": "tiles"}).views == 37
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"canvas": {"polcy": "tiles"}}, "canvas.polcy: there is no such key; did you mean canvas.policy"),
+        ({"canvas": {"scales": [2]}}, "scales has a meaning with policy tiles only"),
+        ({"merge": "mean"}, "detect.merge: "),
+        ({"limits": {"views": 0}}, "limits.views: "),
+        ({"score_threshold": 2}, "detect.score_threshold: "),
+    ],
+    ids=["key", "policy", "merge", "limits", "threshold"],
+)
+def test_a_wrong_option_is_named(tiny, options, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        FaceDetector.open(tiny).detect(red_squares((16, 16), {}), **options)
+
+
+def test_too_many_views_are_a_fault_of_the_image(tiny):
+    with pytest.raises(TooLargeFault, match=r"limits\.views=36"):
+        FaceDetector.open(tiny).detect(red_squares((304, 304), {}), canvas=TILES, limits={"views": 36})
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("merge", ["nms", "vote"])
+def test_a_turned_crowd_has_the_faces_of_the_upright_one(tiny, turns, merge):
+    # The tiny detector finds a red square however it is turned, so the turn that puts the image upright must add nothing.
+    hw = (208, 304)
+    upright = red_squares(hw, crowd(hw, 12))
+    detector = FaceDetector.open(tiny)
+    expected = detector.detect(upright, canvas={"policy": "native"})
+
+    turned = np.ascontiguousarray(np.rot90(upright, turns))
+    faces = detector.detect(turned, canvas=TILES | {"turns": [1, 2, 3], "flip": True}, merge=merge)
+
+    assert len(faces) == 12
+    np.testing.assert_array_equal(faces.scores, expected.scores)
+    np.testing.assert_allclose(faces.boxes_xyxy, turn_boxes(expected.boxes_xyxy, hw, turns), atol=1e-3)
+
+
+def turn_boxes(boxes_xyxy, image_hw, turns):
+    """Return the boxes of an image after quarter turns counter-clockwise, as `numpy.rot90` turns pixels."""
+    height, width = image_hw
+    for _ in range(turns):
+        x1, y1, x2, y2 = boxes_xyxy.T
+        boxes_xyxy = np.stack([y1, width - x2, y2, width - x1], axis=1)
+        height, width = width, height
+    return boxes_xyxy

@@ -88,7 +88,7 @@ def test_the_record_says_which_share_of_the_canvases_filled_a_batch(tmp_path, im
     record = in_process.annotate(tmp_path, *BUCKETS, WITHIN, "detect.batch_size=8", "rows_per_part=30")
 
     # In each of two units 20 are wide and 10 upright: 24 and 16 canvases.
-    assert record["session"] == {"images": 60, "canvases": 80, "padded_share": 0.25}
+    assert record["session"] == {"images": 60, "views": 60, "canvases": 80, "padded_share": 0.25}
 
 
 @pytest.mark.parametrize(

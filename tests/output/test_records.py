@@ -41,7 +41,12 @@ def test_counts_add_up():
     counts = Counts()
     assert counts.to_dict() == {"rows": 0, "faces": 0, "by_status": {}}
 
-    assert counts.describe_session() == {"images": 0, "canvases": 0, "padded_share": None}
+    assert counts.describe_session() == {
+        "images": 0,
+        "views": 0,
+        "canvases": 0,
+        "padded_share": None,
+    }
     counts.add(
         Receipt(
             "a",
@@ -51,16 +56,26 @@ def test_counts_add_up():
             {"infer_s": 1.5},
             ["x"],
             session_images=2,
-            session_canvases=4,
+            session_views=5,
+            session_canvases=8,
         )
     )
     counts.add(
-        Receipt("b", 1, {"ok": 1}, 0, {"infer_s": 0.5, "write_s": 1.0}, session_images=1, session_canvases=4)
+        Receipt(
+            "b",
+            1,
+            {"ok": 1},
+            0,
+            {"infer_s": 0.5, "write_s": 1.0},
+            session_images=1,
+            session_views=1,
+            session_canvases=2,
+        )
     )
 
     assert counts.to_dict() == {"rows": 4, "faces": 7, "by_status": {"ok": 3, "too_large": 1}}
     assert counts.seconds == {"infer_s": 2.0, "write_s": 1.0}
-    assert counts.describe_session() == {"images": 3, "canvases": 8, "padded_share": 0.625}
+    assert counts.describe_session() == {"images": 3, "views": 6, "canvases": 10, "padded_share": 0.4}
 
 
 def test_versions_name_python_and_what_is_installed_only():

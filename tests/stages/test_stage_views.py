@@ -1,9 +1,8 @@
 """Images of several views pass the stages: the same faces as on one canvas, in bounded memory."""
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from builders import model_of, red_squares, saved, tiny_config
+from builders import crowd, model_of, red_squares, saved, tiny_config
 from stage_tables import boxes, plan_rows, unit_of
 
 from mogface_batch.columns import CANVAS, ENCODED, SLOTS, VIEW_COUNTS
@@ -27,15 +26,6 @@ def run(tmp_path, plan, *words):
     detected = Detect(settings, str(model.path))(prepared)
     receipt = Finish(settings)(detected, unit_of("part-0.parquet"))
     return prepared, detected, receipt, pq.read_table(tmp_path / "out/detections/part-0.parquet").to_pylist()
-
-
-def crowd(image_hw, count, seed=1):
-    """Return cells for `red_squares` in an image of this size, brightest first."""
-    random = np.random.default_rng(seed)
-    cells = random.permutation(
-        [(row, column) for row in range(image_hw[0] // 16) for column in range(image_hw[1] // 16)]
-    )
-    return {tuple(map(int, cell)): 255 - number for number, cell in enumerate(cells[:count])}
 
 
 @pytest.mark.parametrize("image_hw", [(48, 64), SOME_VIEWS_HW, MANY_VIEWS_HW], ids=["one", "some", "many"])

@@ -110,6 +110,15 @@ def red_squares(hw: tuple[int, int], values: Mapping[tuple[int, int], int], *, c
     return picture
 
 
+def crowd(image_hw: tuple[int, int], count: int, seed: int = 1) -> dict[tuple[int, int], int]:
+    """Return cells for `red_squares` in an image of this size, brightest first."""
+    random = np.random.default_rng(seed)
+    cells = random.permutation(
+        [(row, column) for row in range(image_hw[0] // CELL_PX) for column in range(image_hw[1] // CELL_PX)]
+    )
+    return {(int(row), int(column)): 255 - number for number, (row, column) in enumerate(cells[:count])}
+
+
 def cell_box(row: int, column: int, *, cell_px: int = CELL_PX) -> list[float]:
     """Return x1 y1 x2 y2 of a cell."""
     return [column * cell_px, row * cell_px, (column + 1) * cell_px, (row + 1) * cell_px]

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from mogface_batch.columns import encode_faces
 from mogface_batch.geometry import Faces
-from mogface_batch.schema import build_output_schema
+from mogface_batch.schema import SCHEMA_VERSION, build_output_schema
 
-METADATA = {"mogface_batch.schema_version": "1", "mogface_batch.fingerprint": "f" * 64}
+METADATA = {"mogface_batch.schema_version": str(SCHEMA_VERSION), "mogface_batch.fingerprint": "f" * 64}
 POINTS = [[1, 1], [2, 1], [1.5, 1.5], [1, 2], [2, 2]]
 
 
@@ -43,6 +43,7 @@ def image(image_id, faces=(), *, uri=None, hw=(480, 640), **columns) -> dict:
         "canvas_width": hw[1],
         "canvas_height": hw[0],
         "scale": 1.0,
+        "views": 1,
         "faces": found,
         "face_count": len(found),
     } | columns

@@ -13,6 +13,7 @@ from tables import METADATA, image, part, some_faces, write_out
 from benchmarks.scale.results import write_table
 from mogface_batch.columns import decode_faces, encode_faces
 from mogface_batch.errors import InputError
+from mogface_batch.schema import SCHEMA_VERSION
 from mogface_batch.table import flatten_faces, open_table
 
 BOX, OTHER = [0, 0, 10, 20], [30, 30, 50, 60]
@@ -92,12 +93,12 @@ def an_empty_folder(tmp_path):
 
 
 def another_version(tmp_path):
-    return write_out(tmp_path / "out", [image(1)], metadata=METADATA | {"mogface_batch.schema_version": "2"})
+    return write_out(tmp_path / "out", [image(1)], metadata=METADATA | {"mogface_batch.schema_version": "99"})
 
 
 def another_version_in_a_later_part(tmp_path):
     out = write_out(tmp_path / "out", [image(1)])
-    changed = part([image(2)]).replace_schema_metadata({"mogface_batch.schema_version": "2"})
+    changed = part([image(2)]).replace_schema_metadata({"mogface_batch.schema_version": "99"})
     pq.write_table(changed, out / "detections/part-9.parquet")
     return out
 
@@ -148,8 +149,8 @@ def other_columns_in_a_later_part(tmp_path):
     [
         (no_such_folder, "none has no rows"),
         (an_empty_folder, "has no rows"),
-        (another_version, "has schema version 2, this mogface-batch reads version 1"),
-        (another_version_in_a_later_part, r"part-9\.parquet has schema version 2"),
+        (another_version, f"has schema version 99, this mogface-batch reads version {SCHEMA_VERSION}"),
+        (another_version_in_a_later_part, r"part-9\.parquet has schema version 99"),
         (a_cut_part, r"part-0001\.parquet cannot be read as a part of a table"),
         (a_part_with_a_hole, r"part-0000\.parquet cannot be read as a part of a table"),
         (a_part_that_is_no_part, r"part-9\.parquet is not a part of a mogface-batch table"),

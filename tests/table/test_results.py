@@ -13,6 +13,7 @@ import mogface_batch
 from mogface_batch.detector.pictures import DetectedFaces
 from mogface_batch.errors import InputError
 from mogface_batch.jobs.annotate import annotate
+from mogface_batch.schema import SCHEMA_VERSION
 
 BOX = [10, 10, 60, 60]
 GREEN = (64, 255, 128)
@@ -43,7 +44,7 @@ def test_images_and_faces_are_arrow_tables(out):
     assert results.faces is results.faces
     assert sum(batch.num_rows for batch in results.batches(["uri"])) == 4
     assert [part.rpartition("/")[2] for part in results.parts] == ["part-0000.parquet", "part-0001.parquet"]
-    assert results.lineage["schema_version"] == "1"
+    assert results.lineage["schema_version"] == str(SCHEMA_VERSION)
     assert repr(results) == f"<Results of {out}: 2 parts>"
 
 

@@ -139,7 +139,8 @@ class LocalEngine:
     def _start_worker(
         self, build_handler: Callable[..., Handler], *arguments: object, is_detector: bool
     ) -> None:
-        self._workers.append(Worker(build_handler, arguments, self._folder, is_detector=is_detector))
+        with defer_signals():  # a session that `stop` does not know of would keep Python from ending
+            self._workers.append(Worker(build_handler, arguments, self._folder, is_detector=is_detector))
 
     def stop(self) -> None:
         """Stop the processes and remove their tables."""
