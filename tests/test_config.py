@@ -32,7 +32,9 @@ def test_every_shipped_config_loads(path):
 
 
 def test_there_are_shipped_configs():
-    assert {"demo.yaml", "laptop.yaml", "one-gpu.yaml", "cluster.yaml"} <= {path.name for path in CONFIGS}
+    assert {"demo.yaml", "laptop.yaml", "one-gpu.yaml", "cluster.yaml", "thorough.yaml"} <= {
+        path.name for path in CONFIGS
+    }
 
 
 @pytest.mark.parametrize(

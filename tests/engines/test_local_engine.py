@@ -15,7 +15,7 @@ import poison
 import pyarrow as pa
 import pytest
 import worker_tricks
-from builders import model_of, photos, table_of, tiny_config, tiny_detector
+from builders import model_of, photos, red_squares, saved, table_of, tiny_config, tiny_detector
 from processes import HAS_PROC, children, is_running, table_folders, wait_until
 
 from mogface_batch.engines.engine import Advance
@@ -36,6 +36,9 @@ def nothing_is_left_behind():
     assert multiprocessing.active_children() == []
     assert children(os.getpid()) == []
     assert table_folders(os.getpid()) == set()
+
+
+TILES = ("canvas.policy=tiles", "canvas.sizes=[[64, 64]]")
 
 
 def annotated(tmp_path, *words):
@@ -65,6 +68,9 @@ def assert_each_row_once(tmp_path, count, *, quarantined=()):
         pytest.param(9, ("rows_per_part=1", "detect.batch_size=1"), id="units-of-one"),
         pytest.param(10, ("rows_per_part=10", "detect.batch_size=2", "detect.workers=2"), id="two-sessions"),
         pytest.param(7, ("canvas.policy=native", "rows_per_part=5"), id="native"),
+        pytest.param(
+            7, (*TILES, "canvas.turns=[1, 2, 3]", "canvas.flip=true", "rows_per_part=5"), id="tiles"
+        ),
         pytest.param(
             7, ("canvas.policy=buckets", "canvas.sizes=[[64, 96], [96, 64]]", "rows_per_part=4"), id="buckets"
         ),
@@ -117,6 +123,27 @@ def test_an_image_that_kills_its_process_is_quarantined_after_three_deaths_alone
     (row,) = [row for row in table_of(tmp_path / "out").to_pylist() if "004" in row["uri"]]
     assert "3 times" in row["error_message"]
     assert list((tmp_path / "out/deaths").iterdir()) == []
+
+
+@pytest.mark.usefixtures("takes_poison")
+@pytest.mark.parametrize("kind", ["segfault", "hang", "memory"])
+def test_an_image_of_many_views_that_kills_its_decoder_is_one_row_and_costs_no_session(
+    tmp_path, monkeypatch, kind
+):
+    paths = photos(tmp_path / "images", 6)
+    for number in (3, 4):  # more views than pass from process to process at once
+        saved(paths[number], red_squares((304, 304), {(0, column): 255 for column in range(number % 4)}))
+    name = poison.poison(paths[4], "decode", kind).stem
+    monkeypatch.setattr(supervisor.Worker, "replace", None)
+
+    record = annotated(tmp_path, *WORDS_FOR_POISON, *TILES, "detect.batch_size=1", "limits.stall_timeout_s=3")
+
+    rows = {Path(row["uri"]).stem: row for row in table_of(tmp_path / "out").to_pylist()}
+    expected = ("undecodable", "out_of_memory") if kind == "memory" else ("quarantined", "killed_worker")
+    assert (rows[name]["status"], rows[name]["error_code"], rows[name]["faces"]) == (*expected, None)
+    assert record["table"]["by_status"] == {"ok": 5, expected[0]: 1}
+    assert [row["face_count"] for row in rows.values() if row["status"] == "ok"] == [0, 1, 2, 3, 1]
+    assert [row["views"] for row in rows.values()] == [3, 3, 3, 37, 37, 3]
 
 
 @pytest.mark.usefixtures("takes_poison")

@@ -10,7 +10,7 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from builders import model_of, photos, red_squares, saved, table_of, tiny_config
+from builders import crowd, model_of, photos, red_squares, saved, table_of, tiny_config
 from PIL import Image
 from ray_clusters import assert_ended_with, record_of
 
@@ -31,6 +31,8 @@ def mixed_manifest(folder):
     exif[0x0112] = 6
     saved(folder / "turned.jpg", red_squares((96, 64), {(2, 1): 255}), quality=95, exif=exif)
     saved(folder / "grey.png", np.full((40, 40), 90, np.uint8))
+    # With tiles, more views than pass from process to process at once.
+    saved(folder / "crowd.png", red_squares((304, 304), crowd((304, 304), 9)))
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     (folder / "cut.png").write_bytes((folder / "003.png").read_bytes()[:90])
     names = sorted(path.name for path in folder.iterdir())
@@ -125,6 +127,7 @@ POLICIES = {
         "detect.batch_size=2",
     ],
     "native": ["canvas.policy=native"],
+    "tiles": ["canvas.policy=tiles", "canvas.sizes=[[64, 64]]", "canvas.turns=[1]"],
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import poison
 
 from mogface_batch.engines.local import workers
+from mogface_batch.stages import stream_views
 
 
 def _die():
@@ -117,6 +118,17 @@ def poisoned_cpu_worker(settings):
 
 
 def poisoned_detect_worker(settings, model_path):
-    """Take the poison of pictures."""
+    """Take the poison of pictures, also in the process that decodes those of many views."""
     poison.install()
+    stream_views._CutViews = PoisonedCut
     return workers.build_detect_handler(settings, model_path)
+
+
+class PoisonedCut(stream_views._CutViews):
+    """Takes the poison of pictures in the process where it arrives."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state):
+        poison.install()  # here, so that the time for it is not that of an image
+        super().__setstate__(state)
