@@ -87,7 +87,7 @@ class TilesPolicy(CanvasPolicy):
             replace(view, quarter_turns=turns, is_mirrored=is_mirrored)
             for turns in (0, *self.turns)
             for is_mirrored in (False, True)[: 1 + self.mirrors]
-            for view in self._refit(upright, source_hw, turns)
+            for view in self._fit_views(upright, source_hw, turns)
         ]
         return tuple(tile for view in views for tile in cut_tiles(view, overlap=self.overlap))
 
@@ -97,7 +97,7 @@ class TilesPolicy(CanvasPolicy):
             if scale != fitted_scale:  # the fitted view shows the whole image at this scale already
                 yield View(source_hw, self.canvas_hw, scale)
 
-    def _refit(self, views: list[View], source_hw: HeightWidth, turns: int) -> Iterator[View]:
+    def _fit_views(self, views: list[View], source_hw: HeightWidth, turns: int) -> Iterator[View]:
         """Yield the views with the scale of the fitted one, the first, as a turned image needs it."""
         fitted, *scaled = views
         yield replace(fitted, scale=View.fit(source_hw, self.canvas_hw, quarter_turns=turns).scale)

@@ -67,7 +67,7 @@ class DetectRules:
         document = {
             "manifest": {"uri": "-"},
             "output": {"uri": "-"},
-            **{name: _dump_section(section) for name, section in sections.items() if section is not None},
+            **{name: _build_section(section) for name, section in sections.items() if section is not None},
         }
         job = config.validate(document, where="What detect was given")
         options = job.canvas
@@ -130,7 +130,7 @@ def detect_images(
         ValueError: An array has another dtype or shape.
     """
     images: list[_Image] = []
-    for batch in _batch_canvases(_cut_images(sources, rules, images), batch_size):
+    for batch in _group_canvases(_cut_images(sources, rules, images), batch_size):
         batch_candidates = run_canvases(np.stack([canvas for _, canvas in batch]))
         for (image, _), candidates in zip(batch, batch_candidates, strict=True):
             image.add(candidates, rules)
@@ -150,7 +150,7 @@ def _cut_images(
             yield image, canvas
 
 
-def _batch_canvases(
+def _group_canvases(
     canvases: Iterable[tuple[_Image, Pixels]], batch_size: int
 ) -> Iterator[list[tuple[_Image, Pixels]]]:
     """Yield lists of at most ``batch_size`` canvases of one size, in their order."""
@@ -183,5 +183,5 @@ def _read_image(source: Source, rules: DetectRules) -> tuple[Pixels, HeightWidth
     return decode_rgb(encoded, header, reduced_by=reduced_by), header.upright_hw, views, reduced_by
 
 
-def _dump_section(section: config.Options | Mapping[str, Any]) -> dict[str, Any]:
+def _build_section(section: config.Options | Mapping[str, Any]) -> dict[str, Any]:
     return section.model_dump(mode="json") if isinstance(section, config.Options) else dict(section)

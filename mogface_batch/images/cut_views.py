@@ -38,7 +38,7 @@ def cut_views(
         scale = view.scale * reduced_by
         top, left, height, width = _find_content(view)
         if scale > 1:
-            content = _enlarge(rgb, scale, top, left, height, width)
+            content = _scale_up(rgb, scale, top, left, height, width)
         else:
             if scale != scaled_by:
                 scaled, scaled_by = scale_pixels(rgb, scale, averaged=averaged), scale
@@ -65,7 +65,7 @@ def _find_content(view: View) -> tuple[int, int, int, int]:
     return top, left, height, width
 
 
-def _enlarge(rgb: Pixels, scale: float, top: int, left: int, height: int, width: int) -> Pixels:
+def _scale_up(rgb: Pixels, scale: float, top: int, left: int, height: int, width: int) -> Pixels:
     """Return a part of the enlarged image, interpolated as `cv2.resize` would enlarge all of it."""
     first_x, first_y = (max(0, int(offset / scale) - _BORDER_PX) for offset in (left, top))
     last_x, last_y = (int(end / scale) + _BORDER_PX + 1 for end in (left + width, top + height))

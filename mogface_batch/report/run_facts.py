@@ -69,7 +69,9 @@ def _build_facts(store: Store, last: dict[str, Any], table_lineage: dict[str, st
         if record["this_run"]["rows"] and record["seconds_by_stage"]:
             runs, rows = runs + 1, rows + int(record["this_run"]["rows"])
             advice = str(record.get("advice") or "")
-            session.update({name: int(record.get("session", {}).get(name, 0)) for name in _SESSION_COUNTS})
+            session.update(
+                {name: int((record.get("session") or {}).get(name, 0)) for name in _SESSION_COUNTS}
+            )
             for stage, duration_s in record["seconds_by_stage"].items():
                 seconds[stage] = seconds.get(stage, 0.0) + float(duration_s)
     is_good, verdict = _judge_run(last)

@@ -34,7 +34,7 @@ from mogface_batch.images.image_header import check_pixels, read_header
 from mogface_batch.schema import ADDRESS, Status, choose_status
 from mogface_batch.stages.fetch import fetch_all
 from mogface_batch.stages.settings import StageSettings
-from mogface_batch.stages.stream_views import CANVASES_AT_ONCE, choose_view_reduction, stack_views
+from mogface_batch.stages.stream_views import CANVASES_AT_ONCE, choose_view_reduction, cut_canvases
 
 _RESULT_COLUMNS = [
     column.name
@@ -131,7 +131,7 @@ class Prepare:
                 reduced_by = choose_view_reduction(self.settings, header, views)
                 memory_bytes = self.settings.limits.decode_memory_bytes
                 rgb = decode_rgb(encoded, header, memory_bytes=memory_bytes, reduced_by=reduced_by)
-                row[CANVAS] = stack_views(self.settings, rgb, views, reduced_by=reduced_by)
+                row[CANVAS] = cut_canvases(self.settings, rgb, views, reduced_by=reduced_by)
 
 
 def _list_table_digests(plan: pa.Table) -> list[str | None]:

@@ -59,12 +59,12 @@ class _CutViews:
             reduced_by = choose_view_reduction(self.settings, header, self.views)
             memory_bytes = self.settings.limits.decode_memory_bytes
             rgb = _decode_once(self.encoded, header, memory_bytes, reduced_by)
-            return stack_views(self.settings, rgb, views, reduced_by=reduced_by)
+            return cut_canvases(self.settings, rgb, views, reduced_by=reduced_by)
         except RowFault as fault:
             return fault
 
 
-def stack_views(settings: StageSettings, rgb: Pixels, views: tuple[View, ...], *, reduced_by: int) -> Pixels:
+def cut_canvases(settings: StageSettings, rgb: Pixels, views: tuple[View, ...], *, reduced_by: int) -> Pixels:
     """Return the canvases (N, H, W, 3) of these views of a decoded image; see `cut_views`."""
     averaged = settings.canvas_policy.averages
     return np.stack(list(cut_views(rgb, views, settings.pad_rgb, averaged=averaged, reduced_by=reduced_by)))

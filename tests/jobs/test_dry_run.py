@@ -1,7 +1,7 @@
 """Tests of mogface_batch.jobs.dry_run: it writes nothing, and counts what a run would do."""
 
 import pytest
-from builders import model_of, photos, tiny_config
+from builders import model_of, photos, red_squares, saved, tiny_config
 
 from mogface_batch.errors import ConfigError, InputError
 from mogface_batch.jobs import annotate as jobs
@@ -61,6 +61,16 @@ def test_counts_follow_what_is_done_and_what_the_manifest_names(tmp_path):
     assert sorted(found[3] for found in some) == [0, 0, 0, 0, 1, 1]
     assert counts(reported(tmp_path, list_of(tmp_path, paths), "limit=7")) == (7, 1, 4, 2)
     assert sorted((tmp_path / "out").rglob("*")) == before
+
+
+def test_tiles_say_how_many_canvases_an_image_has(tmp_path):
+    photos(tmp_path / "images", 2)
+    saved(tmp_path / "images/002.png", red_squares((304, 304), {}))
+
+    tiles = reported(tmp_path, "canvas.policy=tiles", "canvas.sizes=[[64, 64]]")
+
+    assert (tiles["canvases"], tiles["canvases an image"]) == ("64x64 100%", "14.3 on average, 37 at most")
+    assert "canvases an image" not in reported(tmp_path)
 
 
 def test_only_a_sample_is_measured(tmp_path, monkeypatch):

@@ -57,6 +57,22 @@ def test_the_advice_of_the_last_run_is_told_where_there_is_one(tmp_path):
     assert "its advice" not in before
 
 
+def test_the_canvases_of_the_last_run_are_told(tmp_path):
+    photos(tmp_path / "images", 2)
+    batches = ("detect.batch_size=4", "detect.cpus_per_worker=1")
+    config = tiny_config(tmp_path, "canvas.policy=tiles", "canvas.sizes=[[64, 64]]", *batches)
+    record = jobs.annotate(config, model_of(config))
+
+    assert record["session"] == {"images": 2, "views": 6, "canvases": 8, "padded_share": 0.25}
+    told = "8 for 2 images with 6 views, 25.0% only filled batches"
+    assert describe_output(str(tmp_path / "out"))["its canvases"] == told
+
+    # A run without work has no canvases, a record of an older version does not say.
+    for session in ({"images": 0, "views": 0, "canvases": 0, "padded_share": None}, {"canvases": 8}, None):
+        (tmp_path / "out/run.json").write_text(json.dumps(record | {"session": session}))
+        assert "its canvases" not in describe_output(str(tmp_path / "out"))
+
+
 def test_a_run_that_failed_at_once_has_a_status(tmp_path):
     config = tiny_config(tmp_path, f"manifest.uri={tmp_path / 'nowhere'}")
     with pytest.raises(InputError):

@@ -61,6 +61,22 @@ def test_the_page_names_the_knob_that_the_last_run_of_any_rows_found(tmp_path):
     assert "Turn &lt;this&gt; knob." in write_page(tmp_path / "out")[1]
 
 
+def test_the_page_says_how_many_canvases_the_images_had(tmp_path):
+    photos(tmp_path / "images", 2)
+    config = tiny_config(tmp_path)
+    annotate(config, model_of(config))
+    (path,) = (tmp_path / "out/runs").glob("*.json")
+    record = json.loads(path.read_text())
+    session = {"images": 2, "views": 1500, "canvases": 2000, "padded_share": 0.25}
+
+    path.write_text(json.dumps(record | {"session": session}))
+    page = write_page(tmp_path / "out")[1]
+    path.write_text(json.dumps({name: value for name, value in record.items() if name != "session"}))
+
+    assert "processed: 2,000, for 1,500 views of 2 images; 25.0 % only filled batches." in page
+    assert "only filled batches" not in write_page(tmp_path / "out")[1]
+
+
 def test_the_same_folder_gives_the_same_page_and_it_refers_to_nothing(real_output):
     _, page = write_page(real_output)
 
