@@ -84,7 +84,7 @@ VERBS = _split("""
     suppress suspend swap switch sync synchronize tabulate take talk tell terminate test think throttle throw tie
     tighten tile time toggle touch trace track train transfer transform translate transpose traverse treat trim
     truncate try turn unbind understand undo unify unlink unload unlock unpack unwrap update upgrade upload use
-    validate verify view visit wait wake walk want warm warn wash watch widen withdraw work wrap write yield zip
+    validate verify view visit vote wait wake walk want warm warn wash watch widen withdraw work wrap write yield zip
 """)
 """Verbs in the base form."""
 
