@@ -16,7 +16,7 @@ from mogface_batch.schema import (
 def test_the_table_begins_with_our_columns_in_the_promised_order():
     assert " ".join(RESULT_COLUMNS.names) == (
         "image_id uri status error_code error_message attempts sha256 etag size_bytes format width height "
-        "exif_orientation canvas_width canvas_height scale faces face_count annotated_uri"
+        "exif_orientation canvas_width canvas_height scale views faces face_count annotated_uri"
     )
 
 
