@@ -85,10 +85,10 @@ class Mix:
         remaining = np.ones(len(self._image_counts), bool)
         px = slots = 0.0
         for height, width in sorted(canvases, key=_build_area_key):
-            held = remaining & (self._needed_hw[:, 0] <= height) & (self._needed_hw[:, 1] <= width)
-            slots_of_size = float(self._slots[self._image_counts[held].sum()])
+            fits = remaining & (self._needed_hw[:, 0] <= height) & (self._needed_hw[:, 1] <= width)
+            slots_of_size = float(self._slots[self._image_counts[fits].sum()])
             px, slots = px + height * width * slots_of_size, slots + slots_of_size
-            remaining &= ~held
+            remaining &= ~fits
         return Estimate(px, slots)
 
     @cached_property
@@ -104,11 +104,15 @@ class Mix:
         px = np.prod(canvases, axis=1).astype(np.float64)
         # In float32: the product is fast, and whole numbers this small are exact.
         holds = (canvases[:, None] >= self._needed_hw).all(axis=2).astype(np.float32)
-        both = ((holds * self._image_counts.astype(np.float32)) @ holds.T).astype(np.int64)
-        each = both.diagonal()
-        rest = len(self.sizes_hw) - each[:, None] - each + both
-        costs: NDArray[np.float64] = px[:, None] * self._slots[each][:, None]
-        costs = costs + px * self._slots[each - both] + math.prod(self.within_hw) * self._slots[rest]
+        shared_counts = ((holds * self._image_counts.astype(np.float32)) @ holds.T).astype(np.int64)
+        own_counts = shared_counts.diagonal()
+        other_counts = len(self.sizes_hw) - own_counts[:, None] - own_counts + shared_counts
+        costs: NDArray[np.float64] = px[:, None] * self._slots[own_counts][:, None]
+        costs = (
+            costs
+            + px * self._slots[own_counts - shared_counts]
+            + math.prod(self.within_hw) * self._slots[other_counts]
+        )
         costs[np.tril_indices_from(costs, -1)] = np.inf  # the smaller one has the first choice
         return costs
 

@@ -8,6 +8,7 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from typing import NoReturn
 
@@ -82,8 +83,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     """Return the parsed command, with the words that follow an option, which argparse leaves out of a list."""
-    parser = build_parser()
-    arguments, unparsed = parser.parse_known_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    # A command needs the module of its own verb alone; help, and a wrong verb, need all of them.
+    parser = build_parser(verbs=words[:1] if set(words[:1]) & set(_VERBS) else _VERBS)
+    arguments, unparsed = parser.parse_known_args(words)
     list_name: str | None = getattr(arguments, "more", None)  # where a verb keeps its list of words
     unknown = [word for word in unparsed if list_name is None or word.startswith("-")]
     if unknown:
@@ -93,8 +96,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def build_parser(verbs: Iterable[str] = _VERBS) -> argparse.ArgumentParser:
+    """Return the parser of the command line.
+
+    Args:
+        verbs: The verbs that it knows.
+    """
     parser = argparse.ArgumentParser(
         prog="mogface-batch",
         description="Find every face in a very large set of images, and lose nothing.",
@@ -103,7 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"mogface-batch {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in _VERBS:
-        import_module(f"mogface_batch.cli.{verb}").add(verbs)
+    subparsers = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb in verbs:
+        import_module(f"mogface_batch.cli.{verb}").add(subparsers)
     return parser

@@ -159,14 +159,14 @@ def _name_pictures(images: list[str], out: Path) -> Iterator[tuple[str, Path]]:
     from mogface_batch.output.picture_names import fold_name, name_picture
 
     addresses = [storage.make_absolute(image) for image in images]
-    taken = {fold_name(os.path.realpath(address)) for address in addresses}
+    used_keys = {fold_name(os.path.realpath(address)) for address in addresses}
     for image, address in zip(images, addresses, strict=True):
         name = Path(name_picture(address)[0]).name
         picture, number = out / name, 1
-        while (key := fold_name(os.path.realpath(picture))) in taken:
+        while (key := fold_name(os.path.realpath(picture))) in used_keys:
             number += 1
             picture = out / f"{Path(name).stem}~{number}{Path(name).suffix}"
-        taken.add(key)
+        used_keys.add(key)
         yield image, picture
 
 

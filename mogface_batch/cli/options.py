@@ -29,7 +29,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def make_number_parser(least: float, most: float) -> Callable[[str], float]:
+def make_number_parser(minimum: float, maximum: float) -> Callable[[str], float]:
     """Return an argparse type: a number from ``least`` to ``most``."""
 
     def parse_number(text: str) -> float:
@@ -37,19 +37,19 @@ def make_number_parser(least: float, most: float) -> Callable[[str], float]:
             number = float(text)
         except ValueError:
             number = float("nan")
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+        if not minimum <= number <= maximum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {minimum:g} to {maximum:g}")
         return number
 
     return parse_number
 
 
-def make_count_parser(most: int) -> Callable[[str], int]:
+def make_count_parser(maximum: int) -> Callable[[str], int]:
     """Return an argparse type: a whole number from 1 to ``most``."""
 
     def parse_count(text: str) -> int:
-        if not text.isdecimal() or not 1 <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {most}")
+        if not text.isdecimal() or not 1 <= int(text) <= maximum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {maximum}")
         return int(text)
 
     return parse_count
@@ -64,7 +64,7 @@ def print_pairs(pairs: dict[str, Any]) -> None:
     """Print names and values in two columns."""
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
-        first, *rest = str(value).splitlines() or [""]
+        first, *more_lines = str(value).splitlines() or [""]
         print(f"{name:<{width}}  {first}")
-        for line in rest:
+        for line in more_lines:
             print(f"{'':<{width}}  {line}")

@@ -59,14 +59,16 @@ class ModelCard(BaseModel):
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> tuple[Self | None, tuple[str, ...]]:
         """Return the card, or None and one sentence for each problem in it."""
-        ours = {
+        own_metadata = {
             name.removeprefix(CARD_PREFIX): text
             for name, text in metadata.items()
             if name.startswith(CARD_PREFIX)
         }
-        if not ours:
+        if not own_metadata:
             return None, ("the file carries no model card (metadata_props without mogface_batch.* entries)",)
-        document = "{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in sorted(ours.items())) + "}"
+        document = (
+            "{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in sorted(own_metadata.items())) + "}"
+        )
         try:
             return cls.model_validate_json(document), ()
         except ValidationError as error:

@@ -44,13 +44,13 @@ def _list_differences(
     by_name = {tensor.name: tensor for tensor in declared}
     differences: list[str] = []
     for want in (*required, *optional):
-        have = by_name.pop(want.name, None)
-        if have is None:
+        declared_tensor = by_name.pop(want.name, None)
+        if declared_tensor is None:
             if want in required:
                 differences.append(f"{kind} {want.name!r} is missing")
-        elif have.dtype != want.dtype or not _has_shape(have.shape, want.shape):
+        elif declared_tensor.dtype != want.dtype or not _has_shape(declared_tensor.shape, want.shape):
             differences.append(
-                f"{kind} {want.name!r} is {_describe_tensor(have)}, not {_describe_tensor(want)}"
+                f"{kind} {want.name!r} is {_describe_tensor(declared_tensor)}, not {_describe_tensor(want)}"
             )
     differences.extend(f"{kind} {name!r} is not in the contract" for name in by_name)
     return differences

@@ -32,8 +32,8 @@ class OnnxHeader:
 def read_onnx_header(path: Path) -> OnnxHeader | None:
     """Return the header of an ONNX file, None if it cannot be read as one."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-            view = memoryview(whole)
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as is_whole:
+            view = memoryview(is_whole)
             try:
                 return _parse_model(view)
             finally:

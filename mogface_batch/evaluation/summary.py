@@ -41,8 +41,8 @@ def evaluate_wider(path: str, folder: Path, images: Path | None) -> tuple[dict[s
     """
     ground_truth = load_ground_truth(folder)
     keys = None if images is None else read_image_list(images)
-    only = ground_truth.boxes_xywh.keys() if keys is None else set(keys)
-    curves = widerface.compute_curves(ground_truth, load_predictions(path, only=only), images=keys)
+    wanted = ground_truth.boxes_xywh.keys() if keys is None else set(keys)
+    curves = widerface.compute_curves(ground_truth, load_predictions(path, only=wanted), images=keys)
     return asdict(widerface.compute_average_precision(curves)), {"WIDER FACE": curves}
 
 

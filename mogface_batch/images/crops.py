@@ -43,9 +43,9 @@ def _grow_box(box_xyxy: NDArray[np.float32], margin: float) -> tuple[float, floa
 def _cut_box(rgb: Pixels, box_xyxy: NDArray[np.float32], margin: float) -> Pixels:
     height, width = rgb.shape[:2]
     x1, y1, x2, y2 = _grow_box(box_xyxy, margin)
-    left, top = min(max(0, math.floor(x1)), width - 1), min(max(0, math.floor(y1)), height - 1)
-    right, bottom = max(left + 1, min(width, math.ceil(x2))), max(top + 1, min(height, math.ceil(y2)))
-    return np.ascontiguousarray(rgb[top:bottom, left:right])
+    left_px, top = min(max(0, math.floor(x1)), width - 1), min(max(0, math.floor(y1)), height - 1)
+    right, bottom = max(left_px + 1, min(width, math.ceil(x2))), max(top + 1, min(height, math.ceil(y2)))
+    return np.ascontiguousarray(rgb[top:bottom, left_px:right])
 
 
 def _measure_tilt(points: NDArray[np.float32]) -> float | None:

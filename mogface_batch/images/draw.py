@@ -73,12 +73,12 @@ def _draw_boxes(rgb: Pixels, faces: Faces) -> Pixels:
     boxes = np.array([rects[row] for row in visible], dtype=np.float32).reshape(-1, 4)
     picture = Image.fromarray(rgb)
     pen = ImageDraw.Draw(picture)
-    for left, top, right, bottom in boxes[::-1].astype(int).tolist():
-        line_px = _choose_line_px((height, width), min(right - left, bottom - top))
-        pen.rectangle((left, top, right - 1, bottom - 1), outline=_GREEN, width=line_px)
+    for left_px, top, right, bottom in boxes[::-1].astype(int).tolist():
+        line_px = _choose_line_px((height, width), min(right - left_px, bottom - top))
+        pen.rectangle((left_px, top, right - 1, bottom - 1), outline=_GREEN, width=line_px)
     caption = _place_caption(len(faces), boxes, (height, width))
-    taken = [] if caption is None else [caption.rect]
-    for label in _place_labels(boxes, faces.scores[visible], (height, width), taken):
+    occupied = [] if caption is None else [caption.rect]
+    for label in _place_labels(boxes, faces.scores[visible], (height, width), occupied):
         _draw_label(pen, label, ink=_NEAR_BLACK, ground=_GREEN)
     if caption is not None:
         _draw_label(pen, caption, ink=_WHITE, ground=_NEAR_BLACK)
@@ -91,9 +91,9 @@ def _clip_box(box_xyxy: NDArray[np.float32], image_hw: tuple[int, int]) -> _Rect
     x1, y1, x2, y2 = (float(side) for side in box_xyxy)
     if not (x1 < width and y1 < height and x2 > 0 and y2 > 0):
         return None
-    left, top = min(max(round(x1), 0), width - 1), min(max(round(y1), 0), height - 1)
+    left_px, top = min(max(round(x1), 0), width - 1), min(max(round(y1), 0), height - 1)
     right, bottom = min(round(x2), width), min(round(y2), height)
-    return _Rect(left, top, max(right, left + 1), max(bottom, top + 1))
+    return _Rect(left_px, top, max(right, left_px + 1), max(bottom, top + 1))
 
 
 def _measure_typical_px(image_hw: tuple[int, int]) -> float:
@@ -119,20 +119,20 @@ def _place_caption(count: int, boxes: Boxes, image_hw: tuple[int, int]) -> _Labe
 
 
 def _place_labels(
-    boxes: Boxes, scores: NDArray[np.float32], image_hw: tuple[int, int], taken: list[_Rect]
+    boxes: Boxes, scores: NDArray[np.float32], image_hw: tuple[int, int], occupied: list[_Rect]
 ) -> list[_Label]:
     """Return the score labels that fit, best face first."""
     labels: list[_Label] = []
-    used = np.zeros((len(boxes) + len(taken), 4), dtype=np.float32)
-    used[: len(taken)] = np.array(taken, dtype=np.float32).reshape(-1, 4)
+    used = np.zeros((len(boxes) + len(occupied), 4), dtype=np.float32)
+    used[: len(occupied)] = np.array(occupied, dtype=np.float32).reshape(-1, 4)
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     for row, score in enumerate(scores.tolist()):
-        others = np.arange(len(boxes)) != row
+        neighbours = np.arange(len(boxes)) != row
         for label in _list_positions(f"{score:.2f}", boxes[row].astype(int).tolist(), image_hw):
             hidden = _measure_overlap(label.rect, boxes) / areas
-            if _measure_overlap(label.rect, used).any() or (hidden[others] > _HIDDEN_AT_MOST).any():
+            if _measure_overlap(label.rect, used).any() or (hidden[neighbours] > _HIDDEN_AT_MOST).any():
                 continue
-            used[len(taken) + len(labels)] = label.rect
+            used[len(occupied) + len(labels)] = label.rect
             labels.append(label)
             break
     return labels
@@ -140,15 +140,15 @@ def _place_labels(
 
 def _list_positions(text: str, box: list[int], image_hw: tuple[int, int]) -> list[_Label]:
     """Return the label above its box, below it and at its inner edge, as far as these fit into the image."""
-    left, top, right, bottom = box
-    face_px = right - left
+    left_px, top, right, bottom = box
+    face_px = right - left_px
     largest_px = max(_SMALLEST_FONT_PX, _measure_typical_px(image_hw) / 45)
     size_px = round(max(_SMALLEST_FONT_PX, min(largest_px, face_px / 3)))
-    label = _build_label(text, size_px, left, top)
-    wide, high = label.rect.right - left, label.rect.bottom - top
+    label = _build_label(text, size_px, left_px, top)
+    wide, high = label.rect.right - left_px, label.rect.bottom - top
     if wide > _LABEL_TO_FACE_AT_MOST * face_px:
         return []
-    x = max(0, min(left, image_hw[1] - wide))
+    x = max(0, min(left_px, image_hw[1] - wide))
     tops = [top - high, bottom]
     if high < (bottom - top) / 3 and wide <= face_px:
         tops.append(top)
@@ -157,12 +157,12 @@ def _list_positions(text: str, box: list[int], image_hw: tuple[int, int]) -> lis
     return [label._replace(rect=rect) for rect in fits]
 
 
-def _build_label(text: str, size_px: int, left: int, top: int, *, pad_share: float = 0.2) -> _Label:
+def _build_label(text: str, size_px: int, left_px: int, top: int, *, pad_share: float = 0.2) -> _Label:
     font = _load_font(size_px)
     pad_px = max(1, round(size_px * pad_share))
     ink = font.getbbox(text)
     wide, high = math.ceil(ink[2] - ink[0]) + 2 * pad_px, math.ceil(ink[3] - ink[1]) + 2 * pad_px
-    return _Label(text, font, _Rect(left, top, left + wide, top + high), pad_px)
+    return _Label(text, font, _Rect(left_px, top, left_px + wide, top + high), pad_px)
 
 
 @lru_cache(maxsize=64)
@@ -187,20 +187,20 @@ def _measure_overlap(rect: _Rect, boxes: Boxes) -> NDArray[np.float32]:
 def _draw_label(
     pen: ImageDraw.ImageDraw, label: _Label, *, ink: tuple[int, int, int], ground: tuple[int, int, int]
 ) -> None:
-    left, top, right, bottom = label.rect
-    pen.rectangle((left, top, right - 1, bottom - 1), fill=ground)
+    left_px, top, right, bottom = label.rect
+    pen.rectangle((left_px, top, right - 1, bottom - 1), fill=ground)
     offset = label.font.getbbox(label.text)
-    at = (left + label.pad_px - offset[0], top + label.pad_px - offset[1])
+    at = (left_px + label.pad_px - offset[0], top + label.pad_px - offset[1])
     pen.text(at, label.text, font=label.font, fill=ink)
 
 
 def _hide_faces(rgb: Pixels, boxes: Boxes, style: DrawStyle, margin: float) -> Pixels:
     picture = rgb.copy()
     for box in boxes:
-        left, top, right, bottom = _grow_box(box, rgb.shape[:2], margin)
+        left_px, top, right, bottom = _grow_box(box, rgb.shape[:2], margin)
         # A view of the picture with the earlier faces destroyed, not of the source: else a small box inside a large
         # face would bring back its own means, finer than those of the face.
-        region = picture[top:bottom, left:right]
+        region = picture[top:bottom, left_px:right]
         if region.size:
             region[:] = (
                 _SOLID if style == DrawStyle.SOLID else _average_cells(region, smooth=style == DrawStyle.BLUR)
@@ -212,10 +212,10 @@ def _grow_box(box_xyxy: NDArray[np.float32], image_hw: tuple[int, ...], margin: 
     """Return the box and its margin, clipped to the image; without area if it is outside."""
     x1, y1, x2, y2 = (float(side) for side in box_xyxy)
     right_px, down_px = max(1.0, margin * (x2 - x1)), max(1.0, margin * (y2 - y1))
-    left, top = max(0, math.floor(x1 - right_px)), max(0, math.floor(y1 - down_px))
+    left_px, top = max(0, math.floor(x1 - right_px)), max(0, math.floor(y1 - down_px))
     right = min(image_hw[1], math.ceil(x2 + right_px))
     bottom = min(image_hw[0], math.ceil(y2 + down_px))
-    return _Rect(left, top, max(left, right), max(top, bottom))
+    return _Rect(left_px, top, max(left_px, right), max(top, bottom))
 
 
 def _average_cells(region: Pixels, *, smooth: bool) -> Pixels:

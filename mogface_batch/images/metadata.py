@@ -52,14 +52,14 @@ def read_metadata(encoded: bytes) -> Metadata:
 
 
 def _filter_exif(source: Image.Exif) -> bytes | None:
-    kept = Image.Exif()
+    kept_tags = Image.Exif()
     for tag in _KEPT_TAGS:
         if tag in source:
-            kept[tag] = source[tag]
+            kept_tags[tag] = source[tag]
     for directory in (_EXIF_IFD, _GPS_IFD):
         entries = dict(source.get_ifd(directory))
         for tag in (_MAKER_NOTE, _INTEROP_IFD, *_PIXELS_XY):
             entries.pop(tag, None)
         if entries:
-            kept[directory] = entries
-    return kept.tobytes() if len(kept) else None
+            kept_tags[directory] = entries
+    return kept_tags.tobytes() if len(kept_tags) else None

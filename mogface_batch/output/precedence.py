@@ -76,8 +76,8 @@ def _judge(current: Mapping[str, Any], result: Mapping[str, Any]) -> _Verdict:
 
 def _take_rows(rows: pa.Table, fresh: pa.Table, row_numbers: list[int]) -> pa.Table:
     schema = rows.schema.remove_metadata()
-    both = pa.concat_tables([rows.cast(schema), fresh.select(schema.names).cast(schema)])
-    return both.take(pa.array(row_numbers, pa.int64())).replace_schema_metadata(rows.schema.metadata)
+    all_rows = pa.concat_tables([rows.cast(schema), fresh.select(schema.names).cast(schema)])
+    return all_rows.take(pa.array(row_numbers, pa.int64())).replace_schema_metadata(rows.schema.metadata)
 
 
 def _renew_etags(rows: pa.Table, etags: Mapping[int, str | None]) -> pa.Table:

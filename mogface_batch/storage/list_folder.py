@@ -71,7 +71,7 @@ def list_files(address: str) -> Iterator[str]:
         elif is_remote(address):
             yield from open_client(address).list_files(address)
         else:
-            yield from _walk_local(address, seen=set())
+            yield from _walk_local(address, visited=set())
     except JobFault:
         raise
     except Exception as error:  # noqa: BLE001 - each client has its own exceptions
@@ -79,14 +79,14 @@ def list_files(address: str) -> Iterator[str]:
 
 
 def _match_local(pattern: str) -> Iterator[str]:
-    folder, rest = _split_pattern(pattern)
-    if "**" not in rest:
-        paths = sorted(glob.iglob("/".join([glob.escape(folder), *rest])))  # noqa: PTH207 - keeps the text
+    folder, tail = _split_pattern(pattern)
+    if "**" not in tail:
+        paths = sorted(glob.iglob("/".join([glob.escape(folder), *tail])))  # noqa: PTH207 - keeps the text
         yield from (path for path in paths if os.path.isfile(path))  # noqa: PTH113 - as above
         return
     # Not by `glob`, which follows a link to a parent folder until the system stops it.
-    pattern_re = re.compile(fsspec.utils.glob_translate("/".join(rest)))
-    paths = sorted(_walk_local(folder or "/", seen=set()))
+    pattern_re = re.compile(fsspec.utils.glob_translate("/".join(tail)))
+    paths = sorted(_walk_local(folder or "/", visited=set()))
     yield from (path for path in paths if pattern_re.match(path[len(folder) + 1 :]) and os.path.isfile(path))  # noqa: PTH113
 
 
@@ -95,24 +95,24 @@ def _split_pattern(pattern: str) -> tuple[str, list[str]]:
 
     An existing folder is matched by its exact name, even if that contains wildcards.
     """
-    folder, rest = "", pattern.lstrip("/").split("/")
-    while len(rest) > 1 and os.path.isdir(f"{folder}/{rest[0]}"):  # noqa: PTH112 - keeps the text
-        folder = f"{folder}/{rest.pop(0)}"
+    folder, tail = "", pattern.lstrip("/").split("/")
+    while len(tail) > 1 and os.path.isdir(f"{folder}/{tail[0]}"):  # noqa: PTH112 - keeps the text
+        folder = f"{folder}/{tail.pop(0)}"
     # Two stars match any folders only if they are a whole part.
-    return folder, [part if part == "**" else re.sub(r"\*+", "*", part) for part in rest]
+    return folder, [part if part == "**" else re.sub(r"\*+", "*", part) for part in tail]
 
 
-def _walk_local(folder: str, seen: set[str]) -> Iterator[str]:
+def _walk_local(folder: str, visited: set[str]) -> Iterator[str]:
     real_path = os.path.realpath(folder)
-    if real_path in seen:  # a link to a parent folder
+    if real_path in visited:  # a link to a parent folder
         return
-    seen.add(real_path)
+    visited.add(real_path)
     with os.scandir(folder) as entries:
         visible = sorted(
             (entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name
         )
     for entry in visible:
         if os.path.isdir(entry.path):  # noqa: PTH112 - `entry.is_dir` raises for a link to itself
-            yield from _walk_local(entry.path, seen)
+            yield from _walk_local(entry.path, visited)
         else:
             yield entry.path

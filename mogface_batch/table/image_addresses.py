@@ -45,8 +45,8 @@ class ImageAddresses:
         )
         id_array = None if only is None else pa.array(only, pa.string())
         for rows in _iterate_plan(store):
-            kept = rows if id_array is None else rows.filter(pc.is_in(rows["image_id"], id_array))
-            columns = (column.to_pylist() for column in kept.columns)
+            chosen_rows = rows if id_array is None else rows.filter(pc.is_in(rows["image_id"], id_array))
+            columns = (column.to_pylist() for column in chosen_rows.columns)
             self._database.executemany(
                 "INSERT OR IGNORE INTO planned VALUES (?, ?, ?)", zip(*columns, strict=True)
             )

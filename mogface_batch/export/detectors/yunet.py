@@ -108,9 +108,10 @@ def _add_corner_anchors(builder: GraphBuilder, hw: tuple[Value, Value], stride: 
 
 def _add_scores(builder: GraphBuilder, outputs: dict[str, Value]) -> Value:
     """Return [N, A] sqrt(cls * obj), both clipped to 0..1. Source: the same function of OpenCV."""
-    zero, one = builder.add_floats(0), builder.add_floats(1)
+    zero, unit = builder.add_floats(0), builder.add_floats(1)
     probabilities = [
-        builder.add("Clip", _concatenate_levels(builder, outputs, kind), zero, one) for kind in ("cls", "obj")
+        builder.add("Clip", _concatenate_levels(builder, outputs, kind), zero, unit)
+        for kind in ("cls", "obj")
     ]
     scores = builder.add("Sqrt", builder.add("Mul", *probabilities))
     return builder.add("Reshape", scores, builder.add_integers([0, -1]))

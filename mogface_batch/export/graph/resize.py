@@ -76,12 +76,12 @@ def read_canvas_corners(builder: GraphBuilder) -> Value:
 
 def _scale_side(builder: GraphBuilder, side: Value, filled_side: Value, canvas_side: Value) -> Value:
     """Return ``side * filled_side / canvas_side``, rounded with halves up, at least 1."""
-    two, one = builder.add_integers(2), builder.add_integers(1)
+    two, unit = builder.add_integers(2), builder.add_integers(1)
     doubled = builder.add("Add", builder.add("Mul", builder.add("Mul", side, filled_side), two), canvas_side)
     rounded = builder.add("Div", doubled, builder.add("Mul", canvas_side, two))
-    return builder.add("Where", builder.add("Less", rounded, one), one, rounded)
+    return builder.add("Where", builder.add("Less", rounded, unit), unit, rounded)
 
 
 def _concatenate(builder: GraphBuilder, *scalars: Value) -> Value:
-    one = builder.add_integers([1])
-    return builder.add("Concat", *(builder.add("Reshape", scalar, one) for scalar in scalars), axis=0)
+    unit = builder.add_integers([1])
+    return builder.add("Concat", *(builder.add("Reshape", scalar, unit) for scalar in scalars), axis=0)

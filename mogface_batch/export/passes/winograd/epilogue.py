@@ -65,17 +65,17 @@ def _sum_segments(writer: NodeWriter, tiled: Tiled, by_tile: Value) -> Value:
     It uses MatMul, because ReduceSum adds in another order for one image than for several.
     """
     columns = 2 * tiled.channels
-    one = writer.add_integers([1])
+    segment = writer.add_integers([1])
     tiles_per_image = [
         writer.reshape(count_tiles_of_image(writer, tiled.tilings, sizes), 1) for sizes in tiled.sizes
     ]
     images = [writer.reshape(sizes.images, 1) for sizes in tiled.sizes]
     lengths = [writer.add("Mul", *pair) for pair in zip(images, tiles_per_image, strict=True)]
-    parts = writer.split(by_tile, writer.add("Concat", *lengths, one, axis=0), len(lengths) + 1, axis=0)
+    parts = writer.split(by_tile, writer.add("Concat", *lengths, segment, axis=0), len(lengths) + 1, axis=0)
     sums = []
     for part, count, tiles in zip(parts, images, tiles_per_image, strict=False):
         shape = writer.add("Concat", count, tiles, writer.add_integers([columns]), axis=0)
-        ones = writer.add("Expand", writer.add_floats([1.0]), writer.add("Concat", one, tiles, axis=0))
+        ones = writer.add("Expand", writer.add_floats([1.0]), writer.add("Concat", segment, tiles, axis=0))
         sums.append(
             writer.reshape(writer.add("MatMul", ones, writer.add("Reshape", part, shape)), -1, columns)
         )

@@ -139,8 +139,8 @@ def _read_groups(index: GraphIndex, grouping: onnx.NodeProto, channels: int) -> 
     target = index.read_constant(grouping.input[1])
     if target is None or target.shape != (3,) or read_attribute(grouping, "allowzero", 0):
         return None
-    batch, groups, rest = (int(length) for length in target)
-    return groups if (batch, rest) == (0, -1) and groups > 0 and channels % groups == 0 else None
+    batch, groups, other_nodes = (int(length) for length in target)
+    return groups if (batch, other_nodes) == (0, -1) and groups > 0 and channels % groups == 0 else None
 
 
 def _restores(index: GraphIndex, shape: str, shapes: list[onnx.NodeProto]) -> bool:

@@ -244,8 +244,8 @@ def _split_group(waiting: list[Step], available: set[str]) -> list[Step]:
 
 
 def _compute_output_sizes(writer: NodeWriter, conv: Convolution, sizes: Sizes) -> Sizes:
-    top, left, bottom, right = conv.kind.pads
-    padding = (top + bottom, left + right)
+    top, left_px, bottom, right = conv.kind.pads
+    padding = (top + bottom, left_px + right)
     lengths = []
     for length, pads, dilation in zip(sizes[1:], padding, conv.kind.dilations, strict=True):
         change = pads - (TAPS - 1) * dilation

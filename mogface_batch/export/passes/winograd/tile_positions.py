@@ -59,9 +59,9 @@ class Placement:
     """Row of the matrix at which its rows begin."""
 
 
-def compute_scalar(writer: NodeWriter, op: str, left: Value, right: Value | int) -> Value:
+def compute_scalar(writer: NodeWriter, op: str, left_value: Value, right: Value | int) -> Value:
     """Return the sum, product or other operation of two int64 tensors; an int becomes a constant."""
-    return writer.add(op, left, right if isinstance(right, str) else writer.add_integers(right))
+    return writer.add(op, left_value, right if isinstance(right, str) else writer.add_integers(right))
 
 
 def read_sizes(writer: NodeWriter, value: Value) -> Sizes:
