@@ -134,7 +134,7 @@ class DetectOptions(Options):
     provider: Provider = Provider.CPU
     """The device; never guessed, and never replaced by another."""
     batch_size: PositiveInt | None = None
-    """Canvases in a session call; null: 8, with policy native 1, with buckets 1 without a GPU."""
+    """Canvases in a session call; null: 8, with policy native 1, with buckets and tiles 1 without a GPU."""
     score_threshold: Share | None = None
     """Faces with a lower score are dropped; null: the model's own threshold."""
     merge: Merge = Merge.VOTE

@@ -70,14 +70,17 @@ class DetectRules:
             **{name: _build_section(section) for name, section in sections.items() if section is not None},
         }
         job = config.validate(document, where="What detect was given")
-        options = job.canvas
+        options, job_limits = job.canvas, job.limits
         if options.sizes is None and options.policy is not Policy.NATIVE:
             options = options.model_copy(update={"sizes": (canvas_hw,)})
+            if limits is None:  # a detector that was opened for a large canvas uses it
+                canvas_px = max(job_limits.canvas_px, canvas_hw[0] * canvas_hw[1])
+                job_limits = job_limits.model_copy(update={"canvas_px": canvas_px})
         threshold = job.detect.score_threshold
         return cls(
             card,
-            open_canvas_policy(options, card, job.limits),
-            job.limits,
+            open_canvas_policy(options, card, job_limits),
+            job_limits,
             job.detect.merge,
             card.score_threshold if threshold is None else threshold,
             job.detect.min_face_px,

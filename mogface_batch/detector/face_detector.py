@@ -200,7 +200,11 @@ class FaceDetector:
             self.canvas_hw,
             canvas=canvas,
             limits=limits,
-            detect={"score_threshold": score_threshold, "merge": merge, "min_face_px": min_face_px},
+            detect={
+                "score_threshold": None if score_threshold is None else float(score_threshold),
+                "merge": merge,
+                "min_face_px": float(min_face_px),
+            },
         )
         find_faces = functools.partial(
             detect_images,

@@ -1,5 +1,6 @@
 """`Detect`: runs the session on canvases. On a CPU each thread of a session runs its own canvases if that pays."""
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -228,17 +229,19 @@ class Detect:
         views = self._settings.canvas_policy.list_views(image_hw)
         encoded = prepared[ENCODED][row].as_buffer().to_pybytes()
         size = self._session.run_size
-        for canvases in stream_views(self._settings, encoded, views):
-            if not isinstance(canvases, np.ndarray):
-                results.faces[row], results.faults[row] = None, _describe_fault(canvases)
-                return
-            batches = [canvases[start : start + size] for start in range(0, len(canvases), size)]
-            runs = [
-                _Run(views[0].canvas_hw, [row] * len(batch), functools.partial(np.asarray, batch))
-                for batch in batches
-            ]
-            for run, run_faces in zip(runs, self._detect(runs), strict=True):
-                results.add(run, run_faces, size)
+        # Closed at once whatever happens, since a process belongs to it.
+        with contextlib.closing(stream_views(self._settings, encoded, views)) as groups:
+            for canvases in groups:
+                if not isinstance(canvases, np.ndarray):
+                    results.faces[row], results.faults[row] = None, _describe_fault(canvases)
+                    return
+                batches = [canvases[start : start + size] for start in range(0, len(canvases), size)]
+                runs = [
+                    _Run(views[0].canvas_hw, [row] * len(batch), functools.partial(np.asarray, batch))
+                    for batch in batches
+                ]
+                for run, run_faces in zip(runs, self._detect(runs), strict=True):
+                    results.add(run, run_faces, size)
 
     def _warm_up(self, canvas_hw: HeightWidth) -> None:
         blank = np.zeros((1, *canvas_hw, 3), np.uint8)

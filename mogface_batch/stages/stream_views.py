@@ -5,7 +5,7 @@ at a time. So memory is bounded whatever the size of the image, and an image tha
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ CANVASES_AT_ONCE = 32
 
 def stream_views(
     settings: StageSettings, encoded: bytes, views: tuple[View, ...]
-) -> Iterator[Pixels | RowFault | None]:
+) -> Generator[Pixels | RowFault | None]:
     """Yield (N, H, W, 3) canvases, all views in their order; or why there are none, and then nothing more.
 
     Args:

@@ -403,6 +403,17 @@ def test_without_a_size_the_canvas_is_that_of_the_detector(tiny):
     assert detector.detect(red_squares((304, 304), {}), canvas={"policy": "tiles"}).views == 37
 
 
+def test_a_detector_opened_for_a_large_canvas_uses_it_and_numbers_may_be_of_numpy(tiny):
+    picture = red_squares((16, 1600), {(0, 99): 255})
+    detector = FaceDetector.open(tiny, canvas_hw=(1600, 1600))
+
+    faces = detector.detect(picture, score_threshold=np.float32(0.25), min_face_px=np.int64(2))
+
+    assert faces.boxes_xyxy.tolist() == [cell_box(0, 99)]
+    with pytest.raises(ConfigError, match=r"limits\.canvas_px=2500000"):
+        detector.detect(picture, limits={})
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -433,6 +433,24 @@ def test_an_interruption_while_processes_start_leaves_none(tmp_path, monkeypatch
         annotated(tmp_path)
 
 
+def test_a_bug_in_the_driver_while_views_are_cut_leaves_no_process(tmp_path, monkeypatch):
+    saved(tmp_path / "images/000.png", red_squares((1200, 1200), {}))
+    decoders, wait_for_answers = [], supervisor.LocalEngine._wait_for_answers
+
+    def fail_once_views_are_cut(engine):
+        decoders.extend(child for worker in children(os.getpid()) for child in children(worker))
+        if decoders:
+            raise RuntimeError("planted bug")
+        wait_for_answers(engine)
+
+    monkeypatch.setattr(supervisor.LocalEngine, "_wait_for_answers", fail_once_views_are_cut)
+    with pytest.raises(RuntimeError, match="planted bug"):
+        annotated(tmp_path, *TILES)
+
+    assert multiprocessing.active_children() == []
+    wait_until(lambda: not any(map(is_running, decoders)))
+
+
 ADD = supervisor.LocalEngine._start_worker
 
 DRIVER = """
