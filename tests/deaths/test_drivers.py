@@ -33,9 +33,9 @@ TILES = ("canvas.policy=tiles", "canvas.sizes=[[64, 64]]")
 
 @pytest.fixture
 def crowd_scene(tmp_path):
-    """A job whose last image has hundreds of views."""
+    """A job whose last image has hundreds of views; tiles begin every 48 px, at whole cells of the tiny detector."""
     scene = Scene(tmp_path, 3, *TILES, "rows_per_part=1", "cpu_workers=1", "output.annotated=false")
-    saved(scene.paths[2], red_squares((1200, 1200), crowd((1200, 1200), 9)))
+    saved(scene.paths[2], red_squares((1216, 1216), crowd((1216, 1216), 9)))
     return scene
 
 
