@@ -59,7 +59,7 @@ class ImageHeader:
     exif_orientation: int
     """1 to 8; 1 if absent or invalid."""
     is_plain_jpeg: bool = False
-    """Whether it is a JPEG of one or three components."""
+    """Whether it is a baseline or progressive JPEG of one or three components, with Huffman codes."""
     is_plain_webp: bool = False
     """Whether it is a WebP of one lossy picture and nothing else. Pillow decodes what is neither this nor a plain JPEG."""
 
@@ -100,7 +100,9 @@ def read_header(encoded: bytes) -> ImageHeader:
         format=FORMATS[image.format or ""],
         raw_hw=(height, width),
         exif_orientation=_parse_orientation(exif),
-        is_plain_jpeg=image.format in {"JPEG", "MPO"} and image.mode in _PLAIN_MODES,
+        is_plain_jpeg=image.format in {"JPEG", "MPO"}
+        and image.mode in _PLAIN_MODES
+        and jpeg_segments.has_plain_frame(encoded),
     )
 
 

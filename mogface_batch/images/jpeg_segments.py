@@ -7,6 +7,10 @@ to Pillow, so that Pillow alone decides whether a header is damaged.
 JPEG = b"\xff\xd8\xff"
 """The first bytes of every JPEG."""
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
+_ALL_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Every start of a frame; the other three are tables and an extension."""
+_FILL = 0xFF
+_WITHOUT_LENGTH = frozenset({0x00, 0x01, _FILL, *range(0xD0, 0xDA)})
 _TABLES = 0xDB
 _SCAN = 0xDA
 _APP1 = 0xE1
@@ -41,6 +45,27 @@ def read_hw_and_exif(encoded: bytes) -> tuple[tuple[int, int], bytes | None] | N
             exif = body
         at = end
     return None
+
+
+def has_plain_frame(encoded: bytes) -> bool:
+    """Return whether the first frame of a JPEG is coded with the DCT and Huffman codes, baseline or progressive.
+
+    Lossless and arithmetic frames are not. libjpeg-turbo writes beyond its buffers if it decodes a lossless frame at a
+    part of its size (seen with version 3.1: heap corruption), so only plain frames may go to the decoders that do so.
+    Bytes between segments are skipped, as libjpeg does.
+    """
+    at = 2
+    while (at := encoded.find(b"\xff", at)) >= 0 and at + 1 < len(encoded):
+        marker = encoded[at + 1]
+        if marker == _SCAN:
+            break
+        if marker in _ALL_FRAMES:
+            return marker in _FRAMES
+        if marker in _WITHOUT_LENGTH:
+            at += 1 if marker == _FILL else 2
+        else:
+            at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+    return False
 
 
 def _parse_frame_hw(body: bytes) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from mogface_batch.errors import RowFault
 from mogface_batch.images import jpeg_segments
+from mogface_batch.images.decode import choose_reduction, decode_rgb
 from mogface_batch.images.image_header import read_header
 from mogface_batch.images.jpeg_segments import read_hw_and_exif
 
@@ -88,3 +89,41 @@ def test_whatever_is_damaged_pillow_says_the_same_or_is_asked(name, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jpeg_segments, "read_hw_and_exif", lambda _: None)
         assert judged(encoded) == with_ours
+
+
+def lossless_jpeg():
+    """Return a lossless JPEG (SOF3) of 64 by 64 pixels of one colour, as imagecodecs' `jpeg8_encode` writes it."""
+    head = (
+        "ffd8ffee000e41646f626500640000000000ffc30011080040004003521100471100421100ffc4001500010100000000"
+        "000000000000000000000007ffda000c0352004700420001000084d223a0"
+    )
+    return bytes.fromhex(head) + bytes(1535) + b"\xff\xd9"
+
+
+def test_a_lossless_jpeg_is_decoded_whole_and_never_at_a_part_of_its_size():
+    encoded = lossless_jpeg()
+    header = read_header(encoded)
+
+    # libjpeg-turbo corrupts the heap where it decodes this at an eighth of its size.
+    assert not header.is_plain_jpeg
+    assert choose_reduction(header, 0.1) == 1
+    rgb = decode_rgb(encoded, header)
+    assert rgb.shape == (64, 64, 3)
+    assert (rgb == (10, 200, 30)).all()
+
+
+@pytest.mark.parametrize("kind", range(0xC0, 0xD0))
+@pytest.mark.parametrize("before", [b"", b"\xff", b"garbage", b"\xff\xfe\0\x04ab", b"\xff\0"])
+def test_only_baseline_and_progressive_frames_with_huffman_codes_are_plain(kind, before):
+    frame = bytes([0xFF, kind, 0, 17]) + bytes(15)
+    encoded = b"\xff\xd8" + before + frame + b"\xff\xc0\0\x11" + bytes(15) + b"\xff\xda\0\x08"
+
+    # 0xC4, 0xC8 and 0xCC are no frames: the one behind them counts.
+    assert jpeg_segments.has_plain_frame(encoded) is (kind in {0xC0, 0xC1, 0xC2, 0xC4, 0xC8, 0xCC})
+
+
+@pytest.mark.parametrize(
+    "encoded", [b"", b"\xff\xd8", b"\xff\xd8\xff", b"\xff\xd8\xff\xda\0\x08\xff\xc0", b"\xff\xd8" + b"x" * 50]
+)
+def test_without_a_frame_before_the_scan_nothing_is_plain(encoded):
+    assert not jpeg_segments.has_plain_frame(encoded)
