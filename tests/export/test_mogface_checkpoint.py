@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("modelscope")
 
-from mogface_checkpoint import reference_class  # noqa: E402 - torch may be absent
+from mogface_checkpoint import load_reference_class  # noqa: E402 - torch may be absent
 
 from mogface_batch.errors import ModelError  # noqa: E402
 from mogface_batch.export.detectors import export_detector  # noqa: E402
@@ -29,7 +29,7 @@ DEAD = "pred_net.deep_cls_head.conv2.weight"
 def tensors():
     """Return all 728 entries, shaped as they must be, but one value each: files of them are small."""
     with torch.device("meta"):
-        shaped = reference_class()().state_dict()
+        shaped = load_reference_class()().state_dict()
     return {
         name: torch.full((), 0.5 if wanted.is_floating_point() else 0, dtype=wanted.dtype).expand(
             wanted.shape

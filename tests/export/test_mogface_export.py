@@ -30,9 +30,9 @@ from mogface_batch.detector.model_file import read_model_file  # noqa: E402
 from mogface_batch.errors import ConfigError, OutputError  # noqa: E402
 from mogface_batch.evaluation.parity import GATES  # noqa: E402
 from mogface_batch.export.detectors import CompileOptions, export_detector  # noqa: E402
-from mogface_batch.export.detectors.mogface import backbone  # noqa: E402
 from mogface_batch.export.detectors.mogface.checkpoint import read_checkpoint  # noqa: E402
 from mogface_batch.export.detectors.mogface.compile_mogface import compile_mogface  # noqa: E402
+from mogface_batch.export.detectors.mogface.network import backbone  # noqa: E402
 from mogface_batch.export.detectors.mogface.network.levels import Levels  # noqa: E402
 from mogface_batch.export.detectors.mogface.network.mogface_network import MogFace  # noqa: E402
 from mogface_batch.export.passes.calibration import Canvases  # noqa: E402
@@ -63,7 +63,7 @@ SMALL = """
 import sys
 import pathlib
 import torch
-from mogface_batch.export.detectors.mogface import backbone
+from mogface_batch.export.detectors.mogface.network import backbone
 from mogface_batch.export.detectors.mogface.compile_mogface import compile_mogface
 from mogface_batch.export.detectors.mogface.network.levels import Levels
 from mogface_batch.export.detectors.mogface.network.mogface_network import MogFace

@@ -52,7 +52,7 @@ def test_the_file_finds_the_faces_of_modelscope_s_pipeline(model, reference, hw)
 def test_the_pipeline_s_scores_are_too_large_where_it_shrinks_and_the_correction_undoes_that(reference):
     (wide,) = make_synthetic_canvases(1, (96, 2400))
 
-    with reference_module.quiet():
+    with reference_module.silence_libraries():
         published = reference._pipeline(np.ascontiguousarray(wide[:, :, ::-1]))
     corrected = reference.find_faces(wide)
 

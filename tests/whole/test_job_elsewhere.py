@@ -150,7 +150,7 @@ def test_a_store_that_goes_away_ends_the_job_with_7_and_no_row_says_so(tmp_path,
         {"kind": "status", "method": "HEAD"},
     )
 
-    with pytest.raises(OutputError, match=f"{bucket} has answered nobody for 1 s") as caught:
+    with pytest.raises(OutputError, match=f"{bucket} has not responded for 1 s") as caught:
         annotated(tmp_path, *words)
     assert caught.value.exit_code == 7
     assert json.loads((tmp_path / "out/run.json").read_text())["exit_code"] == 7
