@@ -23,6 +23,10 @@ CUT_MARGIN_PX = 8.0
 Measured with RetinaFace on tiles of 640 by 640 (docs/benchmarks.md): 4 to 16 px are within 0.001 of the best average
 precision, 1 px is up to 0.002 lower.
 """
+OFFSET_STEP_PX = 16
+"""A detector scores a small face up to a tenth higher or lower by where it lies on its grid of 4, 8 or 16 px. On multiples
+of this step a tile shows it where the whole image would: of the faces that RetinaFace finds at 0.5 in single photos, tiles
+of a montage of them found 91 % without the step and 97 % with it (docs/every-face.md)."""
 _MIRRORED_POINTS = [1, 0, 2, 4, 3]
 """Left eye, right eye, nose, left and right mouth corner, as a mirror names them."""
 
@@ -160,9 +164,14 @@ def _spread_tiles(view: View, overlap: float) -> tuple[Sequence[int], Sequence[i
 
 
 def spread_offsets(length_px: int, side_px: int, *, overlap: float) -> Sequence[int]:
-    """Return where canvases of one side begin, so that they cover a length and overlap by at least this share."""
+    """Return where canvases of one side begin, so that they cover a length and overlap by at least this share.
+
+    They are spread evenly, on multiples of `OFFSET_STEP_PX`; the last one may reach beyond the end. Where the overlap
+    leaves less than one step, they are a step apart.
+    """
     if length_px <= side_px:
         return [0]
-    step_px = max(1, math.floor(side_px * (1 - overlap)))
+    step_px = min(OFFSET_STEP_PX, side_px)
     last = math.ceil((length_px - side_px) / step_px)
-    return [round(number * (length_px - side_px) / last) for number in range(last + 1)]
+    canvases = math.ceil(last / max(1, math.floor(side_px * (1 - overlap) / step_px)))
+    return [number * last // canvases * step_px for number in range(canvases + 1)]

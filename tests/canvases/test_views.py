@@ -25,10 +25,12 @@ def faces(*boxes, landmarks=None):
     [
         pytest.param(1, 64, 0.25, [0], id="smaller"),
         pytest.param(64, 64, 0.25, [0], id="as-long"),
-        pytest.param(65, 64, 0.25, [0, 1], id="one-more"),
+        pytest.param(65, 64, 0.25, [0, 16], id="one-more"),
         pytest.param(112, 64, 0.25, [0, 48], id="two-with-the-least-overlap"),
-        pytest.param(113, 64, 0.25, [0, 24, 49], id="three-evenly-spaced"),
-        pytest.param(66, 64, 0.9, [0, 2], id="nearly-all-in-common"),
+        pytest.param(113, 64, 0.25, [0, 32, 64], id="three-evenly-spaced"),
+        pytest.param(90, 64, 0.9, [0, 16, 32], id="never-less-than-a-step"),
+        pytest.param(20, 8, 0.0, [0, 8, 16], id="smaller-than-a-step"),
+        pytest.param(2000, 640, 0.25, [0, 448, 896, 1360], id="on-the-grid-of-the-detector"),
     ],
 )
 def test_canvases_begin_evenly_spaced(length_px, side_px, overlap, offsets):
@@ -79,14 +81,14 @@ def test_a_box_seen_on_a_canvas_is_the_box_in_the_image(image_hw, scale, turns, 
     height, width = image_hw
     x1, y1 = 2 * round(place[1] * (width - 22) / 2), 2 * round(place[0] * (height - 18) / 2)
     box = (x1, y1, x1 + 20, y1 + 16)
-    whole = View(image_hw, (48, 64), scale, quarter_turns=turns, is_mirrored=is_mirrored)
+    whole = View(image_hw, (64, 80), scale, quarter_turns=turns, is_mirrored=is_mirrored)
     views = list(cut_tiles(whole, overlap=0.85))  # so that each box is whole on one of them
 
     canvases = list(cut_views(mark(image_hw, box), views, GREY))
 
     seen = 0
     for view, canvas in zip(views, canvases, strict=True):
-        assert canvas.shape == (48, 64, 3)
+        assert canvas.shape == (64, 80, 3)
         content_height, content_width = view.content_hw
         assert (canvas[content_height:] == 127).all()
         assert (canvas[:, content_width:] == 127).all()
