@@ -28,6 +28,7 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/check_names.py
+	$(BIN)/python -m benchmarks.measure_code --check
 	$(BIN)/codespell mogface_batch benchmarks jobs configs docs *.md .ci .github Makefile pyproject.toml
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build --config-file .mkdocs.yml
 
