@@ -189,6 +189,7 @@ def test_predictions_for_none_of_the_images_are_refused(detected, says):
 
 @pytest.fixture(scope="module")
 def golden():
+    pytest.importorskip("scipy.io", reason="SciPy is not installed: extra `evaluate`")
     if not GOLDEN.is_file():
         pytest.skip(f"{GOLDEN} is not there")
     return load_ground_truth(WIDER / "ground_truth"), load_predictions(GOLDEN)
