@@ -47,7 +47,8 @@ def choose_rows_per_unit(config: JobConfig, canvases: Sequence[HeightWidth]) -> 
     batch = choose_batch_size(config)
     if batch > MAX_ROWS_PER_UNIT:
         return batch
-    canvas_bytes = 3 * max((height * width for height, width in canvases), default=TYPICAL_CANVAS_PX)
+    canvas_px = max((height * width for height, width in canvases), default=TYPICAL_CANVAS_PX)
+    canvas_bytes = 3 * canvas_px * POLICIES[config.canvas.policy].typical_views
     # On average the last batch of each size is half empty.
     filling_rows = math.ceil(len(canvases) * (batch - 1) / 2 / PADDED_SHARE) if len(canvases) > 1 else 0
     rows = max(UNIT_CANVAS_BYTES // canvas_bytes, min(filling_rows, LARGE_UNIT_CANVAS_BYTES // canvas_bytes))

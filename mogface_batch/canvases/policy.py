@@ -35,6 +35,8 @@ class CanvasPolicy(ABC):
 
     has_views: ClassVar[bool] = False
     """Whether an image may have several views, whose faces are merged by `detect.merge`."""
+    typical_views: ClassVar[int] = 1
+    """How many canvases an image is expected to have, where the rows of a unit are chosen before any image is read."""
 
     @classmethod
     @abstractmethod

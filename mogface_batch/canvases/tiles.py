@@ -37,6 +37,8 @@ class TilesPolicy(CanvasPolicy):
     """
 
     has_views: ClassVar[bool] = True
+    # An image of a megapixel has 5 at scale 1 and 22 at three scales; of one with more than 32 none waits in a block.
+    typical_views: ClassVar[int] = 8
 
     canvas_hw: HeightWidth
     scales: tuple[float, ...]

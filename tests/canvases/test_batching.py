@@ -24,6 +24,8 @@ THREE = "canvas.sizes=[[480, 640], [640, 480], [640, 640]]"
         (["canvas.sizes=[[640, 640]]", "detect.batch_size=32"], 64),
         (["canvas.sizes=[[1500, 1500]]", "detect.batch_size=16"], 16),
         (["canvas.policy=native"], 33),
+        (["canvas.policy=tiles", "canvas.sizes=[[640, 640]]"], 10),  # of several canvases each
+        (["canvas.policy=tiles", "canvas.sizes=[[640, 640]]", "detect.batch_size=16"], 16),
         (["detect.batch_size=1000"], 1000),
         (["canvas.policy=buckets", THREE, "detect.batch_size=1"], 81),
         (["canvas.policy=buckets", THREE, "detect.batch_size=2"], 80),
@@ -50,6 +52,8 @@ def test_a_unit_is_whole_batches_that_flow_as_one_block(tmp_path, words, rows):
         (["canvas.policy=native"], 1),
         (["canvas.policy=native", "detect.batch_size=3"], 3),
         (["canvas.policy=buckets"], 1),
+        (["canvas.policy=tiles"], 1),
+        (["canvas.policy=tiles", "detect.provider=cuda"], 8),
         (["canvas.policy=buckets", "detect.provider=cuda"], 8),
         (["canvas.policy=buckets", "detect.batch_size=4"], 4),
     ],
