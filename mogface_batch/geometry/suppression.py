@@ -2,7 +2,8 @@
 
 Boxes are taken in blocks of the best `BLOCK` that are left. Within a block the greedy rule runs box by box; the
 boxes that it keeps are then compared with all boxes behind the block in one operation. The result is that of the
-rule applied box by box, to the bit, in about a seventh of the time (docs/benchmarks.md).
+rule applied box by box, to the bit, in less time: 0.6 ms instead of 4.7 ms an image, measured
+once on the candidates of RetinaFace over 0.02 in 100 WIDER images.
 """
 
 from collections.abc import Callable
